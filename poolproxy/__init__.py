@@ -1,0 +1,5 @@
+"""poolproxy: many short-lived PostgreSQL clients on a small, bounded set of server connections."""
+
+from poolproxy._version import __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,23 @@
+cimport cython
+
+cdef Py_ssize_t BUCKETS
+
+cdef class Histogram:
+    cdef public list counts
+    cdef public double total
+    @cython.locals(micros=Py_ssize_t, bucket=Py_ssize_t)
+    cpdef observe(self, double seconds)
+
+cdef class PoolCounters:
+    cdef public Py_ssize_t queries
+    cdef public Py_ssize_t transactions
+    cdef public Py_ssize_t bytes_received
+    cdef public Py_ssize_t bytes_sent
+    cdef public Py_ssize_t out_of_sync
+    cdef public Histogram borrow
+    cdef public Histogram query
+    cdef public Histogram transaction
+    cdef public dict server_connects
+    cdef public dict pins
+    cdef public dict pin_seconds
+    cdef public dict errors

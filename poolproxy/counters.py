@@ -1,0 +1,66 @@
+"""What the hot path counts: plain integers and log2 buckets, read at scrape time and never by the hot path.
+
+No prometheus-client object lives here: one costs 0.5-6 us per use, these cost some 50 ns.
+"""
+
+from __future__ import annotations
+
+#: Bucket `i` of a histogram counts durations below `2**i` microseconds; the last one counts everything above.
+BUCKETS = 28
+
+
+class Histogram:
+    """Durations in log2 buckets of microseconds: 1 us to about 67 s, then everything longer."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts: list[int] = [0] * BUCKETS
+        self.total: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Count one duration. A clock that did not move counts as the shortest."""
+        micros = int(seconds * 1e6)
+        bucket = 0
+        while micros > 0 and bucket < BUCKETS - 1:
+            micros >>= 1
+            bucket += 1
+        self.counts[bucket] += 1
+        self.total += seconds
+
+    def snapshot(self) -> tuple[tuple[int, ...], float]:
+        """(counts per bucket, sum in seconds)."""
+        return tuple(self.counts), self.total
+
+
+class PoolCounters:
+    """What one pool has done since it was made."""
+
+    __slots__ = (
+        "borrow",
+        "bytes_received",
+        "bytes_sent",
+        "errors",
+        "out_of_sync",
+        "pin_seconds",
+        "pins",
+        "queries",
+        "query",
+        "server_connects",
+        "transaction",
+        "transactions",
+    )
+
+    def __init__(self) -> None:
+        self.queries: int = 0  #: exchanges answered (a Query, or a batch up to its Sync)
+        self.transactions: int = 0  #: times a server came back to status I
+        self.bytes_received: int = 0  #: from clients
+        self.bytes_sent: int = 0  #: to clients
+        self.out_of_sync: int = 0  #: servers closed because an answer was not the expected one
+        self.borrow = Histogram()  #: waiting for a server
+        self.query = Histogram()  #: an exchange, from its forwarding to its ReadyForQuery
+        self.transaction = Histogram()  #: from a server's attaching to its status I
+        self.server_connects: dict[str, int] = {}  #: by result: ok, refused, unreachable, auth, timeout
+        self.pins: dict[str, int] = {}  #: by reason, all that ever began
+        self.pin_seconds: dict[str, float] = {}  #: by reason, of pins that have ended
+        self.errors: dict[str, int] = {}  #: ErrorResponses to clients by SQLSTATE class (two characters)

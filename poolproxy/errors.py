@@ -1,0 +1,198 @@
+"""Every error a client may be told, one class each: SQLSTATE, severity, whose fault, cause and cure.
+
+One declaration per error: `docs/errors.md` is generated from these classes, and `protocol.messages.error_response`
+turns any of them into an ErrorResponse. Nothing here may know about sockets, pools or settings. A message never
+holds a secret and never more of a foreign value than `shown` lets through.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Severity = Literal["ERROR", "FATAL"]
+Fault = Literal["client", "server", "us"]
+
+
+def shown(value: str, limit: int = 64) -> str:
+    """A foreign value fit for a message or a log line: escaped, and cut after `limit` characters."""
+    text = value if len(value) <= limit else value[:limit] + "..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+class PoolproxyError(Exception):
+    """The base of all errors of ours. `template` is filled from the keyword arguments."""
+
+    sqlstate: ClassVar[str] = "XX000"
+    severity: ClassVar[Severity] = "FATAL"
+    fault: ClassVar[Fault] = "us"
+    template: ClassVar[str] = "internal error"
+    hint: ClassVar[str] = ""
+    cause: ClassVar[str] = ""
+    cure: ClassVar[str] = ""
+
+    def __init__(self, **values: object) -> None:
+        self.message = self.template.format(
+            **{name: shown(value, 200) if isinstance(value, str) else value for name, value in values.items()}
+        )
+        super().__init__(self.message)
+
+
+class ProtocolViolation(PoolproxyError):
+    sqlstate, severity, fault = "08P01", "FATAL", "client"
+    template = "protocol violation: {what}"
+    cause = "The bytes received are not what the PostgreSQL protocol allows at this point, or a length is out of range."
+    cure = "Check that a PostgreSQL client is talking to this port, and that nothing on the way changes its bytes."
+
+
+class UnsupportedProtocol(PoolproxyError):
+    sqlstate, severity, fault = "0A000", "FATAL", "client"
+    template = "unsupported frontend protocol {major}.{minor}: poolproxy supports 3.0 to 3.2"
+    cause = "The startup packet asks for a protocol of another major version."
+    cure = "Use a driver for PostgreSQL 7.4 or later."
+
+
+class MessageTooLarge(PoolproxyError):
+    sqlstate, severity, fault = "54000", "FATAL", "client"
+    template = "a message of {length} bytes is above the limit of {limit} bytes"
+    cause = "One protocol message is larger than PostgreSQL itself accepts."
+    cure = "Send less in one message: split the statement, or use COPY."
+
+
+class LoginTimeout(PoolproxyError):
+    sqlstate, severity, fault = "08P01", "FATAL", "client"
+    template = "login not finished within {seconds:g} s (client_login_timeout)"
+    cause = "The client connected but did not send what the login needs in time."
+    cure = "Check the network between client and proxy, or raise client_login_timeout."
+
+
+class AuthenticationFailed(PoolproxyError):
+    sqlstate, severity, fault = "28P01", "FATAL", "client"
+    template = 'password authentication failed for user "{user}"'
+    cause = "Unknown user, unknown database or wrong password: on purpose these cannot be told apart."
+    cure = "Check user, database and password against [users] and [databases] in the settings."
+
+
+class UnknownDatabase(PoolproxyError):
+    sqlstate, severity, fault = "3D000", "FATAL", "client"
+    template = 'database "{database}" is not served here'
+    cause = "The login succeeded, but no [databases] entry serves this name to this user."
+    cure = 'Add [databases.NAME] to the settings, or a database named "*".'
+
+
+class MissingUser(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = "no PostgreSQL user name specified in startup packet"
+    cause = "The startup message names no user."
+    cure = "Name a user in the connection string."
+
+
+class ReplicationRefused(PoolproxyError):
+    sqlstate, severity, fault = "0A000", "FATAL", "client"
+    template = "replication connections cannot share servers"
+    hint = "Connect directly to the PostgreSQL server for replication."
+    cause = "The startup message asks for a replication connection."
+    cure = "Connect directly to the PostgreSQL server for replication."
+
+
+class StartupParameterRefused(PoolproxyError):
+    sqlstate, severity, fault = "0A000", "FATAL", "client"
+    template = 'startup parameter "{name}" cannot be set behind shared servers'
+    hint = "It can be given only when a server starts; set it for the role or database, or connect directly."
+    cause = "The parameter (or command-line option) can only be set when a PostgreSQL session starts."
+    cure = "Remove it from the connection string, or set it with ALTER ROLE / ALTER DATABASE."
+
+
+class InvalidStartupOptions(PoolproxyError):
+    sqlstate, severity, fault = "42601", "FATAL", "client"
+    template = "invalid command-line argument in startup options: {argument}"
+    cause = 'The "options" startup parameter is not of the form -c name=value or --name=value.'
+    cure = "Correct the options string."
+
+
+class TooManyClients(PoolproxyError):
+    sqlstate, severity, fault = "53300", "FATAL", "us"
+    template = "too many clients: {limit} are connected already (max_client_connections)"
+    cause = "max_client_connections is reached."
+    cure = "Raise max_client_connections, or find the clients that do not disconnect."
+
+
+class TooManyPools(PoolproxyError):
+    sqlstate, severity, fault = "53300", "FATAL", "us"
+    template = "too many pools: {limit} (database, user) pairs are in use already (max_pools)"
+    cause = "A login needed a new pool while max_pools were in use."
+    cure = "Raise max_pools, or use fewer distinct users."
+
+
+class PoolFull(PoolproxyError):
+    sqlstate, severity, fault = "53300", "ERROR", "us"
+    template = 'no server of pool {database}/{user} became free within {seconds:g} s (connection_borrow_timeout)'
+    cause = "All servers of the pool were busy with other clients for the whole borrow timeout."
+    cure = "Raise pool_size or connection_borrow_timeout, or find the long transactions (poolproxy_transaction_duration_seconds)."
+
+
+class DatabaseDown(PoolproxyError):
+    sqlstate, severity, fault = "57P03", "ERROR", "server"
+    template = "no server for pool {database}/{user} within {seconds:g} s: the database cannot be reached ({reason})"
+    cause = "No connection to PostgreSQL could be opened during the whole borrow timeout."
+    cure = "Look at the database; the proxy retries by itself and clients may simply try again."
+
+
+class ServerLoginRefused(PoolproxyError):
+    sqlstate, severity, fault = "08006", "FATAL", "server"
+    template = "PostgreSQL refused the proxy's login for pool {database}/{user} ({reason})"
+    cause = "The server rejected the credentials or the database name that the proxy holds."
+    cure = "Correct the url or password of this database or user in the settings."
+
+
+class ServerLost(PoolproxyError):
+    sqlstate, severity, fault = "08006", "FATAL", "server"
+    template = "the server connection was lost; a transaction in progress has an unknown outcome"
+    cause = "PostgreSQL closed the connection, or the network did, while this client was using it."
+    cure = "Connect again; check whether the last transaction was committed before repeating it."
+
+
+class SettingsRefused(PoolproxyError):
+    sqlstate, severity, fault = "08006", "FATAL", "server"
+    template = "the session's settings could not be applied to a server: {reason}"
+    cause = "PostgreSQL refused to repeat a setting of this session on another server."
+    cure = "Connect again; if it happens again use session mode for this database."
+
+
+class IdleClientTimeout(PoolproxyError):
+    sqlstate, severity, fault = "57P05", "FATAL", "client"
+    template = "terminating connection: idle for {seconds:g} s (idle_client_timeout)"
+    cause = "The client sent nothing for idle_client_timeout."
+    cure = "Reconnect when needed, or raise idle_client_timeout."
+
+
+class IdleTransactionTimeout(PoolproxyError):
+    sqlstate, severity, fault = "25P03", "FATAL", "client"
+    template = "terminating connection: idle in transaction for {seconds:g} s (idle_transaction_timeout)"
+    cause = "The client left a transaction open and sent nothing for idle_transaction_timeout."
+    cure = "Commit or roll back before waiting for anything else, or raise idle_transaction_timeout."
+
+
+class QueryCanceledInQueue(PoolproxyError):
+    sqlstate, severity, fault = "57014", "ERROR", "client"
+    template = "canceling statement due to user request (it was waiting for a server)"
+    cause = "A cancel request arrived while the client was waiting for a server."
+    cure = "None needed: the statement never reached PostgreSQL."
+
+
+class ShuttingDown(PoolproxyError):
+    sqlstate, severity, fault = "57P01", "FATAL", "us"
+    template = "terminating connection: poolproxy is shutting down"
+    cause = "The proxy received SIGTERM and is draining."
+    cure = "Connect again; another instance, or the restarted one, will serve you."
+
+
+class UnexpectedServerAnswer(PoolproxyError):
+    sqlstate, severity, fault = "08P01", "FATAL", "server"
+    template = "the server's answer was not the one expected: {what}"
+    cause = "The bytes from the server do not fit what was asked of it; the server connection was closed."
+    cure = "Report it with the log line: it should never happen."
+
+
+def all_errors() -> list[type[PoolproxyError]]:
+    """Every error class, in the order of declaration."""
+    return list(PoolproxyError.__subclasses__())

@@ -1,0 +1,52 @@
+"""Frozen views of the running proxy: what metrics, health and the log read instead of live objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from poolproxy.counters import PoolCounters
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """One (database, user) pool at one moment."""
+
+    database: str
+    user: str
+    clients: Mapping[str, int]  #: by state: idle, waiting, active
+    servers: Mapping[str, int]  #: by state: connecting, idle, active, resetting
+    pinned: Mapping[str, int]  #: servers pinned now, by reason
+    longest_wait: float  #: seconds the first in the queue has waited; 0 when nobody waits
+    pool_size: int
+    up: bool  #: the last attempt to connect a server succeeded (True before the first)
+    counters: PoolCounters  #: read at once, not kept
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSnapshot:
+    """The server connection budget of one database."""
+
+    database: str
+    servers: int  #: open or being opened, of all its pools
+    control: int  #: of our own: control connections
+    limit: int  #: servers allowed now; 0 = not known yet
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSnapshot:
+    """What belongs to no pool."""
+
+    clients_login: int  #: clients that have not finished their login
+    clients_connected: int  #: all clients, whatever their state
+    client_limit: int
+    draining: bool
+    accepting: bool
+    logins: Mapping[tuple[str, str], int]  #: by (method, result); result: ok, failed, refused, timeout, lost
+    rejections: Mapping[str, int]  #: by reason: too_many_clients, protocol, replication, draining, descriptors
+    cancels: Mapping[str, int]  #: by result: forwarded, queue, idle, unknown, failed
+    errors: Mapping[str, int]  #: ErrorResponses of ours that belong to no pool, by SQLSTATE class
+    stall_counts: tuple[int, ...]  #: event-loop stall histogram, see counters.Histogram
+    stall_total: float
+    stall_longest: float  #: seconds, since the start
+    databases: tuple[DatabaseSnapshot, ...] = field(default=())
