@@ -1,0 +1,127 @@
+"""The first packet of a connection, the only one without a type letter (manual: Message Flow, Start-up).
+
+It must not know what is done with the packet: no users, no databases, no sockets. Whoever reads the bytes calls
+`read_first_packet` until it answers, again after each refused request for encryption.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from poolproxy.errors import MissingUser, ProtocolViolation, UnsupportedProtocol
+from poolproxy.protocol import codes, messages
+
+#: The newest minor version of protocol 3 that we speak.
+NEWEST_MINOR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StartupMessage:
+    """A client that wants a session. Strings are UTF-8 with `surrogateescape`; a repeated parameter's last value counts."""
+
+    major: int
+    minor: int
+    parameters: dict[str, str]
+    options_unknown: tuple[str, ...] = ()
+
+    @property
+    def user(self) -> str:
+        """Never empty."""
+        return self.parameters["user"]
+
+    @property
+    def database(self) -> str:
+        """The user's name where the client names no database, as in PostgreSQL."""
+        return self.parameters.get("database") or self.parameters["user"]
+
+
+@dataclass(frozen=True, slots=True)
+class SslRequest:
+    """A client that wants TLS; it waits for one byte, S or N."""
+
+
+@dataclass(frozen=True, slots=True)
+class GssEncRequest:
+    """A client that wants GSSAPI encryption; it waits for one byte, G or N."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """A client that wants another's query cancelled; it waits for nothing but the end of the connection."""
+
+    pid: int
+    key: bytes = field(repr=False)
+
+
+FirstPacket = StartupMessage | SslRequest | GssEncRequest | CancelRequest
+
+
+def read_first_packet(data: bytes | bytearray | memoryview) -> tuple[FirstPacket, int] | None:
+    """(the packet, how many bytes it took), or None while bytes are missing.
+
+    Decides as early as it can, so that a stranger's bytes (HTTP, a TLS hello, noise) are refused at once and never
+    gathered: the length after 4 bytes, the kind after 8. Raises ProtocolViolation, UnsupportedProtocol, MissingUser.
+    """
+    if len(data) < 4:
+        return None
+    length = int.from_bytes(data[:4], "big")
+    if not 8 <= length <= codes.MAX_STARTUP_LENGTH:
+        raise ProtocolViolation(what="invalid length of startup packet")
+    if len(data) < 8:
+        return None
+    code = int.from_bytes(data[4:8], "big")
+    _check_kind(code, length)
+    if len(data) < length:
+        return None
+    return _packet(code, bytes(data[8:length])), length
+
+
+def _check_kind(code: int, length: int) -> None:
+    """Refuses what can be refused before the rest of the packet has come."""
+    if code >> 16 == codes.PROTOCOL_3_0 >> 16:
+        return
+    if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+        if length != 8:
+            raise ProtocolViolation(what="invalid length of encryption request")
+    elif code == codes.CANCEL_REQUEST:
+        if not messages.MIN_CANCEL_KEY <= length - 12 <= messages.MAX_CANCEL_KEY:
+            raise ProtocolViolation(what="invalid length of cancel request")
+    else:
+        raise UnsupportedProtocol(major=code >> 16, minor=code & 0xFFFF)
+
+
+def _packet(code: int, body: bytes) -> FirstPacket:
+    """The packet of a kind and a size that `_check_kind` let pass."""
+    if code == codes.SSL_REQUEST:
+        return SslRequest()
+    if code == codes.GSSENC_REQUEST:
+        return GssEncRequest()
+    if code == codes.CANCEL_REQUEST:
+        return CancelRequest(int.from_bytes(body[:4], "big", signed=True), body[4:])
+    return _startup(code, body)
+
+
+def _startup(code: int, body: bytes) -> StartupMessage:
+    """name, zero, value, zero, ... and one more zero that must be the last byte."""
+    # One decode and one split for the whole packet: this is on the path of every login.
+    parts = body.decode("utf-8", "surrogateescape").split("\0")
+    names, values = parts[:-2:2], parts[1:-2:2]
+    if len(parts) % 2 or parts[-2:] != ["", ""] or "" in names:
+        raise ProtocolViolation(what="invalid startup packet layout")
+    parameters = dict(zip(names, values, strict=True))
+    unknown = tuple(name for name in parameters if name.startswith("_pq_."))
+    for name in unknown:
+        del parameters[name]
+    if not parameters.get("user"):
+        raise MissingUser()
+    return StartupMessage(code >> 16, code & 0xFFFF, parameters, unknown)
+
+
+def negotiation(startup: StartupMessage) -> bytes:
+    """NegotiateProtocolVersion where the client asked for more than we know, else b"".
+
+    It goes out ahead of the first Authentication message; a client that cannot live with the answer leaves.
+    """
+    if startup.minor <= NEWEST_MINOR and not startup.options_unknown:
+        return b""
+    return messages.negotiate_protocol_version(min(startup.minor, NEWEST_MINOR), startup.options_unknown)
