@@ -224,7 +224,7 @@ class LocalPostgres:
             process.wait(START_TIMEOUT)
 
     def reload(self, hba: Sequence[str] | None = None) -> None:
-        """Re-read the configuration, with other lines of pg_hba.conf if given; soon in effect, not at once."""
+        """Re-read the configuration, with other lines of pg_hba.conf if given. In effect a moment later."""
         if hba is not None:
             self._hba = tuple(hba)
             self._write_hba()
@@ -299,16 +299,8 @@ class LocalPostgres:
 
     def _initdb(self, secret: Path) -> None:
         command = [str(self._bin_dir / "initdb"), "-D", str(self.data_dir), "-U", self.superuser]
-        command += [
-            "-E",
-            "UTF8",
-            "-A",
-            "scram-sha-256",
-            f"--pwfile={secret}",
-            "--no-sync",
-            "--no-instructions",
-        ]
-        command += self._initdb_options
+        command += ["--encoding=UTF8", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync"]
+        command += ["--no-instructions", *self._initdb_options]
         done = subprocess.run(
             command, capture_output=True, text=True, cwd=self.directory, check=False, **self._privileges
         )
@@ -332,6 +324,8 @@ class LocalPostgres:
         libraries = package.with_name(package.name + ".libs")
         if libraries.is_dir():
             shutil.copytree(libraries, copy.with_name(libraries.name))
+        for path in (copy.parent, *copy.parent.rglob("*")):
+            give_away(path)
         return copy / self._bin_dir.parent.name / "bin"
 
     def _write_hba(self) -> None:
