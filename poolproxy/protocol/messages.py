@@ -1,7 +1,7 @@
 """Builders and readers of protocol messages (manual: Frontend/Backend Protocol, Message Formats).
 
-Builders return whole messages, header included. Readers take a body: the bytes after type letter and length. It
-must not know sockets, sessions or settings, nor how a message was found in a stream (that is `framing`).
+Builders return whole messages, header included. Readers take a body: the bytes after type letter and length.
+It must not know sockets, sessions or settings, nor how a message was found in a stream (that is `framing`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def encoded(text: Text) -> bytes:
 
 
 def cstring(text: Text) -> bytes:
-    """A String of the protocol. ValueError on a zero byte: it would end the field and let the rest pose as another."""
+    """A String of the protocol. ValueError on a zero byte: what follows it would pose as another field."""
     raw = encoded(text)
     if b"\0" in raw:
         raise ValueError("a protocol string cannot hold a zero byte")
@@ -129,7 +129,7 @@ def notice_response_fields(
 
 
 def _report(severity: str, sqlstate: str, text: str, detail: str, hint: str) -> bytes:
-    """Fields of ErrorResponse and NoticeResponse. V repeats S, which a server may translate and we never do."""
+    """Fields of ErrorResponse and NoticeResponse. V repeats S: servers may translate S, we never do."""
     fields = (("S", severity), ("V", severity), ("C", sqlstate), ("M", text), ("D", detail), ("H", hint))
     # An error report must never fail to be built: what does not fit is replaced, not refused.
     present = (
@@ -286,8 +286,8 @@ def _strings(data: bytes, count: int, name: str, blame: _Blame) -> list[bytes]:
 def error_fields(body: Body) -> dict[str, str]:
     """Letter -> value of an ErrorResponse or NoticeResponse ('S', 'V', 'C', 'M', 'D', 'H' and so on).
 
-    Never fails: an error must be reportable however the server garbled it. Unterminated fields are taken as they
-    are, missing ones are missing, bytes that are not UTF-8 become U+FFFD.
+    Never fails: an error must be reportable however the server garbled it. Unterminated fields are taken as
+    they are, missing ones are missing, bytes that are not UTF-8 become U+FFFD.
     """
     fields: dict[str, str] = {}
     for field in bytes(body).split(b"\0"):
@@ -347,7 +347,7 @@ def sasl_mechanisms(data: bytes) -> list[bytes]:
 
 
 def negotiated_version(body: Body) -> tuple[int, list[bytes]]:
-    """(the minor version the server answers with, the options it does not know) of NegotiateProtocolVersion."""
+    """(the minor version answered, the options that the server does not know) of NegotiateProtocolVersion."""
     if len(body) < 8:
         raise UnexpectedServerAnswer(what="malformed NegotiateProtocolVersion")
     version, count = struct.unpack_from("!Ii", body)

@@ -1,7 +1,7 @@
 """The first packet of a connection, the only one without a type letter (manual: Message Flow, Start-up).
 
-It must not know what is done with the packet: no users, no databases, no sockets. Whoever reads the bytes calls
-`read_first_packet` until it answers, again after each refused request for encryption.
+It must not know what is done with the packet: no users, no databases, no sockets. Whoever reads the bytes
+calls `read_first_packet` until it answers, again after each refused request for encryption.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NEWEST_MINOR = 2
 
 @dataclass(frozen=True, slots=True)
 class StartupMessage:
-    """A client that wants a session. Strings are UTF-8 with `surrogateescape`; a repeated parameter's last value counts."""
+    """A client that wants a session. Strings are UTF-8 with `surrogateescape`; the last of equal names counts."""
 
     major: int
     minor: int
@@ -59,8 +59,9 @@ FirstPacket = StartupMessage | SslRequest | GssEncRequest | CancelRequest
 def read_first_packet(data: bytes | bytearray | memoryview) -> tuple[FirstPacket, int] | None:
     """(the packet, how many bytes it took), or None while bytes are missing.
 
-    Decides as early as it can, so that a stranger's bytes (HTTP, a TLS hello, noise) are refused at once and never
-    gathered: the length after 4 bytes, the kind after 8. Raises ProtocolViolation, UnsupportedProtocol, MissingUser.
+    Decides as early as it can, so that a stranger's bytes (HTTP, a TLS hello, noise) are refused at once and
+    never gathered: the length after 4 bytes, the kind after 8. Raises ProtocolViolation, UnsupportedProtocol,
+    MissingUser.
     """
     if len(data) < 4:
         return None
