@@ -1,0 +1,69 @@
+# On a fresh clone `make demo` and `make test` need Python >= 3.11 with its headers, a C compiler and make.
+# They create .venv themselves; PYTHON=python3.13 picks another interpreter.
+
+PYTHON ?= python3
+DOCKER ?= docker
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+BUILT := .venv/.built
+
+# What is compiled: every .pyx, and every .py with a .pxd beside it (see setup.py).
+CYTHON := $(shell find poolproxy -name '*.pyx' -o -name '*.pxd')
+COMPILED := $(CYTHON) $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
+
+.PHONY: help demo test test-interpreted test-system check bench deps build image docs clean
+.DEFAULT_GOAL := help
+
+help:  ## show these lines
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(BUILT)  ## 500 clients on 20 server connections, against a private PostgreSQL 18
+	$(BIN)/poolproxy demo
+
+test: $(BUILT)  ## every test that needs no system package
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-interpreted: $(BUILT)  ## unit and dialogue tests with the .py files in place of what was compiled from them
+	POOLPROXY_INTERPRETED=1 $(BIN)/python -m pytest tests/unit tests/dialogues $(PYTEST_ARGS)
+
+test-system: $(BUILT)  ## tests that need what `make deps` installs
+	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+
+check: $(BUILT)  ## format, lint, types, floors, generated docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_floors.py tests/test_docs.py
+
+bench: $(BUILT)  ## side by side with PgBouncer; rewrites benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks
+
+deps:  ## system packages for test-system and bench (Debian and its relatives; asks for root)
+	bash .ci/deps
+
+docs: $(BUILT)  ## write the generated pages of docs/ anew
+	$(BIN)/python tools/generate_docs.py
+
+build: $(BUILT)  ## sdist and wheel, in dist/
+	$(BIN)/python -m build
+
+image:  ## the container image
+	$(DOCKER) build -t poolproxy .
+
+clean:  ## remove everything that make made, .venv included
+	rm -rf .venv .cache build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find poolproxy \( -name '*.c' -o -name '*.so' \) -delete
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, so that a second run starts at once: one for the environment, one for the compiled part.
+$(INSTALLED): pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("poolproxy needs Python >= 3.11, this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+$(BUILT): $(INSTALLED) $(COMPILED)
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	touch $@
