@@ -17,7 +17,7 @@ NEWEST_MINOR = 2
 
 @dataclass(frozen=True, slots=True)
 class StartupMessage:
-    """A client that wants a session. Strings are UTF-8 with `surrogateescape`; the last of equal names counts."""
+    """A client that wants a session. Strings are UTF-8 with `surrogateescape`; the last of equals counts."""
 
     major: int
     minor: int
