@@ -55,7 +55,7 @@ class ScramSecret:
 
     @classmethod
     def parse(cls, text: str) -> ScramSecret:
-        """From pg_authid's form, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. Else ValueError.
+        """From pg_authid: `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`. Else ValueError.
 
         The message of the error names no part of the text: a password may have been put there by mistake.
         """
@@ -176,7 +176,7 @@ class ScramClient:
     __slots__ = ("_bare", "_header", "_nonce", "_nonces", "_server_first", "_server_signature")
 
     def __init__(self, nonce: bytes, user: bytes = b"", header: bytes = b"n,,") -> None:
-        """`nonce`: printable, new for each login. `user`: PostgreSQL ignores it and reads the startup message.
+        """`nonce`: printable, new each time. `user`: PostgreSQL ignores it, it reads the startup message.
 
         `header`: "n,,"; or "y,," where we could bind and the server offers nothing to bind with.
         """

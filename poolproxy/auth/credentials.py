@@ -1,0 +1,100 @@
+"""The secrets that clients are checked against, and mocks for names that have none. No settings, no messages.
+
+Everything slow (key stretching, about a millisecond for each password) happens here when settings are loaded;
+a login only looks up. A mock is what makes an unknown user look like a known one: it has the salt length and
+the iterations of a real secret, a salt that is the same at every attempt, and no proof in the world matches
+it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from poolproxy.protocol.md5 import is_md5_hash, md5_hash
+from poolproxy.protocol.scram import DEFAULT_ITERATIONS, SALT_LENGTH, ScramSecret, secret_from_password
+
+_SCRAM_PREFIX = "SCRAM-SHA-256$"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class UserSecret:
+    """What one user is checked against, by either method. A mock stands where the method cannot succeed."""
+
+    scram: ScramSecret
+    md5: str
+    known: bool
+
+
+def _salt(user: str, process_key: bytes) -> bytes:
+    """A salt for this user, the same as long as the process key is: across logins and across reloads."""
+    return hmac.digest(process_key, user.encode("utf-8", "surrogateescape"), "sha256")[:SALT_LENGTH]
+
+
+class _Mocks:
+    """Makes secrets that nobody can match: their keys are random and derived from nothing."""
+
+    def __init__(self, process_key: bytes) -> None:
+        self._process_key = process_key
+        self._stored_key, self._server_key = os.urandom(32), os.urandom(32)
+        self.md5 = "md5" + os.urandom(16).hex()
+
+    def scram(self, user: str) -> ScramSecret:
+        salt = _salt(user, self._process_key)
+        return ScramSecret(DEFAULT_ITERATIONS, salt, self._stored_key, self._server_key)
+
+
+def user_secret(user: str, password_or_secret: str, process_key: bytes) -> UserSecret:
+    """From a password, a `SCRAM-SHA-256$...` secret or an `md5...` hash, told apart as CREATE ROLE does.
+
+    A password serves both methods; a stored form serves its own, and the other one always fails. An empty
+    password is none, as in PostgreSQL: it always fails. ValueError, which names neither user nor secret,
+    where a `SCRAM-SHA-256$...` is malformed.
+    """
+    mocks = _Mocks(process_key)
+    if password_or_secret.startswith(_SCRAM_PREFIX):
+        return UserSecret(ScramSecret.parse(password_or_secret), mocks.md5, known=True)
+    if is_md5_hash(password_or_secret):
+        return UserSecret(mocks.scram(user), password_or_secret.lower(), known=True)
+    if not password_or_secret:
+        return UserSecret(mocks.scram(user), mocks.md5, known=True)
+    # Not a random salt: one that changed with every reload would tell a known user from an unknown one.
+    scram = secret_from_password(password_or_secret, salt=_salt(user, process_key))
+    return UserSecret(scram, md5_hash(user, password_or_secret), known=True)
+
+
+class Credentials:
+    """All users that may log in. Immutable: a reload makes a new one, with the same process key."""
+
+    __slots__ = ("_mocks", "_users")
+
+    def __init__(self, users: Mapping[str, UserSecret], process_key: bytes) -> None:
+        """`process_key`: at least 16 random bytes, chosen once in the life of the process."""
+        if len(process_key) < 16:
+            raise ValueError("the process key has at least 16 bytes")
+        self._users = dict(users)
+        self._mocks = _Mocks(process_key)
+
+    @classmethod
+    def from_passwords(cls, passwords: Mapping[str, str], process_key: bytes) -> Credentials:
+        """From user -> whatever `user_secret` takes. About a millisecond for each plain password."""
+        return cls(
+            {user: user_secret(user, text, process_key) for user, text in passwords.items()}, process_key
+        )
+
+    def lookup(self, user: str) -> UserSecret:
+        """This user's secret, or a mock. Never fails, and does the same work for every name."""
+        # The mock is made even where it is not needed: time must not tell which names exist. It costs 2 us.
+        mock = UserSecret(self._mocks.scram(user), self._mocks.md5, known=False)
+        return self._users.get(user, mock)
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._users
+
+    def __len__(self) -> int:
+        return len(self._users)
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {len(self)} users>"

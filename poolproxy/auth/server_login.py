@@ -1,0 +1,200 @@
+"""We log in to PostgreSQL, from the startup message to the first ReadyForQuery (manual: Start-up).
+
+No I/O, no settings, no pool. Authentication is mutual where the server offers it: with SCRAM the server must
+prove that it holds our secret before we believe its AuthenticationOk.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from poolproxy.auth.dialogue import RECEIVE, Dialogue, Message, Offload, Send
+from poolproxy.errors import UnexpectedServerAnswer, shown
+from poolproxy.protocol import codes, messages, scram
+from poolproxy.protocol.md5 import md5_hash, md5_response
+
+#: We ask for 3.2, for its long cancel keys. Older servers answer NegotiateProtocolVersion and speak theirs.
+PROTOCOL_MINOR = 2
+_METHOD_NAMES = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
+
+
+class ServerRefusedLogin(Exception):
+    """The server said no, or asks for what we cannot or must not give. A log line, not an answer to a client.
+
+    `sqlstate` is the server's; 28P01 or 28000 where the refusal is ours. `message` is fit for a log line.
+    """
+
+    def __init__(self, sqlstate: str, message: str) -> None:
+        super().__init__(f"{sqlstate}: {message}")
+        self.sqlstate = sqlstate
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class ServerGreeting:
+    """What a server tells at login. `status` is one of codes.STATUS_*; `key` has 4 to 256 bytes.
+
+    A server that sends no BackendKeyData takes no cancel requests: pid 0 and an empty key.
+    """
+
+    parameters: dict[bytes, bytes]
+    pid: int
+    key: bytes = field(repr=False)
+    status: int = codes.STATUS_IDLE
+
+
+class ScramKeyCache:
+    """Derived keys by (password, salt, iterations): a role's salt stays, so stretching is needed once for it.
+
+    Bounded, the least recently used goes first. Holds no password: the index is an HMAC under a key of its
+    own. Touched by one thread only; what runs elsewhere is the derivation alone.
+    """
+
+    __slots__ = ("_index_key", "_keys", "_size")
+
+    def __init__(self, size: int = 1000) -> None:
+        self._size = size
+        self._index_key = os.urandom(32)
+        self._keys: OrderedDict[bytes, scram.ScramKeys] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def get(self, password: str, salt: bytes, iterations: int) -> scram.ScramKeys | None:
+        index = self._index(password, salt, iterations)
+        keys = self._keys.get(index)
+        if keys is not None:
+            self._keys.move_to_end(index)
+        return keys
+
+    def put(self, password: str, salt: bytes, iterations: int, keys: scram.ScramKeys) -> None:
+        self._keys[self._index(password, salt, iterations)] = keys
+        if len(self._keys) > self._size:
+            self._keys.popitem(last=False)
+
+    def _index(self, password: str, salt: bytes, iterations: int) -> bytes:
+        # Lengths first: no two triples share a text.
+        secret = password.encode("utf-8", "surrogateescape")
+        return hmac.digest(self._index_key, b"%d %d %b%b" % (iterations, len(salt), salt, secret), "sha256")
+
+
+def server_login(
+    user: str, password: str | None, parameters: Mapping[str, str], local: bool, keys: ScramKeyCache
+) -> Dialogue[ServerGreeting]:
+    """Opens a session as `user`. `parameters`: the rest of the startup message, "database" at least.
+
+    `local`: over a Unix socket, where a cleartext password crosses no network. Raises ServerRefusedLogin, or
+    UnexpectedServerAnswer where the server breaks the protocol or proves an impostor.
+    """
+    yield Send(messages.startup_message({"user": user, **parameters}, PROTOCOL_MINOR))
+    code, data = yield from _authentication_request()
+    if code != codes.AUTH_OK:
+        if password is None:
+            raise ServerRefusedLogin("28P01", "the server asks for a password and none is configured")
+        yield from _authenticate(code, data, user, password, local, keys)
+        # Asked once only: a server that went on asking could step down to a weaker method, or ask for ever.
+        yield from _authentication_data(codes.AUTH_OK)
+    return (yield from _greeting())
+
+
+def _authenticate(
+    code: int, data: bytes, user: str, password: str, local: bool, keys: ScramKeyCache
+) -> Dialogue[None]:
+    """Answers the server's one request for authentication."""
+    if code == codes.AUTH_SASL:
+        yield from _scram(data, password, keys)
+    elif code == codes.AUTH_MD5:
+        yield from _md5(data, user, password)
+    elif code == codes.AUTH_CLEARTEXT and local:
+        yield Send(messages.password_message(password))
+    else:
+        raise ServerRefusedLogin("28000", _unsupported(code))
+
+
+def _unsupported(code: int) -> str:
+    if code == codes.AUTH_CLEARTEXT:
+        return "the server asks for a cleartext password, which is sent over Unix sockets only"
+    return f"the server asks for authentication by {_METHOD_NAMES.get(code, f'method {code}')}: not supported"
+
+
+def _next_message() -> Dialogue[Message]:
+    """The next message that is not a notice; ServerRefusedLogin where it is an error."""
+    while True:
+        kind, body = yield RECEIVE
+        if kind == codes.ERROR_RESPONSE:
+            fields = messages.error_fields(body)
+            sqlstate, text = fields.get("C", "XX000"), fields.get("M", "no message")
+            raise ServerRefusedLogin(shown(sqlstate, 5), shown(text, 500))
+        if kind != codes.NOTICE_RESPONSE:
+            return kind, body
+
+
+def _authentication_request() -> Dialogue[tuple[int, bytes]]:
+    """(codes.AUTH_*, data) of the next Authentication message, and a NegotiateProtocolVersion before it."""
+    kind, body = yield from _next_message()
+    if kind == codes.NEGOTIATE_PROTOCOL_VERSION:
+        minor, _ = messages.negotiated_version(body)
+        if minor > PROTOCOL_MINOR:
+            raise UnexpectedServerAnswer(
+                what=f"protocol 3.{minor} offered where 3.{PROTOCOL_MINOR} was asked for"
+            )
+        kind, body = yield from _next_message()
+    if kind != codes.AUTHENTICATION:
+        raise UnexpectedServerAnswer(what=f"message type {kind:#04x} during authentication")
+    return messages.authentication_fields(body)
+
+
+def _scram(data: bytes, password: str, keys: ScramKeyCache) -> Dialogue[None]:
+    """The whole exchange. It ends with the server's proof checked: an early AuthenticationOk is refused."""
+    mechanisms = messages.sasl_mechanisms(data)
+    if scram.MECHANISM not in mechanisms:
+        offered = shown(b", ".join(mechanisms).decode("ascii", "replace"))
+        raise ServerRefusedLogin("28000", f"the server offers no SASL mechanism that we speak: {offered}")
+    exchange = scram.ScramClient(scram.new_nonce())
+    yield Send(messages.sasl_initial_response(scram.MECHANISM, exchange.first()))
+    salt, iterations = exchange.challenge((yield from _authentication_data(codes.AUTH_SASL_CONTINUE)))
+    derived = keys.get(password, salt, iterations)
+    cached = derived is not None
+    if derived is None:
+        derived = yield Offload(partial(scram.derive_keys, password, salt, iterations))
+    yield Send(messages.sasl_response(exchange.final(derived)))
+    exchange.verify((yield from _authentication_data(codes.AUTH_SASL_FINAL)))
+    # Only what a server has accepted is kept: wrong passwords and made-up salts must not fill the cache.
+    if not cached:
+        keys.put(password, salt, iterations, derived)
+
+
+def _authentication_data(expected: int) -> Dialogue[bytes]:
+    """What follows the code of the next Authentication message, which must be this one."""
+    code, data = yield from _authentication_request()
+    if code != expected:
+        raise UnexpectedServerAnswer(what=f"authentication request {code} where {expected} was due")
+    return data
+
+
+def _md5(salt: bytes, user: str, password: str) -> Dialogue[None]:
+    if len(salt) != 4:
+        raise UnexpectedServerAnswer(what="malformed AuthenticationMD5Password")
+    yield Send(messages.password_message(md5_response(md5_hash(user, password), salt)))
+
+
+def _greeting() -> Dialogue[ServerGreeting]:
+    """What follows AuthenticationOk, up to ReadyForQuery."""
+    parameters: dict[bytes, bytes] = {}
+    pid, key = 0, b""
+    while True:
+        kind, body = yield from _next_message()
+        if kind == codes.PARAMETER_STATUS:
+            name, value = messages.parameter_status_fields(body)
+            parameters[name] = value
+        elif kind == codes.BACKEND_KEY_DATA:
+            pid, key = messages.backend_key_fields(body)
+        elif kind == codes.READY_FOR_QUERY:
+            return ServerGreeting(parameters, pid, key, messages.ready_status(body))
+        else:
+            raise UnexpectedServerAnswer(what=f"message type {kind:#04x} during login")
