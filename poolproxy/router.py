@@ -1,0 +1,124 @@
+"""Which pool serves a client: its user and database, looked up in the settings once, at login.
+
+A `Route` is a frozen plain object, so that the hot part holds no settings model. Must not know about connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final, Literal
+
+from poolproxy.errors import UnknownDatabase
+from poolproxy.settings import ANY_DATABASE, DatabaseSettings, Settings
+
+#: Routes remembered per process. Behind a database "*" clients choose the names, so there must be an end.
+MAX_CACHED_ROUTES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a pool's servers are, and who we are there."""
+
+    host: str  #: name, address, or the directory of the Unix socket
+    port: int
+    unix_path: str | None  #: the socket's full path; None = TCP
+    dbname: str
+    user: str
+    password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A pool's key (the names the client used), its target and its limits. Times are in seconds."""
+
+    database: str
+    user: str
+    target: Target
+    pool_mode: Literal["transaction", "session"]
+    pool_size: int
+    min_pool_size: int
+    max_connections: int  #: of the whole database; 0 = max_connections_percent counts
+    max_connections_percent: int
+    max_idle_connections_percent: int
+    max_parallel_connects: int
+    connection_borrow_timeout: float
+    idle_transaction_timeout: float
+    server_connect_timeout: float
+    server_lifetime: float
+    server_idle_timeout: float
+    server_rescue_timeout: float
+    init_query: str
+
+
+class Router:
+    """Turns (user, database) into a Route; equal questions get the same object while it is remembered."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._bound_users = settings.url_users() if settings.auth_method != "trust" else frozenset()
+        self._remembered: Callable[[str, str], Route] = lru_cache(MAX_CACHED_ROUTES)(self._resolve)
+
+    def route(self, user: str, database: str) -> Route:
+        """The pool of a client that has proved to be `user`. UnknownDatabase if nothing serves it to that user."""
+        return self._remembered(user, database)
+
+    def fixed_routes(self) -> tuple[Route, ...]:
+        """The pools known before any client comes: of each named database whose url names its user."""
+        return tuple(
+            self.route(entry.location.user, name)
+            for name, entry in self._settings.databases.items()
+            if name != ANY_DATABASE and entry.location.user is not None
+        )
+
+    def _resolve(self, user: str, database: str) -> Route:
+        databases = self._settings.databases
+        entry = databases.get(database) or databases.get(ANY_DATABASE)
+        if entry is None or not self._may_use(user, entry):
+            raise UnknownDatabase(database=database)
+        own = self._settings.users.get(user)
+        pool_size = own.pool_size if own is not None and own.pool_size is not None else entry.pool_size
+        return Route(
+            database=database,
+            user=user,
+            target=self._target(user, database, entry),
+            pool_mode=own.pool_mode if own is not None and own.pool_mode is not None else entry.pool_mode,
+            pool_size=pool_size,
+            min_pool_size=min(entry.min_pool_size, pool_size),
+            max_connections=entry.max_connections,
+            max_connections_percent=entry.max_connections_percent,
+            max_idle_connections_percent=entry.max_idle_connections_percent,
+            max_parallel_connects=entry.max_parallel_connects,
+            connection_borrow_timeout=entry.connection_borrow_timeout,
+            idle_transaction_timeout=entry.idle_transaction_timeout,
+            server_connect_timeout=entry.server_connect_timeout,
+            server_lifetime=entry.server_lifetime,
+            server_idle_timeout=entry.server_idle_timeout,
+            server_rescue_timeout=entry.server_rescue_timeout,
+            init_query=entry.init_query,
+        )
+
+    def _may_use(self, user: str, entry: DatabaseSettings) -> bool:
+        """A user known only from the url of one database must not become another user in another database."""
+        return user not in self._bound_users or entry.location.user in (None, user)
+
+    def _target(self, user: str, database: str, entry: DatabaseSettings) -> Target:
+        location = entry.location
+        server_user = location.user if location.user is not None else user
+        # The url of "*" may name a database for connections of our own; clients get the one they ask for.
+        is_any = database not in self._settings.databases
+        return Target(
+            host=location.host,
+            port=location.port,
+            unix_path=location.unix_path,
+            dbname=database if is_any or location.dbname is None else location.dbname,
+            user=server_user,
+            password=location.password
+            if location.password is not None
+            else self._known_password(server_user),
+        )
+
+    def _known_password(self, user: str) -> str | None:
+        known = self._settings.users.get(user)
+        return known.plain_password if known is not None else None

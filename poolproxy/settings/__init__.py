@@ -1,0 +1,30 @@
+"""Settings: what can be set (`model`), where it is read (`load`), database URLs (`url`), fit to the machine (`limits`).
+
+Everyone imports from here. Pydantic stays inside: the hot part gets the frozen plain objects of `poolproxy.router`.
+"""
+
+from poolproxy.settings.limits import check_descriptors, descriptors_needed
+from poolproxy.settings.load import load
+from poolproxy.settings.model import (
+    ANY_DATABASE,
+    DatabaseSettings,
+    InvalidSettings,
+    PoolSettings,
+    Settings,
+    UserSettings,
+)
+from poolproxy.settings.url import DatabaseUrl, parse_url
+
+__all__ = [
+    "ANY_DATABASE",
+    "DatabaseSettings",
+    "DatabaseUrl",
+    "InvalidSettings",
+    "PoolSettings",
+    "Settings",
+    "UserSettings",
+    "check_descriptors",
+    "descriptors_needed",
+    "load",
+    "parse_url",
+]

@@ -1,0 +1,297 @@
+"""The settings: one declaration each, from which file, environment, command line and docs/settings.md follow.
+
+A `Settings` is frozen and complete: every database in it has inherited what it does not set itself. Building one
+reads no file and no environment; `load` does. The string below a field is its description in the docs, the class it
+stands in its chapter. Nothing here may repeat a value in an error: a value may be a secret.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from poolproxy.settings.url import DatabaseUrl, parse_url
+
+#: The entry of [databases] that serves every name no other entry has.
+ANY_DATABASE: Final = "*"
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
+PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
+LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
+Seconds = Annotated[float, Field(ge=0, le=2_000_000, allow_inf_nan=False)]
+PositiveSeconds = Annotated[float, Field(gt=0, le=2_000_000, allow_inf_nan=False)]
+Percent = Annotated[int, Field(ge=1, le=100)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Address = Annotated[str, Field(min_length=1)]
+FileMode = Annotated[str, Field(pattern=r"^0?[0-7]{3}$")]
+
+
+class InvalidSettings(Exception):
+    """The settings cannot be used; each problem is one line for a person, and holds nothing secret."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class Section(BaseModel):
+    """What all groups of settings have in common."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+class ListenSettings(Section):
+    """Listening"""
+
+    listen_host: Address = "0.0.0.0"
+    """Address that clients connect to."""
+    listen_port: Port = 6432
+    """Port that clients connect to; 0 = any free one."""
+    unix_socket_dir: str = ""
+    """Directory for a Unix socket named `.s.PGSQL.<listen_port>`, besides TCP; empty = none."""
+    unix_socket_mode: FileMode = "0777"
+    """Permissions of the Unix socket, octal."""
+    http_host: Address = "0.0.0.0"
+    """Address of `/metrics`, `/health` and `/ready`."""
+    http_port: Port = 9127
+    """Port of `/metrics`, `/health` and `/ready`; 0 = any free one."""
+
+
+class ClientSettings(Section):
+    """Clients"""
+
+    auth_method: AuthMethod = "scram-sha-256"
+    """How clients prove who they are: `scram-sha-256`, `md5`, or `trust` (they need not)."""
+    max_client_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Clients connected at the same time; one more gets 53300 at once. Each needs an open file (`ulimit -Hn`)."""
+    client_login_timeout: PositiveSeconds = 60.0
+    """Seconds a client has for its part of the login; waiting for a server does not count."""
+    idle_client_timeout: Seconds = 1800.0
+    """Seconds a client may be idle outside a transaction before it is disconnected with 57P05; 0 = off."""
+    drain_timeout: Seconds = 20.0
+    """Seconds that transactions have to finish after SIGTERM; then their clients get 57P01."""
+    max_pools: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Pools, that is (database, user) pairs in use, at the same time."""
+
+
+class PoolSettings(Section):
+    """Pools and servers"""
+
+    pool_mode: PoolMode = "transaction"
+    """When a client gives its server back: `transaction` = after each transaction, `session` = when it leaves."""
+    pool_size: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """Servers that one pool, that is one (database, user) pair, may use for its clients."""
+    min_pool_size: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """Servers that a pool keeps open when there is no work."""
+    max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Connections poolproxy may open on one database, over all pools and with its own control connections;
+    0 = `max_connections_percent` counts."""
+    max_connections_percent: Percent = 100
+    """The same in percent of what the server allows (its `max_connections` less its reserved ones).
+    Not used where `max_connections` is set."""
+    max_idle_connections_percent: Percent = 50
+    """Idle servers kept open on one database, in percent of its connection limit; more are closed."""
+    connection_borrow_timeout: Seconds = 120.0
+    """Seconds a client waits for a server before it gets an error; 0 = never wait."""
+    init_query: str = ""
+    """SQL run once on each new server connection, before its first client."""
+    idle_transaction_timeout: Seconds = 0.0
+    """Seconds a client may be idle inside a transaction before it is rolled back and told 25P03; 0 = off."""
+    max_parallel_connects: Annotated[int, Field(ge=1, le=1000)] = 4
+    """Connection attempts to one database under way at the same time."""
+    server_connect_timeout: PositiveSeconds = 15.0
+    """Seconds a connection attempt to PostgreSQL may take, login included."""
+    server_lifetime: Seconds = 3600.0
+    """Seconds after which a server connection is replaced once it is free (with some jitter); 0 = never."""
+    server_idle_timeout: Seconds = 600.0
+    """Seconds after which an idle server above `min_pool_size` is closed (with some jitter); 0 = never."""
+    server_rescue_timeout: Seconds = 10.0
+    """Seconds a query whose client is gone may go on before it is cancelled."""
+
+
+class NetworkSettings(Section):
+    """Network"""
+
+    tcp_keepalive_idle: Annotated[int, Field(ge=0, le=32_767)] = 60
+    """Seconds of silence before the first TCP keepalive probe, to clients and servers; 0 = the system's own."""
+    tcp_keepalive_interval: Annotated[int, Field(ge=0, le=32_767)] = 10
+    """Seconds between TCP keepalive probes; 0 = the system's own."""
+    tcp_keepalive_count: Annotated[int, Field(ge=0, le=127)] = 3
+    """Unanswered probes after which a connection is given up; 0 = the system's own."""
+    tcp_user_timeout: Seconds = 30.0
+    """Seconds that sent bytes may stay unacknowledged before a connection is given up; 0 = the system's own."""
+
+
+class LogSettings(Section):
+    """Logs"""
+
+    log_level: LogLevel = "info"
+    """Least level of the lines written: `debug`, `info`, `warning` or `error`."""
+    log_format: LogFormat = "auto"
+    """`text`, `json`, or `auto`: text on a terminal, JSON otherwise."""
+
+
+class DatabaseSettings(PoolSettings):
+    """One [databases.NAME]: clients ask for NAME, the url says where it is."""
+
+    url: SecretStr
+    """`postgres://user:password@host:port/dbname`. Without a user the client's own (and its password in `[users]`)
+    is used towards the server; without a dbname, NAME. A Unix socket is `postgres:///dbname?host=/directory`."""
+
+    @field_validator("url")
+    @classmethod
+    def _readable(cls, value: SecretStr) -> SecretStr:
+        parse_url(value.get_secret_value())
+        return value
+
+    @cached_property
+    def location(self) -> DatabaseUrl:
+        """The parts of the url."""
+        return parse_url(self.url.get_secret_value())
+
+
+class UserSettings(Section):
+    """One [users.NAME]: who may log in."""
+
+    password: Annotated[SecretStr, Field(min_length=1)]
+    """What NAME logs in with: a password, or what PostgreSQL stores of it (`SCRAM-SHA-256$...`, `md5...`).
+    Only a password itself can also be used towards servers."""
+    pool_mode: PoolMode | None = None
+    """`pool_mode` of this user's pools, before the database's."""
+    pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """`pool_size` of this user's pools, before the database's."""
+
+    @property
+    def plain_password(self) -> str | None:
+        """The password, or None where only what PostgreSQL stores of it is known."""
+        text = self.password.get_secret_value()
+        return None if stored_form(text) else text
+
+
+def stored_form(password: str) -> Literal["scram-sha-256", "md5"] | None:
+    """Which of PostgreSQL's stored forms this is (manual: pg_authid.rolpassword); None = a password itself."""
+    if password.startswith("SCRAM-SHA-256$"):
+        return "scram-sha-256"
+    digest = password.removeprefix("md5")
+    if len(password) == 35 and len(digest) == 32 and set(digest) <= set("0123456789abcdef"):
+        return "md5"
+    return None
+
+
+class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, LogSettings, BaseSettings):
+    """All settings of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="POOLPROXY_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    secrets_dir: str = ""
+    """Directory of files that hold one setting each, named as in the environment (`users__app__password`) or in
+    folders (`users/app/password`); empty = none."""
+    databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
+    """Databases by name."""
+    users: dict[str, UserSettings] = Field(default_factory=dict)
+    """Users by name."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what the caller gives: `load` reads the other sources."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Settings:
+        if not self.databases:
+            raise ValueError("no database: set DATABASE_URL, or add [databases.NAME] with its url")
+        for name, database in self.databases.items():
+            unset = PoolSettings.model_fields.keys() - database.model_fields_set
+            complete = database.model_copy(update={key: getattr(self, key) for key in unset})
+            self.databases[name] = complete
+            if complete.min_pool_size > complete.pool_size:
+                raise ValueError(f"min_pool_size of database {name!r} is above its pool_size")
+        self._check_users()
+        return self
+
+    def _check_users(self) -> None:
+        for name, user in self.users.items():
+            form = stored_form(user.password.get_secret_value())
+            if form is not None and self.auth_method not in ("trust", form):
+                raise ValueError(
+                    f"auth_method {self.auth_method} cannot use the {form} form stored for user {name!r}"
+                )
+        if self.auth_method != "trust" and not self.user_passwords():
+            raise ValueError(
+                "nobody could log in: add [users.NAME] password, or a url with user and password"
+            )
+
+    def url_users(self) -> frozenset[str]:
+        """Users known from a url alone: clients may use their names only where that url, or none, names a user."""
+        named = {database.location.user for database in self.databases.values()}
+        return frozenset(user for user in named if user is not None and user not in self.users)
+
+    def user_passwords(self) -> dict[str, str]:
+        """What each user logs in with: a password or its stored form. [users.NAME] wins over a url."""
+        passwords: dict[str, str] = {}
+        for name, database in self.databases.items():
+            user, password = database.location.user, database.location.password
+            if user is None or password is None or user in self.users:
+                continue
+            if passwords.setdefault(user, password) != password:
+                raise ValueError(
+                    f"the urls of database {name!r} and of one before have different passwords for user {user!r}: "
+                    "add [users.NAME] with the one that clients use"
+                )
+        return passwords | {name: user.password.get_secret_value() for name, user in self.users.items()}
+
+    def advice(self) -> tuple[str, ...]:
+        """What works but deserves a warning at the start, one line each."""
+        if self.auth_method == "trust" and not _is_loopback(self.listen_host):
+            return (
+                f"auth_method is trust and {self.listen_host} is not loopback: all who reach the port get in",
+            )
+        return ()
+
+
+#: The chapters of the settings page, in order; a class's docstring is its title.
+CHAPTERS: Final = (ListenSettings, ClientSettings, PoolSettings, NetworkSettings, LogSettings)
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def fields_below(path: tuple[str, ...]) -> dict[str, FieldInfo]:
+    """The settings that may stand below a path: (), ("databases", NAME) or ("users", NAME)."""
+    if not path:
+        return Settings.model_fields
+    if len(path) == 2 and path[0] == "databases":
+        return DatabaseSettings.model_fields
+    if len(path) == 2 and path[0] == "users":
+        return UserSettings.model_fields
+    return {}
