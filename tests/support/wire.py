@@ -28,8 +28,8 @@ class WireError(AssertionError):
 
 
 class Wire:
-    """One connection to `address`: (host, port) or the path of a Unix socket. Each read takes `timeout` seconds
-    at most.
+    """One connection to `address`: (host, port) or the path of a Unix socket. Each read takes `timeout`
+    seconds at most.
 
     Use it as a context manager: it ends with Terminate and a close, whatever state it is in.
     """
@@ -166,7 +166,9 @@ class Wire:
     # Login.
 
     def authenticate(self, user: str, password: str) -> list[Message]:
-        """Answer what the other side asks until ReadyForQuery; returns all messages. An error raises WireError."""
+        """Answer what the other side asks until ReadyForQuery; returns all messages. An error raises
+        WireError.
+        """
         read: list[Message] = []
         scram: ScramClient | None = None
         while True:
@@ -215,7 +217,9 @@ class Wire:
 
 
 def cancel(address: Address, pid: int, key: bytes, timeout: float = 15.0) -> bytes:
-    """Send a cancel request, wait until the other side closes, return what it said: nothing, by the protocol."""
+    """Send a cancel request, wait until the other side closes, return what it said: nothing, by the
+    protocol.
+    """
     with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as sock:
         sock.settimeout(timeout)
         sock.connect(address)
