@@ -63,6 +63,7 @@ class Crowd:
         self._served: set[int] = set()
         self._transactions = 0
         self._errors: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
         self._latencies: list[float] = []
 
     async def run(self) -> None:
@@ -86,6 +87,7 @@ class Crowd:
             served=len(self._served),
             transactions=self._transactions,
             errors=dict(self._errors),
+            examples=dict(self._examples),
             latencies=latencies,
         )
 
@@ -135,7 +137,9 @@ class Crowd:
             await connection.close()
             return True
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            self._errors[getattr(error, "sqlstate", None) or type(error).__name__] += 1
+            kind = getattr(error, "sqlstate", None) or type(error).__name__
+            self._errors[kind] += 1
+            self._examples.setdefault(kind, str(error).partition("\n")[0][:200])
             return False
         finally:
             if connection is not None:
@@ -160,7 +164,10 @@ async def work(order: Order) -> None:
 def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    order = Order.from_line(sys.stdin.buffer.readline())
+    line = sys.stdin.buffer.readline()
+    if not line:
+        return  # our starter was interrupted
+    order = Order.from_line(line)
     sys.stdout.buffer.write(b"ready\n")
     sys.stdout.buffer.flush()
     if sys.stdin.buffer.readline() == b"go\n":

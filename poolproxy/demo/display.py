@@ -19,8 +19,11 @@ from rich.text import Text
 
 from poolproxy.demo.figures import INTERVAL, Figures
 
-BAR = 40
-"""Characters of a bar."""
+LABEL, BAR, WORDS = 12, 40, 48
+"""Characters of a row's three columns; the bar is what gets shorter on a narrow terminal."""
+
+MARGINS = 8
+"""Characters of a panel around and between its columns."""
 
 BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -36,13 +39,15 @@ class Stage:
 
 
 def seconds(value: float) -> str:
-    """A duration in the unit that reads best; `-` when there is none."""
+    """A duration in the unit that reads best; `-` when there is none, `never` when it is infinite."""
     if math.isnan(value):
         return "-"
+    if math.isinf(value):
+        return "never"
     return f"{value:.2f} s" if value >= 1 else f"{value * 1000:.0f} ms"
 
 
-def bar(parts: Sequence[tuple[int, str]], total: int, width: int = BAR) -> Text:
+def bar(parts: Sequence[tuple[int, str]], total: int, width: int) -> Text:
     """Counts of `total` side by side, each in its style; ends are rounded so that the sum stays true."""
     text, done, filled = Text(), 0, 0
     for count, style in parts:
@@ -53,53 +58,39 @@ def bar(parts: Sequence[tuple[int, str]], total: int, width: int = BAR) -> Text:
     return text.append("─" * (width - filled), "bright_black")
 
 
-def sparkline(values: Sequence[int], width: int = BAR) -> str:
+def sparkline(values: Sequence[int], width: int) -> str:
     """The last `width` values as blocks, the highest of them full."""
     shown = values[-width:]
     top = max(shown, default=0)
     return "".join(BLOCKS[math.ceil(value * 8 / top)] if top else BLOCKS[0] for value in shown)
 
 
-def panel(stage: Stage, max_connections: int) -> Panel:
+def panel(stage: Stage, max_connections: int, width: int = 120) -> Panel:
+    """A storm in a frame, for a terminal of `width` characters."""
     figures = stage.figures
+    long = max(1, min(BAR, width - LABEL - WORDS - MARGINS))
     table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold", min_width=12)
-    table.add_column(width=BAR)
-    table.add_column()
-    states = Text.assemble(
-        (f"{figures.working} in a transaction", "green"),
-        "  ",
-        (f"{figures.waiting} waiting", "yellow"),
-        "  ",
-        (f"{figures.connecting} connecting", "blue"),
+    table.add_column(style="bold", width=LABEL)
+    table.add_column(width=long)
+    table.add_column(no_wrap=True)
+    table.add_row(
+        f"{figures.active} clients", bar(_states(figures), figures.clients, long), _states_text(figures)
     )
-    if figures.resting:
-        states.append(f"  {figures.resting} refused", "red")
-    parts = [
-        (figures.working, "green"),
-        (figures.waiting, "yellow"),
-        (figures.connecting, "blue"),
-        (figures.resting, "red"),
-    ]
-    table.add_row(f"{figures.active} clients", bar(parts, figures.clients), states)
     table.add_row(
         f"{figures.servers} servers",
-        bar([(figures.servers, stage.style)], max_connections),
-        _servers(stage, max_connections),
+        bar([(figures.servers, stage.style)], max_connections, long),
+        _servers_text(stage, max_connections),
     )
     table.add_row(
         f"{figures.rate:.0f} tps",
-        Text(sparkline(figures.history()), stage.style),
-        f"{figures.transactions} transactions   p50 {seconds(figures.latency(0.5))}   "
+        Text(sparkline(figures.history(), long), stage.style),
+        f"{figures.transactions} transactions  p50 {seconds(figures.latency(0.5))}  "
         f"p99 {seconds(figures.latency(0.99))}",
     )
-    failures = figures.failures
     table.add_row(
         f"{figures.served} served",
-        bar([(figures.served, "green")], figures.clients),
-        Text(f"of {figures.clients} clients   ").append(
-            f"{failures} error{'' if failures == 1 else 's'}", "bold red" if failures else "green"
-        ),
+        bar([(figures.served, "green")], figures.clients, long),
+        _errors_text(figures),
     )
     return Panel(
         table,
@@ -108,14 +99,41 @@ def panel(stage: Stage, max_connections: int) -> Panel:
         subtitle=f"{figures.elapsed:.1f} s",
         subtitle_align="right",
         border_style=stage.style,
+        width=min(width, LABEL + BAR + WORDS + MARGINS),
     )
 
 
-def _servers(stage: Stage, max_connections: int) -> str:
+def _states(figures: Figures) -> list[tuple[int, str]]:
+    return [
+        (figures.working, "green"),
+        (figures.waiting, "yellow"),
+        (figures.connecting, "blue"),
+        (figures.resting, "red"),
+    ]
+
+
+def _states_text(figures: Figures) -> Text:
+    if figures.over:
+        return Text("all have left")
+    names = ("at work", "waiting", "connecting", "retrying")
+    parts = zip(_states(figures), names, strict=True)
+    return Text("  ").join(
+        Text(f"{count} {name}", style) for (count, style), name in parts if count or name != "retrying"
+    )
+
+
+def _errors_text(figures: Figures) -> Text:
+    failures = figures.failures
+    return Text(f"of {figures.clients} clients  ").append(
+        f"{failures} error{'' if failures == 1 else 's'}", "bold red" if failures else "green"
+    )
+
+
+def _servers_text(stage: Stage, max_connections: int) -> str:
     peak = f"peak {stage.figures.peak_servers}"
     if stage.limit is None:
-        return f"of PostgreSQL's {max_connections}   {peak}"
-    return f"of at most {stage.limit}   {peak}   beside: {stage.figures.control} control"
+        return f"of PostgreSQL's {max_connections}  {peak}"
+    return f"of at most {stage.limit}  {peak}  beside: {stage.figures.control} control"
 
 
 def line(stage: Stage) -> str:
@@ -172,7 +190,9 @@ class LiveDisplay:
         self._stages.append(stage)
 
     def tick(self) -> None:
-        shown: list[Panel | Text] = [panel(stage, self._max_connections) for stage in self._stages]
+        shown: list[Panel | Text] = [
+            panel(stage, self._max_connections, self._live.console.width) for stage in self._stages
+        ]
         if self._note:
             shown.append(Text(self._note, "bright_black"))
         self._live.update(Group(*shown), refresh=True)

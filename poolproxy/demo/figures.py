@@ -30,8 +30,8 @@ class Report:
 
     The first four count clients by what they do now. `served` (clients with at least one committed
     transaction), `transactions` (committed) and `errors` (by SQLSTATE, or by the exception's name where there
-    is none) are totals since the storm began; `latencies` are the seconds of the transactions committed since
-    the report before.
+    is none) are totals since the storm began, `examples` one message of each kind; `latencies` are the
+    seconds of the transactions committed since the report before.
     """
 
     connecting: int = 0
@@ -41,6 +41,7 @@ class Report:
     served: int = 0
     transactions: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
     latencies: list[float] = field(default_factory=list)
 
     def to_line(self) -> bytes:
@@ -65,8 +66,11 @@ class Figures:
     def __init__(self, clients: int) -> None:
         self.clients = clients
         self.began = self.now = 0.0
+        self.all_served = math.inf
+        """Seconds until every client had its first commit."""
         self.servers = self.peak_servers = 0
         self.control = self.peak_control = 0
+        self.over = False
         self.recorded: int | None = None
         """Transactions the database itself holds afterwards; None until it was asked."""
         self._reports: dict[int, Report] = {}
@@ -92,6 +96,12 @@ class Figures:
             self._ordered = False
         self.now = now
         self._totals.append((now, self.transactions))
+        if self.served == self.clients:
+            self.all_served = min(self.all_served, self.elapsed)
+
+    def end(self, recorded: int) -> None:
+        """Every client has left, and the database holds `recorded` transactions."""
+        self.over, self.recorded = True, recorded
 
     def add_sample(self, servers: int, control: int) -> None:
         """One look at pg_stat_activity: connections for clients, and the proxy's own beside them."""
@@ -140,12 +150,22 @@ class Figures:
         return total
 
     @property
+    def examples(self) -> dict[str, str]:
+        """One message of each kind of error."""
+        found: dict[str, str] = {}
+        for report in self._reports.values():
+            found |= report.examples
+        return found
+
+    @property
     def failures(self) -> int:
         return sum(self.errors.values())
 
     @property
     def rate(self) -> float:
-        """Transactions per second over the last `RATE_WINDOW` seconds."""
+        """Transactions per second over the last `RATE_WINDOW` seconds; once over, over the whole storm."""
+        if self.over:
+            return self.mean_rate
         then, before = self._at(self.now - RATE_WINDOW)
         return (self.transactions - before) / (self.now - then) if self.now > then else 0.0
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 
+import asyncpg
 from rich.console import Console
 
 from poolproxy.demo.clients import Order
@@ -24,7 +26,7 @@ from poolproxy.demo.figures import Figures
 from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
 from poolproxy.demo.proxy import Proxy, ProxyFailed
 from poolproxy.demo.storm import StormFailed, run_storm
-from poolproxy.demo.summary import contrast, promises, verdict
+from poolproxy.demo.summary import Promise, contrast, promises, verdict
 
 MAX_CONNECTIONS = 100
 """PostgreSQL's `max_connections`: its default."""
@@ -38,6 +40,17 @@ TICK = 0.2
 
 USER = "app"
 DATABASE = "demo"
+
+_FAILURES = (
+    PostgresFailed,
+    ProxyFailed,
+    StormFailed,
+    OSError,
+    subprocess.SubprocessError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+)
+"""What ends the demo with a line in place of a traceback: the machine or the database is at fault."""
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C: 128 and the signal's number, as shells have it."""
@@ -63,7 +76,7 @@ class Plan:
 
 
 def run(plan: Plan, console: Console) -> int:
-    """0 when every promise was kept, 1 when one was broken or nothing would start, 130 after Ctrl-C."""
+    """0 when every promise was kept, 1 when one was broken or something failed, 130 after Ctrl-C."""
     with _terminable():
         try:
             with tempfile.TemporaryDirectory(prefix="poolproxy-demo-") as directory:
@@ -71,7 +84,7 @@ def run(plan: Plan, console: Console) -> int:
         except KeyboardInterrupt:
             console.print("interrupted; everything is stopped and removed", style="yellow")
             return INTERRUPTED
-        except (PostgresFailed, ProxyFailed, StormFailed) as error:
+        except _FAILURES as error:
             print(f"the demo failed: {error}", file=sys.stderr)
             return 1
 
@@ -104,17 +117,27 @@ def _run(plan: Plan, console: Console, directory: Path) -> int:
                 through = replace(straight, host=proxy.host, port=proxy.port)
                 stage = Stage("through poolproxy", "green", proxied, plan.pool_size)
                 asyncio.run(_storm(through, postgres, stage, display))
-            display.note("Draining poolproxy ...")
+                display.note("Draining poolproxy ...")
             stage = Stage("straight at PostgreSQL", "red", direct, None)
             asyncio.run(_storm(straight, postgres, stage, display))
         found = promises(proxied, plan.pool_size, proxy.status)
-        console.print()
-        console.print(contrast(proxied, direct, plain=not console.is_terminal))
-        console.print()
-        console.print(*verdict(found), sep="\n", soft_wrap=True)
+        _conclude(found, proxied, direct, console)
+        kept = all(promise.kept for promise in found)
+        if not kept:
+            print(
+                "The end of the proxy's log:", *proxy.log_text().splitlines()[-10:], sep="\n", file=sys.stderr
+            )
         if plan.keep:
             _keep(settings, straight, directory / "log", console)
-    return 0 if all(promise.kept for promise in found) else 1
+    return 0 if kept else 1
+
+
+def _conclude(found: list[Promise], proxied: Figures, direct: Figures, console: Console) -> None:
+    """The closing summary."""
+    console.print()
+    console.print(contrast(proxied, direct, plain=not console.is_terminal))
+    console.print()
+    console.print(*verdict(found, proxied), sep="\n", soft_wrap=True, highlight=False)
 
 
 def _display(console: Console) -> Display:

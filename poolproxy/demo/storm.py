@@ -80,7 +80,7 @@ async def run_storm(order: Order, database: Database, figures: Figures) -> None:
             await asyncio.wait([watching])
         if not watching.cancelled():
             watching.result()
-        figures.recorded = await observer.fetchval("SELECT sum(done)::int FROM visits")
+        figures.end(await observer.fetchval("SELECT sum(done)::int FROM visits"))
 
 
 @contextlib.asynccontextmanager

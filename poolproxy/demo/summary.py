@@ -34,8 +34,8 @@ def promises(figures: Figures, limit: int, exit_status: int | None) -> list[Prom
         ),
         Promise(f"no client saw an error: {errors_text(figures.errors)}", figures.failures == 0),
         Promise(
-            f"server connections stayed within {limit}: peak {figures.peak_servers} "
-            f"in pg_stat_activity, and {figures.peak_control} for control beside",
+            f"at most {limit} server connections: peak {figures.peak_servers}, "
+            f"and {figures.peak_control} for control beside",
             0 < figures.peak_servers <= limit,
         ),
         Promise(
@@ -81,15 +81,24 @@ def contrast(proxied: Figures, direct: Figures, *, plain: bool) -> Table:
         ("transactions/s", f"{proxied.mean_rate:.0f}", f"{direct.mean_rate:.0f}"),
         ("connect to commit, p50", seconds(proxied.latency(0.5)), seconds(direct.latency(0.5))),
         ("connect to commit, p99", seconds(proxied.latency(0.99)), seconds(direct.latency(0.99))),
+        ("until every client was served", seconds(proxied.all_served), seconds(direct.all_served)),
     ]
     for row in rows:
         table.add_row(*row)
     return table
 
 
-def verdict(kept: list[Promise]) -> list[Text]:
-    """A line for each promise, kept or broken."""
-    return [
+def verdict(found: list[Promise], proxied: Figures) -> list[Text]:
+    """A line for each promise, one for each kind of error the clients saw, and the conclusion."""
+    lines = [
         Text.assemble(("kept    ", "green") if promise.kept else ("BROKEN  ", "bold red"), promise.text)
-        for promise in kept
+        for promise in found
     ]
+    lines += [Text(f"        {kind}: {message}") for kind, message in sorted(proxied.examples.items())]
+    broken = sum(not promise.kept for promise in found)
+    if broken:
+        conclusion = Text(f"{broken} of {len(found)} promises broken.", "bold red")
+    else:
+        shared = f"{proxied.clients} clients on {proxied.peak_servers} server connections"
+        conclusion = Text(f"All promises kept: {shared}, and no error.", "bold green")
+    return [*lines, Text(), conclusion]
