@@ -14,13 +14,7 @@ from tests.support.waiting import eventually
 
 DATABASE = "app"
 #: Every role of the cluster that clients use, and its password. Each may do anything in the database `app`.
-PASSWORDS = {
-    "app": "app secret",
-    "other": "other/secret",
-    "md5user": "md5 secret",
-    "trusted": "",
-    "quiet": "q",
-}
+PASSWORDS = {"app": "app secret", "other": "other/secret", "md5user": "md5 secret", "trusted": ""}
 
 HBA = (
     "local all all scram-sha-256",

@@ -47,9 +47,8 @@ def toml(settings: Mapping[str, Any], prefix: str = "") -> str:
 
 def bare_environment() -> dict[str, str]:
     """Our own environment without what the proxy or libpq would take for settings."""
-    kept = {
-        n: v for n, v in os.environ.items() if not n.startswith(("POOLPROXY_", "PG")) and n != "DATABASE_URL"
-    }
+    ours = ("POOLPROXY_", "PG", "DATABASE_URL")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", "PYTHONUNBUFFERED": "1"}
 
 
@@ -86,8 +85,14 @@ class ProxyProcess:
         self.log: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._ended = False
-        ports = {"POOLPROXY_LISTEN_PORT": "0", "POOLPROXY_HTTP_PORT": "0"}
-        hosts = {"POOLPROXY_LISTEN_HOST": "127.0.0.1", "POOLPROXY_HTTP_HOST": "127.0.0.1"}
+        self.host = "127.0.0.1"
+        places = {
+            "POOLPROXY_LISTEN_HOST": self.host,
+            "POOLPROXY_LISTEN_PORT": "0",
+            "POOLPROXY_HTTP_HOST": self.host,
+            "POOLPROXY_HTTP_PORT": "0",
+            "POOLPROXY_LOG_FORMAT": "json",
+        }
         command = [sys.executable, "-m", "tests.support.interpreted" if interpreted.wanted() else "poolproxy"]
         command.append("run")
         if settings:
@@ -97,13 +102,7 @@ class ProxyProcess:
         self.process = subprocess.Popen(
             command,
             cwd=folder,
-            env={
-                **bare_environment(),
-                **ports,
-                **hosts,
-                "POOLPROXY_LOG_FORMAT": "json",
-                **(environment or {}),
-            },
+            env={**bare_environment(), **places, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -111,13 +110,9 @@ class ProxyProcess:
         )
         self._reader = threading.Thread(target=self._collect, daemon=True)
         self._reader.start()
-        self.host = "127.0.0.1"
         try:
-            self.port = int(
-                self.wait_log(lambda line: line.get("event") == "listening" and "port" in line)["port"]
-            )
-            http = self.wait_log(lambda line: str(line.get("event")).replace("_", " ") == "http listening")
-            self.http_port = int(http["port"])
+            self.port = int(self.wait_log(lambda line: line.get("event") == "listening")["port"])
+            self.http_port = int(self.wait_log(lambda line: line.get("event") == "http listening")["port"])
             self.base_descriptors = self.descriptors()
         except BaseException:
             self.kill()
@@ -215,7 +210,7 @@ class ProxyProcess:
     # The process.
 
     def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
+        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
 
     def resident_bytes(self) -> int:
         fields = Path(f"/proc/{self.pid}/statm").read_text().split()
