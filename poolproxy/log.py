@@ -1,12 +1,12 @@
 """The log: structlog, readable on a terminal and JSON otherwise, one line per event on standard error.
 
-Three promises: a line below the level costs a comparison; a log that nobody reads never blocks the proxy (lines
-are dropped and counted instead); no control character, overlong name or secret gets into a line. Must not know
-what is logged.
+Three promises: a line below the level costs a comparison; a log that nobody reads never blocks the proxy
+(lines are dropped and counted); no control character, overlong name or secret gets into a line. Must not know what is logged.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
@@ -36,6 +36,8 @@ LINE_BYTES: Final = 4096
 REPEAT_SECONDS: Final = 10.0
 REPEAT_KEYS: Final = 1000
 
+#: Kept, because json.dumps builds one per call.
+_ENCODER: Final = json.JSONEncoder()
 _SECRET_FIELDS: Final = frozenset({"password", "secret", "url", "token", "key", "proof"})
 _URL_LOGIN: Final = re.compile(r"://[^/\s]*@")
 
@@ -52,7 +54,7 @@ class Sink:
     def write(self, line: bytes) -> bool:
         """Write one line of at most LINE_BYTES; False if it was dropped."""
         try:
-            # One write per poll: files and terminals are always writable, a pipe then has room for LINE_BYTES.
+            # One write per poll: a pipe that polls writable has room for LINE_BYTES, a file always has.
             if self._poll.poll(0) == [(self._descriptor, select.POLLOUT)]:
                 os.write(self._descriptor, line)
                 return True
@@ -109,7 +111,7 @@ def get_logger() -> Logger:
 
 
 def configure(level: Level = "info", format: Format = "auto", descriptor: int = 2) -> None:  # noqa: A002
-    """Log to `descriptor` from this level up. Python's own logging (asyncio, asyncpg) goes to the same place."""
+    """Log to `descriptor` from this level up; what libraries say through Python's logging, too."""
     text = format == "text" or (format == "auto" and os.isatty(descriptor))
     sink = Sink(descriptor)
     renderer: structlog.typing.Processor = (
@@ -121,7 +123,7 @@ def configure(level: Level = "info", format: Format = "auto", descriptor: int = 
             exception_formatter=structlog.dev.plain_traceback,
         )
         if text
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=lambda line, **_: _ENCODER.encode(line))
     )
     structlog.configure(
         processors=[_prepare, renderer, _fit_text if text else _fit_json],
@@ -142,7 +144,8 @@ def configure(level: Level = "info", format: Format = "auto", descriptor: int = 
 def _emit(level: str, event: str, fields: dict[str, Any]) -> None:
     if _State.emit is None:
         configure("warning")
-    assert _State.emit is not None and _State.sink is not None
+    assert _State.emit is not None
+    assert _State.sink is not None
     if _State.sink.dropped:
         lost, _State.sink.dropped = _State.sink.dropped, 0
         _State.emit("warning", "log lines dropped", {"lines": lost})
@@ -198,27 +201,20 @@ def _prepare(_: object, level: str, event: Event) -> Event:
 
 
 def _clean(value: object) -> object:
-    if value is None or isinstance(value, int | float):
+    if type(value) is str:
+        if len(value) <= FIELD_CHARACTERS and value.isprintable() and "://" not in value:
+            return value
+    elif value is None or isinstance(value, (int, float)):
         return value
-    text = value if isinstance(value, str) else str(value)
-    if "://" in text:
-        text = _URL_LOGIN.sub("://***@", text)
-    return text if len(text) <= FIELD_CHARACTERS and text.isprintable() else shown(text, FIELD_CHARACTERS)
+    return shown(_URL_LOGIN.sub("://***@", str(value)), FIELD_CHARACTERS)
 
 
 def _fit_json(_: object, level: str, line: Event | str) -> bytes:
     text = str(line)
     if len(text) >= LINE_BYTES:
-        # Half an object is not JSON: keep the beginning as text in a whole one.
-        text = '{"level": "%s", "event": "line too long", "line": %s}' % (
-            level,
-            _quoted(text[: LINE_BYTES // 3]),
-        )
+        # The beginning of an object is no JSON: keep it as text inside a whole one.
+        text = _ENCODER.encode({"level": level, "event": "line too long", "line": text[: LINE_BYTES // 3]})
     return text.encode("ascii", "replace") + b"\n"
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "/").replace('"', "'") + '"'
 
 
 def _fit_text(_: object, level: str, line: Event | str) -> bytes:
@@ -232,7 +228,7 @@ class RepeatGate:
         self._passed: dict[object, tuple[float, int]] = {}
 
     def passes(self, key: object, now: float) -> int | None:
-        """How many lines of this key were held back since the last that passed; None = hold this one back, too."""
+        """How many lines of this key were held back since the last that passed; None = hold this one back."""
         last, held = self._passed.get(key, (-REPEAT_SECONDS, 0))
         if now - last < REPEAT_SECONDS:
             self._passed[key] = (last, held + 1)
@@ -248,7 +244,7 @@ _GATE: Final = RepeatGate()
 
 
 def repeated(logger: Logger, key: object, event: str, *, level: Level = "warning", **fields: object) -> None:
-    """Log an event that may come in floods: at most once per key and REPEAT_SECONDS, with the number held back."""
+    """Log an event that may come in floods: once per key and REPEAT_SECONDS, with the number held back."""
     if not logger.enabled(level):
         return
     held = _GATE.passes(key, time.monotonic())

@@ -1,6 +1,6 @@
 """Which pool serves a client: its user and database, looked up in the settings once, at login.
 
-A `Route` is a frozen plain object, so that the hot part holds no settings model. Must not know about connections.
+A `Route` is a frozen plain object: the hot part holds no settings model. Must not know about connections.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Router:
         self._remembered: Callable[[str, str], Route] = lru_cache(MAX_CACHED_ROUTES)(self._resolve)
 
     def route(self, user: str, database: str) -> Route:
-        """The pool of a client that has proved to be `user`. UnknownDatabase if nothing serves it to that user."""
+        """The pool of a client that proved to be `user`; UnknownDatabase if none serves that user."""
         return self._remembered(user, database)
 
     def fixed_routes(self) -> tuple[Route, ...]:

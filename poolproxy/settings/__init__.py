@@ -1,6 +1,6 @@
-"""Settings: what can be set (`model`), where it is read (`load`), database URLs (`url`), fit to the machine (`limits`).
+"""Settings: what can be set (`model`), where from (`load`), database URLs (`url`), what fits (`limits`).
 
-Everyone imports from here. Pydantic stays inside: the hot part gets the frozen plain objects of `poolproxy.router`.
+Everyone imports from here. Pydantic stays inside: the hot part gets the plain objects of `poolproxy.router`.
 """
 
 from poolproxy.settings.limits import check_descriptors, descriptors_needed

@@ -1,4 +1,4 @@
-"""Does what the settings allow fit into the process's file descriptors? A pure decision: the caller asks the kernel."""
+"""Does what the settings allow fit into the open files of a process? Pure: the caller asks the kernel."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Final
 
 from poolproxy.settings.model import InvalidSettings
 
-#: Besides clients and servers: standard streams, pollers, listeners, HTTP, DNS, control and cancel connections.
+#: Besides clients and servers: standard streams, pollers, listeners, HTTP, DNS, control and cancels.
 RESERVED_DESCRIPTORS: Final = 128
 
 
@@ -16,12 +16,12 @@ def descriptors_needed(max_clients: int, max_servers: int) -> int:
 
 
 def check_descriptors(max_clients: int, max_servers: int, hard_limit: int) -> None:
-    """Raise InvalidSettings, naming both numbers, if the hard limit on open files (RLIMIT_NOFILE) is too small."""
+    """Raise InvalidSettings, naming both numbers, if the hard limit (RLIMIT_NOFILE) is too small."""
     needed = descriptors_needed(max_clients, max_servers)
     if needed > hard_limit:
         fitting = max(0, hard_limit - max_servers - RESERVED_DESCRIPTORS)
         raise InvalidSettings(
-            f"max_client_connections: {max_clients} clients and up to {max_servers} servers need {needed} open files, "
-            f"but this process may open {hard_limit} at most (ulimit -Hn): raise that limit, "
+            f"max_client_connections: {max_clients} clients and up to {max_servers} servers need {needed} "
+            f"open files, but this process may open {hard_limit} at most (ulimit -Hn): raise that limit, "
             f"or set max_client_connections to {fitting} or less"
         )

@@ -1,6 +1,6 @@
 """Reads the settings: command line over environment over file over secrets directory over defaults.
 
-Says where a wrong value came from and what was probably meant, and never what the value is: it may be a secret.
+Says where a wrong value came from and what was probably meant, never what the value is: it may be a secret.
 """
 
 from __future__ import annotations
@@ -22,26 +22,35 @@ from poolproxy.settings.url import parse_url
 
 PREFIX: Final = "POOLPROXY_"
 NESTING: Final = "__"
-#: The one variable without the prefix: platforms set it, and alone it is enough.
-URL_VARIABLE: Final = "DATABASE_URL"
-#: Names with our prefix that are not settings: the settings file itself, and switches of the tests and the build.
+FILE_SUFFIX: Final = "_file"
+#: The one setting without the prefix: platforms provide it, and alone it is enough.
+URL_NAME: Final = "database_url"
+#: Names with our prefix that are no settings: the settings file's, and switches of the tests and the build.
 OTHER_VARIABLES: Final = frozenset({"POOLPROXY_CONFIG", "POOLPROXY_INTERPRETED", "POOLPROXY_BUILD_CFLAGS"})
-#: What Kubernetes puts into every container for a Service whose name starts with "poolproxy".
+#: A file above this is a wrong path, not a setting.
+MAX_FILE_BYTES: Final = 1 << 20
+
+# What Kubernetes puts into every container beside a Service named "poolproxy" or "poolproxy-...".
 _SERVICE_LINK: Final = re.compile(
-    r"POOLPROXY(_[A-Z0-9_]+)?_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
+    r"POOLPROXY_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
 )
 _SERVICE_LINK_VALUE: Final = re.compile(r"(tcp|udp|sctp)://")
-#: A secret is a line; a file above this is a mistake (a wrong path), not a setting.
-MAX_FILE_BYTES: Final = 1 << 20
+
+#: Instead of pydantic's words, which speak of classes.
+_MESSAGES: Final = {
+    "model_type": "this is a table: its settings stand below it, one by one",
+    "model_attributes_type": "this is a table: its settings stand below it, one by one",
+    "dict_type": "this is a table: its settings stand below it, by name",
+    "missing": "this setting is required",
+}
 
 
 class _Layer:
-    """One source's settings, nested, and how the source names them."""
+    """The settings of one source, nested, and what the source calls them."""
 
-    def __init__(self, values: dict[str, Any], label: str, flat: bool) -> None:
+    def __init__(self, values: dict[str, Any], label: str) -> None:
         self.values = values
         self._label = label
-        self._flat = flat
 
     def has(self, path: tuple[str, ...]) -> bool:
         at: Any = self.values
@@ -52,14 +61,14 @@ class _Layer:
         return True
 
     def name(self, path: tuple[str, ...]) -> str:
-        """As the person who wrote it knows it: POOLPROXY_DATABASES__APP__URL, or databases.app.url (poolproxy.toml)."""
-        if self._flat:
+        """As its author knows it: POOLPROXY_USERS__APP__PASSWORD, or users.app.password (poolproxy.toml)."""
+        if self._label == PREFIX:
             return PREFIX + NESTING.join(path).upper()
         return f"{'.'.join(path)} ({self._label})"
 
 
 class _FlatSource(EnvSettingsSource):
-    """pydantic-settings' reading of nested names, on any mapping instead of the process's environment."""
+    """pydantic-settings' reading of nested names, of any mapping instead of the process's environment."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         super().__init__(Settings, env_prefix="", env_nested_delimiter=NESTING, case_sensitive=False)
@@ -71,31 +80,26 @@ def load(
     environment: Mapping[str, str] | None = None,
     options: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings from all sources; `options` are the command line's, by flat name (`pool_size`, `users__app__password`).
+    """The settings from all sources; without `environment`, from the process's.
 
-    InvalidSettings, with one line per problem, if a name is unknown, a value wrong or a file unreadable.
+    `options` are the command line's, by flat name: `pool_size`, `users__app__password`. InvalidSettings, with
+    a line per problem, if a name is unknown, a value wrong or a file unreadable.
     """
-    environment = os.environ if environment is None else environment
-    layers = [
-        _Layer(_nested(_known_only(options or {}, "--set "), "--set "), "command line", flat=False),
-        *_environment_layers(environment),
-        *([_Layer(_read_toml(file), str(file), flat=False)] if file is not None else []),
-    ]
-    secrets_dir = next(
-        (layer.values["secrets_dir"] for layer in layers if layer.values.get("secrets_dir")), ""
-    )
-    if secrets_dir:
-        layers.extend(_secrets_layers(Path(str(secrets_dir))))
+    layers = _flat_layers(dict(options or {}), "--set ", "command line")
+    layers += _environment_layers(os.environ if environment is None else environment)
+    if file is not None:
+        layers.append(_Layer(_read_toml(file), str(file)))
+    directories = (str(layer.values.get("secrets_dir", "")) for layer in layers)
+    if directory := next(filter(None, directories), ""):
+        layers += _secrets_layers(Path(directory))
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
         merged = _merge(merged, layer.values)
     try:
         return Settings(**merged)
     except ValidationError as error:
-        problems = [
-            _explain(problem, layers) for problem in error.errors(include_url=False, include_input=False)
-        ]
-    # Outside the except block: a chained ValidationError would carry the values along.
+        problems = [_explain(each, layers) for each in error.errors(include_url=False, include_input=False)]
+    # Raised outside of the except block: a chained ValidationError would carry the values along.
     raise InvalidSettings(*problems)
 
 
@@ -108,20 +112,18 @@ def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _environment_layers(environment: Mapping[str, str]) -> list[_Layer]:
+    # An empty variable is one not set: compose files pass ${NAME:-} for what their user left out.
+    given = {name.upper(): value for name, value in environment.items() if value}
     ours = {
-        name: value
-        for name, value in environment.items()
-        if value and name.upper().startswith(PREFIX) and not _is_foreign(name.upper(), value)
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in given.items()
+        if name.startswith(PREFIX) and not _is_foreign(name, value)
     }
-    flat = _with_files({name[len(PREFIX) :].lower(): value for name, value in ours.items()}, PREFIX)
-    values = _nested(_known_only(flat, PREFIX), PREFIX)
-    url = _with_files(
-        {k.lower(): v for k in (URL_VARIABLE, URL_VARIABLE + "_FILE") if (v := environment.get(k))}, ""
-    )
-    return [
-        _Layer(values, "environment", flat=True),
-        *_url_layer(url.get(URL_VARIABLE.lower()), URL_VARIABLE),
-    ]
+    url = {name.lower(): given[name] for name in ("DATABASE_URL", "DATABASE_URL_FILE") if name in given}
+    url = _with_files(url, "")
+    if URL_NAME in ours:
+        raise InvalidSettings(f"{PREFIX}DATABASE_URL: unknown setting, did you mean DATABASE_URL?")
+    return _flat_layers(_with_files(ours, PREFIX) | url, PREFIX, PREFIX)
 
 
 def _is_foreign(name: str, value: str) -> bool:
@@ -131,40 +133,8 @@ def _is_foreign(name: str, value: str) -> bool:
     return name.endswith("_PORT") and _SERVICE_LINK_VALUE.match(value) is not None
 
 
-def _url_layer(url: str | None, label: str) -> list[_Layer]:
-    """DATABASE_URL as the settings it stands for: one database, named as the url's own (or as its user)."""
-    if not url:
-        return []
-    try:
-        parsed = parse_url(url)
-    except ValueError as error:
-        raise InvalidSettings(f"{label}: {error}") from None
-    name = parsed.dbname or parsed.user
-    if name is None:
-        raise InvalidSettings(f"{label}: the url names neither a database nor a user")
-    return [_Layer({"databases": {name: {"url": url}}}, label, flat=False)]
-
-
-def _with_files(flat: Mapping[str, str], prefix: str) -> dict[str, str]:
-    """NAME_FILE=path replaced by NAME with the file's text, less the newline at its end."""
-    result = dict(flat)
-    for name, path in flat.items():
-        base = name.removesuffix("_file")
-        if base == name or name in Settings.model_fields:
-            continue
-        if base in flat:
-            raise InvalidSettings(
-                f"{(prefix + base).upper()} and {(prefix + name).upper()} are both set: give one"
-            )
-        del result[name]
-        if _suggestion(base) is not None:
-            raise InvalidSettings(_unknown_name(name, prefix, "_FILE", base))
-        result[base] = _read_secret(Path(path), (prefix + name).upper())
-    return result
-
-
 def _secrets_layers(directory: Path) -> list[_Layer]:
-    """The files of the secrets directory. Hidden ones are Kubernetes' own (`..data`), which the visible ones link to."""
+    """The files of the secrets directory. Hidden ones are Kubernetes' own; the visible ones link there."""
     if not directory.is_dir():
         raise InvalidSettings(f"secrets_dir: {directory} is not a directory")
     flat: dict[str, str] = {}
@@ -173,11 +143,54 @@ def _secrets_layers(directory: Path) -> list[_Layer]:
             parts = path.relative_to(directory).parts
             if path.is_file() and not any(part.startswith(".") for part in parts):
                 name = NESTING.join(parts).lower().removeprefix(PREFIX.lower())
-                flat[name] = _read_secret(path, f"secrets_dir: {path}")
-    url = flat.pop(URL_VARIABLE.lower(), None)
-    label = f"{directory}/"
-    layer = _Layer(_nested(_known_only(flat, label), label), str(directory), flat=False)
-    return [layer, *_url_layer(url, f"{directory}/{URL_VARIABLE.lower()}")]
+                flat[name] = _read_secret(path, str(path))
+    return _flat_layers(flat, f"{directory}/", str(directory))
+
+
+def _flat_layers(flat: dict[str, str], prefix: str, label: str) -> list[_Layer]:
+    """The layers of one source of flat names; `database_url` among them is a layer below the others."""
+    url = flat.pop(URL_NAME, None)
+    problems = [_unknown(name, name, prefix) for name in flat if not _is_known(name)]
+    if problems:
+        raise InvalidSettings(*problems)
+    try:
+        layers = [_Layer(_FlatSource(flat)(), label)]
+    except SettingsError:
+        # Only the two tables, given as a whole, are read as JSON.
+        names = " or ".join(prefix + name.upper() for name in ("databases", "users") if name in flat)
+        raise InvalidSettings(f"{names}: not a JSON object") from None
+    if url is not None:
+        name = "DATABASE_URL" if prefix == PREFIX else f"{prefix}{URL_NAME}"
+        layers.append(_Layer(_single_database(url, name), name))
+    return layers
+
+
+def _single_database(url: str, label: str) -> dict[str, Any]:
+    """What DATABASE_URL stands for: one database, with the name that the url gives it (else its user's)."""
+    try:
+        parsed = parse_url(url)
+    except ValueError as error:
+        raise InvalidSettings(f"{label}: {error}") from None
+    name = parsed.dbname or parsed.user
+    if name is None:
+        raise InvalidSettings(f"{label}: the url names neither a database nor a user")
+    return {"databases": {name: {"url": url}}}
+
+
+def _with_files(flat: Mapping[str, str], prefix: str) -> dict[str, str]:
+    """Each NAME_FILE=path replaced by NAME with the file's text, less the newline at its end."""
+    result = dict(flat)
+    for name, path in flat.items():
+        base = name.removesuffix(FILE_SUFFIX)
+        if base == name or name in Settings.model_fields:
+            continue
+        if base in flat:
+            raise InvalidSettings(f"{prefix}{base.upper()} and {prefix}{name.upper()} are both set: give one")
+        if not _is_known(base):
+            raise InvalidSettings(_unknown(name, base, prefix))
+        del result[name]
+        result[base] = _read_secret(Path(path), prefix + name.upper())
+    return result
 
 
 def _read_secret(path: Path, label: str) -> str:
@@ -199,54 +212,45 @@ def _read_toml(path: Path) -> dict[str, Any]:
             return tomllib.load(stream)
     except OSError as error:
         raise InvalidSettings(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        where = re.search(r"\(at .*\)$", str(error))
-        raise InvalidSettings(f"{path}: not valid TOML {where.group() if where else ''}".rstrip()) from None
+    except UnicodeDecodeError:
+        raise InvalidSettings(f"{path}: not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidSettings(f"{path}: not valid TOML: {error}") from None
 
 
-def _nested(flat: Mapping[str, str], prefix: str) -> dict[str, Any]:
-    try:
-        return _FlatSource(flat)()
-    except SettingsError:
-        # Only databases and users as a whole are read as JSON.
-        named = " or ".join(f"{prefix}{name.upper()}" for name in ("databases", "users") if name in flat)
-        raise InvalidSettings(f"{named}: not a JSON object") from None
+def _is_known(name: str) -> bool:
+    """Whether a flat name's first part exists; what stands below a table is checked when it is read."""
+    first, *below = name.split(NESTING)
+    return name == URL_NAME or (
+        first in Settings.model_fields and (not below or first in ("databases", "users"))
+    )
 
 
-def _known_only(flat: Mapping[str, str], prefix: str) -> Mapping[str, str]:
-    problems = [_unknown_name(name, prefix, "", name) for name in flat if _suggestion(name) is not None]
-    if problems:
-        raise InvalidSettings(*problems)
-    return flat
-
-
-def _suggestion(name: str) -> str | None:
-    """None for a name that exists (as far as its first part tells); else the likely one, or "" without an idea."""
-    first, *rest = name.split(NESTING)
-    known = Settings.model_fields
-    if first in known and (not rest or first in ("databases", "users")):
-        return None
-    meant = difflib.get_close_matches(first, known, n=1)
-    return NESTING.join([*meant, *rest]) if meant else ""
-
-
-def _unknown_name(name: str, prefix: str, suffix: str, base: str) -> str:
-    upper = prefix == PREFIX or prefix == ""
-    meant = _suggestion(base) or ""
-    text = f"{prefix}{shown(name.upper() if upper else name, 100)}: unknown setting"
-    if meant:
-        text += f", did you mean {prefix}{shown((meant + suffix.lower()).upper() if upper else meant, 100)}?"
+def _unknown(name: str, base: str, prefix: str) -> str:
+    """The line for an unknown flat name; `base` is it without "_file"."""
+    first, *below = base.split(NESTING)
+    suffix = name[len(base) :]
+    text = f"{prefix}{shown(_cased(name, prefix), 100)}: unknown setting"
+    for meant in difflib.get_close_matches(first, Settings.model_fields, n=1):
+        text += (
+            f", did you mean {prefix}{shown(_cased(NESTING.join([meant, *below]) + suffix, prefix), 100)}?"
+        )
     return text
 
 
+def _cased(name: str, prefix: str) -> str:
+    return name.upper() if prefix == PREFIX else name
+
+
 def _explain(problem: Any, layers: Iterable[_Layer]) -> str:
-    """One line for one of pydantic's errors: where it came from, what is wrong."""
-    # Markers such as "[key]" and the names of union members are pydantic's, not parts of a setting's path.
-    path = tuple(str(part) for part in problem["loc"] if part != "[key]")
+    """One line for one of pydantic's errors: where the value came from, and what is wrong with it."""
+    path = tuple(str(part) for part in problem["loc"])
+    message = _MESSAGES.get(problem["type"]) or str(problem["msg"]).removeprefix("Value error, ")
+    if not path:
+        return message
     origin = next((layer for layer in layers if layer.has(path)), None)
     name = shown(origin.name(path) if origin is not None else ".".join(path), 200)
     if problem["type"] == "extra_forbidden":
         meant = difflib.get_close_matches(path[-1], fields_below(path[:-1]), n=1)
         return f"{name}: unknown setting" + (f", did you mean {meant[0]}?" if meant else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}: {message}" if name else message
+    return f"{name}: {message}"

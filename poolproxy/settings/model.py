@@ -1,8 +1,8 @@
 """The settings: one declaration each, from which file, environment, command line and docs/settings.md follow.
 
-A `Settings` is frozen and complete: every database in it has inherited what it does not set itself. Building one
-reads no file and no environment; `load` does. The string below a field is its description in the docs, the class it
-stands in its chapter. Nothing here may repeat a value in an error: a value may be a secret.
+A `Settings` is frozen and complete: every database in it has inherited what it does not set itself. Building
+one reads no file and no environment; `load` does. The string below a field is its description in the docs,
+the class it stands in its chapter. Nothing here may repeat a value in an error: a value may be a secret.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class ClientSettings(Section):
     auth_method: AuthMethod = "scram-sha-256"
     """How clients prove who they are: `scram-sha-256`, `md5`, or `trust` (they need not)."""
     max_client_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
-    """Clients connected at the same time; one more gets 53300 at once. Each needs an open file (`ulimit -Hn`)."""
+    """Clients connected at the same time; one more gets 53300. Each needs an open file (`ulimit -Hn`)."""
     client_login_timeout: PositiveSeconds = 60.0
     """Seconds a client has for its part of the login; waiting for a server does not count."""
     idle_client_timeout: Seconds = 1800.0
@@ -98,7 +98,7 @@ class PoolSettings(Section):
     """Pools and servers"""
 
     pool_mode: PoolMode = "transaction"
-    """When a client gives its server back: `transaction` = after each transaction, `session` = when it leaves."""
+    """When a client gives its server back: after each `transaction`, or after its whole `session`."""
     pool_size: Annotated[int, Field(ge=1, le=10_000)] = 20
     """Servers that one pool, that is one (database, user) pair, may use for its clients."""
     min_pool_size: Annotated[int, Field(ge=0, le=10_000)] = 0
@@ -133,13 +133,13 @@ class NetworkSettings(Section):
     """Network"""
 
     tcp_keepalive_idle: Annotated[int, Field(ge=0, le=32_767)] = 60
-    """Seconds of silence before the first TCP keepalive probe, to clients and servers; 0 = the system's own."""
+    """Seconds of silence before the first keepalive probe, to clients and servers; 0 = the system's own."""
     tcp_keepalive_interval: Annotated[int, Field(ge=0, le=32_767)] = 10
     """Seconds between TCP keepalive probes; 0 = the system's own."""
     tcp_keepalive_count: Annotated[int, Field(ge=0, le=127)] = 3
     """Unanswered probes after which a connection is given up; 0 = the system's own."""
     tcp_user_timeout: Seconds = 30.0
-    """Seconds that sent bytes may stay unacknowledged before a connection is given up; 0 = the system's own."""
+    """Seconds that sent bytes may stay unacknowledged before the connection ends; 0 = the system's own."""
 
 
 class LogSettings(Section):
@@ -155,8 +155,9 @@ class DatabaseSettings(PoolSettings):
     """One [databases.NAME]: clients ask for NAME, the url says where it is."""
 
     url: SecretStr
-    """`postgres://user:password@host:port/dbname`. Without a user the client's own (and its password in `[users]`)
-    is used towards the server; without a dbname, NAME. A Unix socket is `postgres:///dbname?host=/directory`."""
+    """`postgres://user:password@host:port/dbname`. Without a user, the client's own (and its password in
+    `[users]`) is used towards the server; without a dbname, NAME. A Unix socket:
+    `postgres:///dbname?host=/directory`."""
 
     @field_validator("url")
     @classmethod
@@ -189,7 +190,7 @@ class UserSettings(Section):
 
 
 def stored_form(password: str) -> Literal["scram-sha-256", "md5"] | None:
-    """Which of PostgreSQL's stored forms this is (manual: pg_authid.rolpassword); None = a password itself."""
+    """Which of PostgreSQL's stored forms this is (manual: pg_authid); None = a password itself."""
     if password.startswith("SCRAM-SHA-256$"):
         return "scram-sha-256"
     digest = password.removeprefix("md5")
@@ -211,8 +212,8 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
     )
 
     secrets_dir: str = ""
-    """Directory of files that hold one setting each, named as in the environment (`users__app__password`) or in
-    folders (`users/app/password`); empty = none."""
+    """Directory of files that hold one setting each, named as in the environment (`users__app__password`)
+    or in folders (`users/app/password`); empty = none."""
     databases: dict[str, DatabaseSettings] = Field(default_factory=dict)
     """Databases by name."""
     users: dict[str, UserSettings] = Field(default_factory=dict)
@@ -251,7 +252,7 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
             )
 
     def url_users(self) -> frozenset[str]:
-        """Users known from a url alone: clients may use their names only where that url, or none, names a user."""
+        """Users known from a url alone: they may use only databases whose url names them, or no user."""
         named = {database.location.user for database in self.databases.values()}
         return frozenset(user for user in named if user is not None and user not in self.users)
 
@@ -264,7 +265,7 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
                 continue
             if passwords.setdefault(user, password) != password:
                 raise ValueError(
-                    f"the urls of database {name!r} and of one before have different passwords for user {user!r}: "
+                    f"the urls of database {name!r} and one before give user {user!r} different passwords: "
                     "add [users.NAME] with the one that clients use"
                 )
         return passwords | {name: user.password.get_secret_value() for name, user in self.users.items()}

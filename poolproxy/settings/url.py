@@ -1,7 +1,7 @@
-"""Reads a database URL, `postgres://user:password@host:port/dbname?parameter=value` (manual: Connection URIs).
+"""Reads a database URL, `postgres://user:password@host:port/dbname?name=value` (manual: Connection URIs).
 
-Own code and not urllib's, because a URL holds a password: no message from here repeats any part of it, not even
-of one that is cut up wrongly because its password has unescaped characters. Must not know about pools.
+Own code and not urllib's, because a URL holds a password: no message from here repeats any part of it, not
+even of one that is cut up wrongly because its password has unescaped characters. Must not know about pools.
 """
 
 from __future__ import annotations
