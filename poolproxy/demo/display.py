@@ -19,7 +19,7 @@ from rich.text import Text
 
 from poolproxy.demo.figures import INTERVAL, Figures
 
-LABEL, BAR, WORDS = 12, 40, 48
+LABEL, BAR, WORDS = 12, 40, 51
 """Characters of a row's three columns; the bar is what gets shorter on a narrow terminal."""
 
 MARGINS = 8
@@ -115,7 +115,7 @@ def _states(figures: Figures) -> list[tuple[int, str]]:
 def _states_text(figures: Figures) -> Text:
     if figures.over:
         return Text("all have left")
-    names = ("at work", "waiting", "connecting", "retrying")
+    names = ("busy", "waiting", "connecting", "retrying")
     parts = zip(_states(figures), names, strict=True)
     return Text("  ").join(
         Text(f"{count} {name}", style) for (count, style), name in parts if count or name != "retrying"
@@ -139,10 +139,12 @@ def _servers_text(stage: Stage, max_connections: int) -> str:
 def line(stage: Stage) -> str:
     """The panel's content in one line of plain text."""
     figures = stage.figures
-    servers = str(figures.servers) if stage.limit is None else f"{figures.servers}/{stage.limit}"
+    servers = f"{figures.servers} servers"
+    if stage.limit is not None:
+        servers = f"{figures.servers}/{stage.limit} servers + {figures.control} control"
     return (
         f"{stage.title}: {figures.elapsed:4.1f} s  {figures.active} clients  {figures.waiting} waiting  "
-        f"{servers} servers + {figures.control} control  {figures.rate:.0f} tps  "
+        f"{servers}  {figures.rate:.0f} tps  "
         f"p50 {seconds(figures.latency(0.5))}  p99 {seconds(figures.latency(0.99))}  "
         f"{figures.served} served  {figures.failures} errors"
     )
