@@ -1,0 +1,99 @@
+"""Which figures there are, in which unit, and the bar that each must stay under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.memory import IdleClients, StalledReaders
+from benchmarks.workloads import COPY_FILE, Clients, Copy, Logins, Pgbench, Plan, Workload
+
+DEFAULT, TUNED = "pgbouncer", "pgbouncer-64k"  #: the names of the two rivals
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """Our value must be at most `limit`: times a rival's, or in the figure's unit without a rival."""
+
+    limit: float
+    rival: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One thing that is measured against every target."""
+
+    name: str
+    title: str
+    unit: str  #: of its value
+    per: str  #: what its rate counts
+    workload: Workload
+    bars: tuple[Bar, ...]
+    fresh: bool = False  #: each run gets a process that has done nothing else
+
+
+def _both(limit: float) -> tuple[Bar, ...]:
+    return Bar(limit, DEFAULT), Bar(limit, TUNED)
+
+
+_BULK = (Bar(0.6, DEFAULT), Bar(1.15, TUNED))
+
+
+def all_figures(programs: Clients, plan: Plan) -> list[Figure]:
+    """Every figure, in the order of the report. Names are the same whatever the plan."""
+
+    def select(protocol: str, name: str, clients: int) -> Figure:
+        return Figure(
+            f"{protocol}-{name}",
+            f"pgbench -S, {protocol} protocol, {clients} clients",
+            "us CPU per transaction",
+            "transactions",
+            Pgbench(programs, ("-S", "-M", protocol), clients),
+            _both(1.15),
+        )
+
+    def copy(direction: str, sql: str) -> Figure:
+        title = f"COPY {direction} of {plan.copy_megabytes} MB"
+        return Figure(f"copy-{direction}", title, "ms CPU per COPY", "COPYs", Copy(programs, sql), _BULK)
+
+    return [
+        select("simple", "32", 32),
+        select("extended", "32", 32),
+        select("simple", "500", plan.many_clients),
+        select("extended", "500", plan.many_clients),
+        Figure(
+            "rows",
+            f"SELECT of {plan.rows:,} rows of 100 bytes, 4 clients",
+            "us CPU per query",
+            "queries",
+            Pgbench(programs, ("-M", "simple"), 4, "SELECT payload FROM bench_rows;"),
+            _BULK,
+        ),
+        copy("out", "\\copy bench_copy TO '/dev/null'"),
+        copy("in", f"\\copy bench_sink FROM '{COPY_FILE}' WHERE false"),
+        Figure(
+            "login",
+            "connect, SCRAM login, one query, disconnect; 8 clients",
+            "us CPU per connection",
+            "connections",
+            Logins(programs),
+            _both(1.3),
+        ),
+        Figure(
+            "idle",
+            f"memory per idle logged-in client, {plan.idle_clients:,} of them",
+            "KiB of anonymous memory per client",
+            "",
+            IdleClients(programs),
+            (Bar(4.0),),
+            fresh=True,
+        ),
+        Figure(
+            "stalled",
+            f"memory while {plan.stalled_clients} clients stop reading {plan.stalled_megabytes:,} MB each",
+            "MiB of anonymous memory, growth",
+            "",
+            StalledReaders(programs),
+            (Bar(8.0),),
+            fresh=True,
+        ),
+    ]

@@ -1,0 +1,165 @@
+"""poolproxy, PgBouncer and PostgreSQL itself side by side: `python -m benchmarks.peers` (`make bench`).
+
+--quick                 tiny runs that only show that everything works
+--only simple-32,login  some figures        --targets direct,pgbouncer   some targets
+--rounds N --seconds N  more or longer runs --write benchmarks/RESULTS.md  keep the report
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+import secrets
+import shlex
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from benchmarks import machine, server
+from benchmarks.figures import DEFAULT, TUNED, Figure, all_figures
+from benchmarks.process import raise_file_limit
+from benchmarks.report import US, Outcome, document, number
+from benchmarks.scram import stored_secret
+from benchmarks.targets import Direct, Login, PgBouncer, Poolproxy, Target
+from benchmarks.workloads import Clients, Plan
+from poolproxy.demo.postgres import LocalPostgres
+
+TARGETS = ("direct", DEFAULT, TUNED, US)
+ROUNDS = 5
+
+
+def make_targets(
+    names: Sequence[str], postgres: LocalPostgres, plan: Plan, login: Login, directory: Path
+) -> list[Target]:
+    """The chosen targets, not started."""
+    every: list[Target] = [
+        Direct(postgres, min(plan.many_clients, plan.idle_clients)),
+        PgBouncer(postgres, login, directory, DEFAULT),
+        PgBouncer(postgres, login, directory, TUNED, pkt_buf="65536"),
+        Poolproxy(postgres, login, directory),
+    ]
+    return [target for target in every if target.name in names]
+
+
+def measure(outcome: Outcome, target: Target, plan: Plan) -> None:
+    """One run of one figure against one target. A run that fails is noted, and the others go on."""
+    figure = outcome.figure
+    try:
+        if figure.fresh:
+            target.stop()
+            target.start()
+        before = target.stalls()
+        sample = figure.workload.run(target, plan)
+        after = target.stalls()
+    except (RuntimeError, OSError) as error:
+        outcome.failures[target.name] = str(error)
+        say(f"  {target.name}: FAILED: {error}")
+        return
+    outcome.samples.setdefault(target.name, []).append(sample)
+    if before is not None and after is not None:
+        outcome.stalls.append(after.since(before))
+    rate = "" if sample.rate is None else f", {number(sample.rate)} {figure.per}/s"
+    say(f"  {target.name}: {number(sample.value)} {figure.unit}{rate}")
+
+
+def run_rounds(
+    figures: Sequence[Figure], targets: Sequence[Target], plan: Plan, rounds: int
+) -> list[Outcome]:
+    """Every figure against every target, in turns. Ctrl-C ends it with what there is."""
+    outcomes = [Outcome(figure, {target.name: [] for target in targets}) for figure in figures]
+    try:
+        for turn in range(rounds):
+            shift = turn % len(targets)
+            for outcome in outcomes:
+                say(f"round {turn + 1} of {rounds}: {outcome.figure.title}")
+                for target in [*targets[shift:], *targets[:shift]]:
+                    measure(outcome, target, plan)
+    except KeyboardInterrupt:
+        say("interrupted: reporting what there is")
+    return outcomes
+
+
+def say(line: str) -> None:
+    """Progress goes to standard error: standard output is the report."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run(options: argparse.Namespace) -> tuple[str, bool]:
+    """(the report, everything ran)."""
+    plan = Plan.quick() if options.quick else Plan()
+    if options.seconds:
+        plan = dataclasses.replace(plan, seconds=options.seconds)
+    raise_file_limit(plan.idle_clients + 1_000)
+    password = secrets.token_urlsafe(12)
+    login = Login(password, stored_secret(password))
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="poolproxy-bench-")))
+        directory.chmod(0o755)  # PgBouncer runs under an unprivileged account
+        postgres = stack.enter_context(server.make_postgres(plan))
+        say(f"filling {postgres!r}")
+        server.fill(postgres, plan, login, directory)
+        figures = chosen_figures(options.only, Clients(postgres.bin_dir, directory, password), plan)
+        targets = make_targets(options.targets, postgres, plan, login, directory)
+        for target in targets:
+            stack.callback(target.stop)
+            target.start()
+        outcomes = run_rounds(figures, targets, plan, options.rounds)
+        text = document(
+            outcomes,
+            plan,
+            options.rounds,
+            shlex.join(["python", "-m", "benchmarks.peers", *options.arguments]),
+            machine.describe(),
+            {target.name: target.version() for target in targets},
+            {target.name: target.configuration() for target in targets},
+        )
+        return text, not any(outcome.failures for outcome in outcomes)
+
+
+def chosen_figures(names: Sequence[str], programs: Clients, plan: Plan) -> list[Figure]:
+    figures = all_figures(programs, plan)
+    known = [figure.name for figure in figures]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"no such figure: {', '.join(unknown)}; there are {', '.join(known)}")
+    return [figure for figure in figures if not names or figure.name in names]
+
+
+def read_options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", default=[], metavar="FIGURE,...", type=_words)
+    parser.add_argument("--targets", default=list(TARGETS), metavar="TARGET,...", type=_words)
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--seconds", type=int, help="of each pgbench or login run")
+    parser.add_argument("--write", type=Path, metavar="FILE")
+    options = parser.parse_args(arguments)
+    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    options.arguments = list(arguments)
+    unknown = [name for name in options.targets if name not in TARGETS]
+    if unknown:
+        parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+    return options
+
+
+def _words(text: str) -> list[str]:
+    return text.split(",")
+
+
+def main() -> int:
+    """Exit status: 0 when every run succeeded, whatever the bars say; 1 when one failed."""
+    os.environ.pop("PGPASSWORD", None)
+    options = read_options(sys.argv[1:])
+    text, complete = run(options)
+    print(text)
+    if options.write:
+        options.write.write_text(text, "utf-8")
+    return 0 if complete else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

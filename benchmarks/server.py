@@ -1,0 +1,42 @@
+"""The one PostgreSQL behind every target, and the data in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.targets import DATABASE, HBA, SERVER_USER, USER, Login
+from benchmarks.workloads import COPY_FILE, Plan
+from poolproxy.demo.postgres import LocalPostgres
+
+OPTIONS = {"shared_buffers": "256MB", "jit": "off", "autovacuum": "off", "max_wal_size": "4GB"}
+SPARE_CONNECTIONS = 100  #: beside the direct clients: the proxies' servers and our own
+
+
+def make_postgres(plan: Plan) -> LocalPostgres:
+    """A server that takes every client of the plan directly as well. Not started yet."""
+    connections = str(plan.many_clients + SPARE_CONNECTIONS)
+    return LocalPostgres(hba=HBA, options={**OPTIONS, "max_connections": connections})
+
+
+def fill(postgres: LocalPostgres, plan: Plan, login: Login, directory: Path) -> None:
+    """Make the roles, the database, its tables, and the file that COPY reads."""
+    postgres.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{login.secret}'; CREATE ROLE {SERVER_USER} LOGIN")
+    postgres.sql(f"CREATE DATABASE {DATABASE}")
+    postgres.run("pgbench", "-i", "-q", "-I", "dtGvp", "-s", str(plan.scale), DATABASE)
+    copied = plan.copy_megabytes * 10_000  # a line is 99 characters and its end
+    postgres.sql(
+        f"""
+        CREATE UNLOGGED TABLE bench_rows AS
+            SELECT repeat('x', 100) AS payload FROM generate_series(1, {plan.rows});
+        CREATE UNLOGGED TABLE bench_copy AS
+            SELECT repeat('x', 99) AS payload FROM generate_series(1, {copied});
+        CREATE UNLOGGED TABLE bench_sink (payload text);
+        GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {USER}, {SERVER_USER};
+        """,
+        DATABASE,
+    )
+    postgres.sql("VACUUM ANALYZE", DATABASE)
+    line = b"x" * 99 + b"\n"
+    with (directory / COPY_FILE).open("wb") as file:
+        for _ in range(plan.copy_megabytes):
+            file.write(line * 10_000)
