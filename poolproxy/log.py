@@ -1,7 +1,8 @@
 """The log: structlog, readable on a terminal and JSON otherwise, one line per event on standard error.
 
 Three promises: a line below the level costs a comparison; a log that nobody reads never blocks the proxy
-(lines are dropped and counted); no control character, overlong name or secret gets into a line. Must not know what is logged.
+(lines are dropped and counted); no control character, overlong name or secret gets into a line. Must not know
+what is logged.
 """
 
 from __future__ import annotations

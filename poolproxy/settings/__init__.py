@@ -13,7 +13,7 @@ from poolproxy.settings.model import (
     Settings,
     UserSettings,
 )
-from poolproxy.settings.url import DatabaseUrl, parse_url
+from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 __all__ = [
     "ANY_DATABASE",
@@ -27,4 +27,5 @@ __all__ = [
     "descriptors_needed",
     "load",
     "parse_url",
+    "place_of",
 ]

@@ -35,14 +35,22 @@ class DatabaseUrl:
     @property
     def unix_path(self) -> str | None:
         """The path of the Unix socket, or None for TCP."""
-        return f"{self.host}/.s.PGSQL.{self.port}" if self.host.startswith("/") else None
+        return socket_path(self.host, self.port)
 
     @property
     def place(self) -> str:
         """Host and port (or socket path) for people: nothing secret."""
-        if self.unix_path is not None:
-            return self.unix_path
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return place_of(self.host, self.port)
+
+
+def socket_path(host: str, port: int) -> str | None:
+    """The path of the Unix socket if `host` is a directory, as PostgreSQL names it."""
+    return f"{host}/.s.PGSQL.{port}" if host.startswith("/") else None
+
+
+def place_of(host: str, port: int) -> str:
+    """Host and port, or the socket's path, for people."""
+    return socket_path(host, port) or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
 def parse_url(text: str) -> DatabaseUrl:
