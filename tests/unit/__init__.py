@@ -1,0 +1,1 @@
+"""Unit tests: they mirror the package, and need neither a server nor a network."""

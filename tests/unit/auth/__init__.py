@@ -1,0 +1,1 @@
+"""Login dialogues, driven message by message without a socket."""

@@ -1,0 +1,247 @@
+"""Clients log in: each method's dialogue, what a wrong client gets, and that strangers learn nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolproxy.auth.client_login import AuthMethod, client_login
+from poolproxy.auth.credentials import Credentials
+from poolproxy.errors import AuthenticationFailed, ProtocolViolation
+from poolproxy.protocol import codes, messages, scram
+from poolproxy.protocol.md5 import md5_hash, md5_response
+from tests.unit.auth.driven import Driven, split
+
+PASSWORDS = {
+    "bob": "pencil",
+    "stored": scram.secret_from_password("pencil", salt=b"s" * 16).format(),
+    "hashed": md5_hash("hashed", "pencil"),
+    "empty": "",
+}
+CREDENTIALS = Credentials.from_passwords(PASSWORDS, b"k" * 32)
+
+
+def zeros(size: int) -> bytes:
+    return bytes(size)
+
+
+def start(method: AuthMethod, user: str) -> Driven[bytes]:
+    return Driven(client_login(method, user, CREDENTIALS.lookup(user), zeros))
+
+
+def sasl_data(sent: bytes, code: int) -> bytes:
+    """The data of the one Authentication message sent, which must be this one."""
+    ((kind, body),) = split(sent)
+    assert kind == codes.AUTHENTICATION
+    found, data = messages.authentication_fields(body)
+    assert found == code
+    return data
+
+
+def scram_answers(login: Driven[bytes], password: str) -> bytes:
+    """An honest client up to its last message, which is returned rather than fed."""
+    client = scram.ScramClient(scram.new_nonce())
+    challenge = login.feed(messages.sasl_initial_response(scram.MECHANISM, client.first()))
+    salt, iterations = client.challenge(sasl_data(challenge, codes.AUTH_SASL_CONTINUE))
+    return messages.sasl_response(client.final(scram.derive_keys(password, salt, iterations)))
+
+
+def md5_answer(login: Driven[bytes], user: str, password: str) -> bytes:
+    salt = sasl_data(login.sent, codes.AUTH_MD5)
+    return messages.password_message(md5_response(md5_hash(user, password), salt))
+
+
+def answer(method: AuthMethod, login: Driven[bytes], user: str, password: str) -> bytes:
+    return scram_answers(login, password) if method == "scram-sha-256" else md5_answer(login, user, password)
+
+
+class TestScram:
+    @pytest.mark.parametrize("user", ["bob", "stored"])
+    def test_the_dialogue(self, user: str) -> None:
+        login = start("scram-sha-256", user)
+        assert login.sent == messages.authentication_sasl(["SCRAM-SHA-256"])
+        client = scram.ScramClient(b"client-nonce")
+        challenge = login.feed(messages.sasl_initial_response("SCRAM-SHA-256", client.first()))
+        server_first = sasl_data(challenge, codes.AUTH_SASL_CONTINUE)
+        assert server_first.startswith(b"r=client-nonceAAAAAAAAAAAAAAAAAAAAAAAA,s=")
+        keys = scram.derive_keys("pencil", *client.challenge(server_first))
+        assert login.feed(messages.sasl_response(client.final(keys))) == b"", "the caller sends the rest"
+        client.verify(sasl_data(login.result, codes.AUTH_SASL_FINAL))
+        assert login.offloaded == 0
+
+    def test_the_first_message_may_come_apart(self) -> None:
+        login, client = start("scram-sha-256", "bob"), scram.ScramClient(b"abc")
+        asked = login.feed(messages.sasl_initial_response("SCRAM-SHA-256", None))
+        assert asked == messages.authentication_sasl_continue(b"")
+        challenge = sasl_data(login.feed(messages.sasl_response(client.first())), codes.AUTH_SASL_CONTINUE)
+        keys = scram.derive_keys("pencil", *client.challenge(challenge))
+        login.feed(messages.sasl_response(client.final(keys)))
+        client.verify(sasl_data(login.result, codes.AUTH_SASL_FINAL))
+
+    @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256-PLUS", "SCRAM-SHA-1", "PLAIN", "", "scram-sha-256"])
+    def test_another_mechanism_is_refused(self, mechanism: str) -> None:
+        with pytest.raises(ProtocolViolation, match="mechanism"):
+            start("scram-sha-256", "bob").feed(messages.sasl_initial_response(mechanism, b"n,,n=,r=abc"))
+
+    @pytest.mark.parametrize(
+        "said",
+        [
+            messages.query("select 1"),
+            messages.terminate(),
+            messages.password_message("pencil"),
+            messages.sasl_initial_response("SCRAM-SHA-256", b"p=tls-unique,,n=,r=abc"),
+            messages.sasl_initial_response("SCRAM-SHA-256", b""),
+        ],
+    )
+    def test_anything_else_is_refused(self, said: bytes) -> None:
+        with pytest.raises(ProtocolViolation):
+            start("scram-sha-256", "bob").feed(said)
+
+
+class TestMd5:
+    @pytest.mark.parametrize("user", ["bob", "hashed"])
+    def test_the_dialogue(self, user: str) -> None:
+        login = start("md5", user)
+        assert login.sent == messages.authentication_md5(bytes(4))
+        assert login.feed(md5_answer(login, user, "pencil")) == b""
+        assert login.result == b""
+
+    @pytest.mark.parametrize(
+        "said", [messages.query("select 1"), messages.sasl_response(b"md5"), b"p\0\0\0\4"]
+    )
+    def test_anything_else_is_refused(self, said: bytes) -> None:
+        with pytest.raises(ProtocolViolation):
+            start("md5", "bob").feed(said)
+
+    def test_the_password_itself_is_no_answer(self) -> None:
+        with pytest.raises(AuthenticationFailed):
+            start("md5", "bob").feed(messages.password_message("pencil"))
+
+    def test_the_salt_is_new_each_time(self) -> None:
+        drawn: list[int] = []
+        Driven(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda n: drawn.append(n) or b"1234"))
+        assert drawn == [4]
+
+
+class TestTrust:
+    @pytest.mark.parametrize("user", ["bob", "nobody"])
+    def test_asks_nothing(self, user: str) -> None:
+        login = start("trust", user)
+        assert login.sent == b""
+        assert login.result == b""
+
+
+METHODS: list[AuthMethod] = ["scram-sha-256", "md5"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("user", "password"),
+        [("bob", "wrong"), ("bob", ""), ("nobody", "pencil"), ("nobody", ""), ("empty", ""), ("", "pencil")],
+    )
+    def test_fails(self, method: AuthMethod, user: str, password: str) -> None:
+        login = start(method, user)
+        last = answer(method, login, user, password)
+        with pytest.raises(AuthenticationFailed) as caught:
+            login.feed(last)
+        assert caught.value.message == f'password authentication failed for user "{user}"'
+        assert "pencil" not in str(caught.value)
+
+    def test_a_mock_fails_even_if_its_keys_were_known(self, method: AuthMethod) -> None:
+        known = CREDENTIALS.lookup("bob")
+        mock = type(known)(known.scram, known.md5, known=False)
+        login = Driven(client_login(method, "bob", mock, zeros))
+        last = answer(method, login, "bob", "pencil")
+        with pytest.raises(AuthenticationFailed):
+            login.feed(last)
+
+
+def test_a_secret_of_the_other_kind_fails_like_a_wrong_password() -> None:
+    login = start("scram-sha-256", "hashed")
+    last = scram_answers(login, "pencil")
+    with pytest.raises(AuthenticationFailed):
+        login.feed(last)
+    login = start("md5", "stored")
+    last = md5_answer(login, "stored", "pencil")
+    with pytest.raises(AuthenticationFailed):
+        login.feed(last)
+
+
+@pytest.mark.parametrize("method", METHODS)
+class TestStrangersLearnNothing:
+    """An unknown user and a wrong password: the same messages, shapes, errors and work."""
+
+    def shape(self, method: AuthMethod, user: str) -> list[object]:
+        login = start(method, user)
+        shape: list[object] = [login.sent]
+        if method == "scram-sha-256":
+            client = scram.ScramClient(b"client-nonce")
+            sent = login.feed(messages.sasl_initial_response(scram.MECHANISM, client.first()))
+            salt, iterations = client.challenge(sasl_data(sent, codes.AUTH_SASL_CONTINUE))
+            shape += [sent[0], len(sent), len(salt), iterations]
+            last = messages.sasl_response(client.final(scram.derive_keys("wrong", salt, iterations)))
+        else:
+            last = md5_answer(login, user, "wrong")
+        with pytest.raises(AuthenticationFailed) as caught:
+            login.feed(last)
+        return [*shape, messages.error_response(caught.value).replace(user.encode(), b"USER")]
+
+    def test_the_same_dialogue(self, method: AuthMethod) -> None:
+        assert self.shape(method, "bob") == self.shape(method, "nob")
+
+    def test_the_same_work(self, method: AuthMethod, monkeypatch: pytest.MonkeyPatch) -> None:
+        calls: list[str] = []
+
+        def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
+            def call(*args: object, **kwargs: object) -> object:
+                calls.append(name)
+                return function(*args, **kwargs)
+
+            return call
+
+        for module, name in (
+            (hmac, "digest"),
+            (hmac, "compare_digest"),
+            (hashlib, "sha256"),
+            (hashlib, "md5"),
+        ):
+            monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+        monkeypatch.setattr(scram, "derive_keys", lambda *_: scram.ScramKeys(b"c" * 32, b"s" * 32))
+        self.shape(method, "bob")
+        known = calls.copy()
+        calls.clear()
+        self.shape(method, "nob")
+        assert calls == known
+        assert "compare_digest" in known
+
+
+@given(
+    st.sampled_from(METHODS),
+    st.lists(
+        st.builds(
+            messages.message,
+            st.sampled_from([codes.PASSWORD, codes.PASSWORD, codes.QUERY]),
+            st.binary(max_size=60)
+            | st.binary(max_size=40).map(lambda raw: messages.sasl_initial_response("SCRAM-SHA-256", raw)[5:])
+            | st.just(messages.sasl_initial_response("SCRAM-SHA-256", b"n,,n=,r=abc")[5:])
+            | st.just(messages.sasl_initial_response("SCRAM-SHA-256", None)[5:])
+            | st.just(b"c=biws,r=abcAAAAAAAAAAAAAAAAAAAAAAAA,p=" + b"A" * 43 + b"="),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["bob", "nobody"]),
+)
+@settings(deadline=None, max_examples=300)
+def test_no_bytes_log_in_without_the_password(method: AuthMethod, said: list[bytes], user: str) -> None:
+    login = start(method, user)
+    with contextlib.suppress(ProtocolViolation, AuthenticationFailed):
+        for message in said:
+            login.feed(message)
+    assert not login.done

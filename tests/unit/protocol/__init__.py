@@ -1,0 +1,1 @@
+"""The wire protocol: exact bytes, round trips, and what hostile bytes get."""
