@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DOCKER ?= docker
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -35,16 +36,16 @@ check: $(BUILT)  ## format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_floors.py tests/test_docs.py
+	$(BIN)/python -m pytest -q tests/test_floors.py tests/unit/test_docs_in_step.py
 
 bench: $(BUILT)  ## side by side with PgBouncer; rewrites benchmarks/RESULTS.md
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.peers --write benchmarks/RESULTS.md $(BENCH_ARGS)
 
 deps:  ## system packages for test-system and bench (Debian and its relatives; asks for root)
 	bash .ci/deps
 
 docs: $(BUILT)  ## write the generated pages of docs/ anew
-	$(BIN)/python tools/generate_docs.py
+	$(BIN)/python -m tools.generate_docs
 
 build: $(BUILT)  ## sdist and wheel, in dist/
 	$(BIN)/python -m build
