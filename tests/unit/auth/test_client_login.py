@@ -124,9 +124,10 @@ class TestMd5:
             start("md5", "bob").feed(messages.password_message("pencil"))
 
     def test_the_salt_is_new_each_time(self) -> None:
-        drawn: list[int] = []
-        Driven(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda n: drawn.append(n) or b"1234"))
-        assert drawn == [4]
+        salts = iter([b"1234", b"5678"])
+        for salt in (b"1234", b"5678"):
+            login = Driven(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda _: next(salts)))
+            assert login.sent == messages.authentication_md5(salt)
 
 
 class TestTrust:

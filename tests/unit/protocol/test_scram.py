@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-import scramp
+import scramp  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
