@@ -14,7 +14,7 @@ Rules that hold for all of it:
   anything is computed from it, and no memory is taken because a length claims it.
 - A client's fault raises errors.ProtocolViolation, a server's raises errors.UnexpectedServerAnswer; nothing
   else escapes a reader.
-- A string that goes out can not hold a zero byte: it would end the field early and start another one.
+- A string that goes out cannot hold a zero byte: it would end the field early and start another one.
 - Names and values are decoded as UTF-8 with `surrogateescape`: bytes that are not UTF-8 survive the round
   trip.
 - Secrets, proofs and keys are compared with hmac.compare_digest only, and are left out of every repr.
