@@ -1,6 +1,6 @@
 """The demo from beginning to end: PostgreSQL, the proxy, two storms, the summary, and nothing left behind.
 
-The composition root of this folder; everything it starts, it ends, also on Ctrl-C and SIGTERM.
+The composition root of this folder; everything it starts, it ends, also on Ctrl-C, SIGTERM and SIGHUP.
 """
 
 from __future__ import annotations
@@ -91,16 +91,17 @@ def run(plan: Plan, console: Console) -> int:
 
 @contextlib.contextmanager
 def _terminable() -> Iterator[None]:
-    """SIGTERM ends us as an exception, so that everything is cleaned up."""
+    """SIGTERM, and SIGHUP of a terminal that closes, end us as an exception: so everything is cleaned up."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(plan: Plan, console: Console, directory: Path) -> int:
