@@ -1,0 +1,219 @@
+"""The container files and the README against the product: what they name must exist and fit."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import typer.main
+import yaml
+
+from poolproxy.cli import cli
+from poolproxy.settings import Settings, load
+from tests.system.sources import ROOT
+
+pytestmark = pytest.mark.system
+
+DEPLOY = ROOT / "deploy"
+PASSWORD = "a-Password_1"
+DEFAULTS = Settings.model_fields
+
+
+def default(name: str) -> Any:
+    return DEFAULTS[name].default
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Any]:
+    """The services of compose.yaml, with POSTGRES_PASSWORD set as its opening comment says."""
+    text = re.sub(r"\$\{POSTGRES_PASSWORD:\?[^}]*\}", PASSWORD, (DEPLOY / "compose.yaml").read_text())
+    assert "${" not in text
+    services: dict[str, Any] = yaml.safe_load(text)["services"]
+    return services
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> list[list[str]]:
+    """The instructions of the Dockerfile, split into words, continuation lines joined."""
+    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()).replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def arguments(dockerfile: list[list[str]], instruction: str) -> list[list[str]]:
+    return [words[1:] for words in dockerfile if words[0] == instruction]
+
+
+def all_keys(value: Any, key: str) -> Iterator[Any]:
+    """Every value under `key`, at any depth."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            if name == key:
+                yield inner
+            yield from all_keys(inner, key)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from all_keys(inner, key)
+
+
+def published(service: dict[str, Any]) -> set[int]:
+    """The container ports of a service; all of them must be published on loopback."""
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    return {int(port.rpartition(":")[2]) for port in service["ports"]}
+
+
+def test_compose_settings_are_accepted(services: dict[str, Any]) -> None:
+    environment = services["poolproxy"]["environment"]
+    settings = load(None, environment, {})
+    assert settings.user_passwords() == {"app": PASSWORD}
+
+    postgres = services["postgres"]
+    (database,) = settings.databases.values()
+    where = database.location
+    assert (where.host, where.port) == ("postgres", 5432)
+    assert set(settings.databases) == {postgres["environment"]["POSTGRES_DB"]}
+    assert set(settings.user_passwords()) == {postgres["environment"]["POSTGRES_USER"]}
+    assert postgres["environment"]["POSTGRES_PASSWORD"] == PASSWORD
+
+
+def test_compose_shows_the_defaults(services: dict[str, Any]) -> None:
+    environment = services["poolproxy"]["environment"]
+    shown = {name: value for name, value in environment.items() if name.startswith("POOLPROXY_")}
+    assert shown
+    for name, value in shown.items():
+        assert int(value) == default(name.removeprefix("POOLPROXY_").lower()), name
+
+
+def test_compose_ports_limits_and_grace(services: dict[str, Any]) -> None:
+    proxy = services["poolproxy"]
+    assert published(proxy) == {default("listen_port"), default("http_port")}
+    assert published(services["prometheus"]) == {9090}
+    assert published(services["grafana"]) == {3000}
+    assert proxy["ulimits"]["nofile"] > default("max_client_connections")
+    assert int(proxy["stop_grace_period"].removesuffix("s")) > default("drain_timeout")
+    assert proxy["read_only"] is True
+    assert proxy["cap_drop"] == ["ALL"]
+
+
+def test_compose_paths_exist(services: dict[str, Any]) -> None:
+    assert (DEPLOY / services["poolproxy"]["build"] / "Dockerfile").exists()
+    mounts = [volume for service in services.values() for volume in service.get("volumes", [])]
+    declared = set(yaml.safe_load((DEPLOY / "compose.yaml").read_text())["volumes"])
+    for source in (mount.split(":")[0] for mount in mounts):
+        assert (DEPLOY / source).is_dir() if source.startswith(".") else source in declared, source
+
+
+def test_opening_comment_of_compose_fits(services: dict[str, Any]) -> None:
+    comment = "".join((DEPLOY / "compose.yaml").read_text().partition("name:")[0])
+    (url,) = re.findall(r"postgres://\S+", comment)
+    parts = urlsplit(url)
+    assert parts.port == default("listen_port")
+    assert parts.path == f"/{services['postgres']['environment']['POSTGRES_DB']}"
+    for port in re.findall(r"http://127\.0\.0\.1:(\d+)", comment):
+        assert any(int(port) in published(services[name]) for name in ("grafana", "prometheus"))
+
+
+def test_prometheus_scrapes_poolproxy(services: dict[str, Any]) -> None:
+    inside = Path("/etc/prometheus")
+    assert f"--config.file={inside}/prometheus.yml" in services["prometheus"]["command"]
+    assert f"./prometheus:{inside}:ro" in services["prometheus"]["volumes"]
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    targets = [target for targets in all_keys(config["scrape_configs"], "targets") for target in targets]
+    assert f"poolproxy:{default('http_port')}" in targets
+    for path in all_keys(config["scrape_configs"], "metrics_path"):
+        assert path == "/metrics"
+    for name in config.get("rule_files", []):
+        assert (
+            DEPLOY / "prometheus" / Path(name).relative_to(inside if Path(name).is_absolute() else ".")
+        ).exists()
+
+
+def test_promtool_accepts_the_configuration(tmp_path: Path) -> None:
+    # Absolute paths in it are those inside the container.
+    for file in (DEPLOY / "prometheus").iterdir():
+        (tmp_path / file.name).write_text(file.read_text().replace("/etc/prometheus", str(tmp_path)))
+    done = subprocess.run(
+        ["promtool", "check", "config", str(tmp_path / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "SUCCESS" in done.stdout
+
+
+def test_grafana_provisioning(services: dict[str, Any]) -> None:
+    mounts = dict(volume.split(":")[:2] for volume in services["grafana"]["volumes"])
+    assert mounts["./grafana/provisioning"] == "/etc/grafana/provisioning"
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    sources = [yaml.safe_load(file.read_text()) for file in (provisioning / "datasources").iterdir()]
+    (url,) = (url for source in sources for url in all_keys(source, "url"))
+    assert urlsplit(url).hostname in services
+    assert urlsplit(url).port in published(services["prometheus"])
+
+    folders = [yaml.safe_load(file.read_text()) for file in (provisioning / "dashboards").iterdir()]
+    (folder,) = (path for source in folders for path in all_keys(source, "path"))
+    assert folder == mounts["./grafana/dashboards"]
+    dashboards = [json.loads(file.read_text()) for file in (DEPLOY / "grafana" / "dashboards").glob("*.json")]
+    assert dashboards
+    known = {uid for source in sources for uid in all_keys(source, "uid")}
+    used = {place["uid"] for place in all_keys(dashboards, "datasource") if isinstance(place, dict)}
+    assert {uid for uid in used if not uid.startswith(("$", "-- "))} <= known
+
+
+def test_dockerfile(dockerfile: list[list[str]]) -> None:
+    exposed = {int(port) for ports in arguments(dockerfile, "EXPOSE") for port in ports}
+    assert exposed == {default("listen_port"), default("http_port")}
+    (user,) = arguments(dockerfile, "USER")
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user[0])
+    assert arguments(dockerfile, "STOPSIGNAL") == [["SIGTERM"]]
+
+    commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
+    (entry,) = (json.loads(" ".join(words)) for words in arguments(dockerfile, "ENTRYPOINT"))
+    (command,) = (json.loads(" ".join(words)) for words in arguments(dockerfile, "CMD"))
+    assert command[0] in commands
+    (health,) = arguments(dockerfile, "HEALTHCHECK")
+    probe = json.loads(" ".join(health[health.index("CMD") + 1 :]))
+    assert probe[:1] == entry
+    assert probe[1] in commands
+
+    variables = {word.split("=")[0] for words in arguments(dockerfile, "ENV") for word in words}
+    assert not {name for name in variables if name.startswith("POOLPROXY_")} - {
+        f"POOLPROXY_{name.upper()}" for name in DEFAULTS
+    }
+
+
+def test_only_what_the_build_reads_enters_it() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    assert "*" in lines
+    assert all((ROOT / name).exists() for name in allowed)
+    assert {"poolproxy", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"} <= allowed
+
+
+def test_readme_shows_what_exists() -> None:
+    """Commands, make targets, settings, links and ports of the README."""
+    readme = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text()))
+    assert set(re.findall(r"\bmake ([a-z-]+)(?= |$|`)", readme, re.M)) <= targets
+    for link in re.findall(r"\]\(([^)#:]+)\)", readme) + re.findall(r'src="([^"]+)"', readme):
+        assert (ROOT / link).exists(), link
+    rows = re.findall(r"(?m)^\| `(\w+)` \| ([^|]+) \|", readme)
+    assert len(rows) == 10
+    for name, shown in rows:
+        assert shlex.split(shown)[0] == str(getattr(default(name), "value", default(name))), name
+    for name in re.findall(r"POOLPROXY_([A-Z][A-Z_]+)\b", readme):
+        assert name == "NAME" or name.lower() in DEFAULTS, name
+    metrics = (ROOT / "docs" / "metrics.md").read_text()
+    for name in re.findall(r"`(poolproxy_\w+)`", readme):
+        assert f"`{name}`" in metrics, name
+    assert set(re.findall(r"-p \d+:(\d+)", readme)) == {
+        str(default("listen_port")),
+        str(default("http_port")),
+    }
