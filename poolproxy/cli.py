@@ -1,7 +1,7 @@
 """The command line: run, check, demo, healthcheck, version.
 
 Data goes to standard output, messages to standard error; wrong settings end with 2, other failures with 1.
-What a command needs is imported when it runs: the container's health check must not pay for the proxy's imports.
+What a command needs is imported when it runs: a health check must not pay for the proxy's imports.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ From the first of these that has a setting:
 6. the defaults.
 
 A name that does not exist is an error, in the file and in the environment; the message says which one is
-likely meant. No message and no log line repeats a value that is, or might be, a secret. `poolproxy check` tries
-the settings, `poolproxy check --connect` the databases as well.
+likely meant. No message and no log line repeats a value that is, or might be, a secret. `poolproxy check`
+tries the settings, `poolproxy check --connect` the databases as well.
 
 ```toml
 pool_size = 20

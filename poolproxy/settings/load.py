@@ -219,11 +219,11 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _is_known(name: str) -> bool:
-    """Whether a flat name's first part exists; what stands below a table is checked when it is read."""
+    """Whether a flat name can be a setting's; what stands below a table is checked when it is read."""
     first, *below = name.split(NESTING)
-    return name == URL_NAME or (
-        first in Settings.model_fields and (not below or first in ("databases", "users"))
-    )
+    if first in ("databases", "users"):
+        return len(below) <= 2
+    return name == URL_NAME or (first in Settings.model_fields and not below)
 
 
 def _unknown(name: str, base: str, prefix: str) -> str:
@@ -231,7 +231,8 @@ def _unknown(name: str, base: str, prefix: str) -> str:
     first, *below = base.split(NESTING)
     suffix = name[len(base) :]
     text = f"{prefix}{shown(_cased(name, prefix), 100)}: unknown setting"
-    for meant in difflib.get_close_matches(first, Settings.model_fields, n=1):
+    known = [each for each in Settings.model_fields if each != first]
+    for meant in difflib.get_close_matches(first, known, n=1):
         text += (
             f", did you mean {prefix}{shown(_cased(NESTING.join([meant, *below]) + suffix, prefix), 100)}?"
         )

@@ -1,0 +1,471 @@
+"""Settings: urls, sources and their order, mistyped names, and that no error repeats a value."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import SecretStr, ValidationError
+
+from poolproxy.settings import (
+    DatabaseSettings,
+    InvalidSettings,
+    Settings,
+    UserSettings,
+    check_descriptors,
+    descriptors_needed,
+    load,
+    parse_url,
+)
+
+URL = "postgres://app:s3cret@db.example:5433/orders"
+SCRAM = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$" + "A" * 43 + "=:" + "B" * 43 + "="
+
+
+def settings(**values: str) -> Settings:
+    """DATABASE_URL and these variables, and nothing else."""
+    return load(environment={"DATABASE_URL": URL, **values})
+
+
+def problems(environment: Mapping[str, str], file: Path | None = None, **options: str) -> tuple[str, ...]:
+    with pytest.raises(InvalidSettings) as raised:
+        load(file, environment, options)
+    return raised.value.problems
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+class TestUrl:
+    def test_all_parts(self) -> None:
+        url = parse_url("postgresql://us%40er:p%2Fw%3A@db.example:5433/na%20me?sslmode=prefer")
+        assert (url.user, url.password, url.host, url.port, url.dbname) == (
+            "us@er",
+            "p/w:",
+            "db.example",
+            5433,
+            "na me",
+        )
+        assert url.place == "db.example:5433"
+
+    def test_what_is_left_out(self) -> None:
+        url = parse_url("postgres://localhost")
+        assert (url.user, url.password, url.port, url.dbname, url.unix_path) == (None, None, 5432, None, None)
+
+    def test_ipv6(self) -> None:
+        url = parse_url("postgres://u:p@[2001:db8::7]:6000/d")
+        assert (url.host, url.port, url.place) == ("2001:db8::7", 6000, "[2001:db8::7]:6000")
+
+    @pytest.mark.parametrize(
+        "text", ["postgres://u@/d?host=/run/pg&port=5499", "postgres://u@%2Frun%2Fpg:5499/d"]
+    )
+    def test_unix_socket(self, text: str) -> None:
+        assert parse_url(text).unix_path == "/run/pg/.s.PGSQL.5499"
+
+    def test_parameters_win(self) -> None:
+        url = parse_url("postgres://a:b@h:1/d?user=u&password=p%26&host=g&port=2&dbname=e")
+        assert (url.user, url.password, url.host, url.port, url.dbname) == ("u", "p&", "g", 2, "e")
+
+    def test_password_is_not_in_repr(self) -> None:
+        assert "s3cret" not in repr(parse_url(URL))
+
+    @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
+    def test_tls_is_refused_clearly(self, mode: str) -> None:
+        with pytest.raises(ValueError, match=f"sslmode={mode} needs TLS, which arrives later"):
+            parse_url(f"{URL}?sslmode={mode}")
+
+    @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
+    def test_no_tls_is_accepted(self, mode: str) -> None:
+        assert parse_url(f"{URL}?sslmode={mode}") == parse_url(URL)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("mysql://hunter2@h/d", "starts with postgres://"),
+            ("hunter2", "starts with postgres://"),
+            ("postgres://u:hun/ter2@h/d", "percent-encode"),
+            ("postgres://u:hun?ter2=1@h/d", "percent-encode"),
+            ("postgres://u:hun#ter2@h/d", "percent-encode"),
+            ("postgres://u:hun%ter2@h/d", "password has a %"),
+            ("postgres://u:hunter2%ff@h/d", "not UTF-8"),
+            ("postgres://u:hunter2%00@h/d", "zero byte"),
+            ("postgres://u:hunter2\n@h/d", "unprintable"),
+            ("postgres://u:hunter2@h:0/d", "port"),
+            ("postgres://u:hunter2@h:65536/d", "port"),
+            ("postgres://u:hunter2@h:x/d", "port"),
+            ("postgres://u:hunter2@h/d?port=hunter2", "port"),
+            ("postgres://u:hunter2@::1/d", "brackets|port"),
+            ("postgres://u:hunter2@[::1/d", "malformed"),
+            ("postgres:///d", "no host"),
+            ("postgres://u:hunter2@h1,h2/d", "several hosts"),
+            ("postgres://u:hunter2@h/d?sslmode=hunter2", "sslmode is none of"),
+            ("postgres://u:hunter2@h/d?schema=public", 'not supported: "schema"'),
+            ("postgres://u:hunter2@h/d?Hunter2", "not supported: one"),
+        ],
+    )
+    def test_errors_name_the_part_and_repeat_nothing(self, text: str, message: str) -> None:
+        with pytest.raises(ValueError, match=message) as raised:
+            parse_url(text)
+        assert "unter2" not in str(raised.value)
+
+    @given(st.text())
+    def test_any_text_is_parsed_or_refused(self, text: str) -> None:
+        try:
+            parse_url("postgres://" + text)
+        except ValueError:
+            return
+
+    @given(st.text(min_size=1).filter(lambda text: "\0" not in text))
+    def test_any_password_survives_percent_encoding(self, password: str) -> None:
+        from urllib.parse import quote
+
+        try:
+            quoted = quote(password, safe="")
+        except UnicodeEncodeError:
+            return
+        assert parse_url(f"postgres://u:{quoted}@h/d").password == password
+
+
+class TestSources:
+    def test_database_url_is_enough(self) -> None:
+        found = settings()
+        assert list(found.databases) == ["orders"]
+        assert found.user_passwords() == {"app": "s3cret"}
+        assert (found.listen_host, found.listen_port) == ("0.0.0.0", 6432)
+        assert (found.http_host, found.http_port) == ("0.0.0.0", 9127)
+        assert (found.pool_size, found.pool_mode, found.max_client_connections) == (20, "transaction", 10_000)
+        assert (found.auth_method, found.connection_borrow_timeout) == ("scram-sha-256", 120)
+
+    def test_database_url_without_a_name_takes_the_users(self) -> None:
+        assert list(load(environment={"DATABASE_URL": "postgres://u:p@h"}).databases) == ["u"]
+
+    def test_environment(self) -> None:
+        found = settings(
+            POOLPROXY_POOL_SIZE="7",
+            POOLPROXY_AUTH_METHOD="MD5",
+            POOLPROXY_LOG_LEVEL="DEBUG",
+            POOLPROXY_DATABASES__SHOP__URL="postgres://u2:p2@h2/shop",
+            POOLPROXY_DATABASES__SHOP__POOL_SIZE="3",
+            POOLPROXY_USERS__REPORTING__PASSWORD="12345",
+            poolproxy_min_pool_size="1",
+        )
+        assert (found.pool_size, found.auth_method, found.log_level) == (7, "md5", "debug")
+        assert found.databases["shop"].pool_size == 3
+        assert found.databases["orders"].pool_size == 7
+        assert found.min_pool_size == 1
+        assert found.user_passwords() == {"app": "s3cret", "u2": "p2", "reporting": "12345"}
+
+    def test_tables_as_json(self) -> None:
+        found = load(environment={"POOLPROXY_DATABASES": '{"Orders": {"url": "postgres://u:p@h/x"}}'})
+        assert found.databases["Orders"].location.dbname == "x"
+
+    def test_file(self, tmp_path: Path) -> None:
+        file = write(
+            tmp_path / "pp.toml",
+            f'pool_size = 5\n[databases.Shop]\nurl = "{URL}"\npool_mode = "session"\n'
+            '[databases."*"]\nurl = "postgres://h"\n[users."Big.Boss"]\npassword = "x"\n',
+        )
+        found = load(file, {})
+        assert (found.databases["Shop"].pool_mode, found.databases["*"].pool_mode) == (
+            "session",
+            "transaction",
+        )
+        assert found.databases["Shop"].pool_size == 5
+        assert found.user_passwords()["Big.Boss"] == "x"
+
+    def test_order(self, tmp_path: Path) -> None:
+        (tmp_path / "secrets").mkdir()
+        for name in ("pool_size", "min_pool_size", "max_pools", "drain_timeout"):
+            write(tmp_path / "secrets" / name, "1\n")
+        file = write(
+            tmp_path / "pp.toml",
+            f'pool_size = 2\nmin_pool_size = 2\nmax_pools = 2\nsecrets_dir = "{tmp_path}/secrets"\n',
+        )
+        environment = {"DATABASE_URL": URL, "POOLPROXY_POOL_SIZE": "3", "POOLPROXY_MAX_POOLS": "3"}
+        found = load(file, environment, {"pool_size": "4"})
+        assert (found.pool_size, found.max_pools, found.min_pool_size, found.drain_timeout) == (4, 3, 2, 1)
+
+    def test_an_empty_variable_is_not_set(self) -> None:
+        assert settings(POOLPROXY_POOL_SIZE="").pool_size == 20
+
+    def test_url_in_the_environment_over_the_file(self, tmp_path: Path) -> None:
+        file = write(
+            tmp_path / "pp.toml", '[databases.orders]\nurl = "postgres://old:o@h/x"\npool_size = 3\n'
+        )
+        found = load(file, {"DATABASE_URL": URL})
+        assert found.databases["orders"].location.user == "app"
+        assert found.databases["orders"].pool_size == 3
+        found = load(file, {"DATABASE_URL": URL, "POOLPROXY_DATABASES__ORDERS__URL": "postgres://n:n@h/x"})
+        assert found.databases["orders"].location.user == "n"
+
+    def test_file_variables(self, tmp_path: Path) -> None:
+        url, password = write(tmp_path / "url", URL + "\n"), write(tmp_path / "password", " spaced \r\n")
+        found = load(
+            environment={
+                "DATABASE_URL_FILE": str(url),
+                "POOLPROXY_USERS__BOB__PASSWORD_FILE": str(password),
+                "POOLPROXY_POOL_SIZE_FILE": str(write(tmp_path / "size", "9")),
+            }
+        )
+        assert found.user_passwords() == {"app": "s3cret", "bob": " spaced "}
+        assert found.pool_size == 9
+
+    def test_secrets_directory_as_kubernetes_mounts_it(self, tmp_path: Path) -> None:
+        data = tmp_path / "..2026_01_01"
+        data.mkdir()
+        write(data / "database_url", URL)
+        write(data / "POOLPROXY_USERS__BOB__PASSWORD", "b0b\n")
+        (tmp_path / "..data").symlink_to(data.name)
+        for name in ("database_url", "POOLPROXY_USERS__BOB__PASSWORD"):
+            (tmp_path / name).symlink_to(f"..data/{name}")
+        (tmp_path / "users" / "eve").mkdir(parents=True)
+        write(tmp_path / "users" / "eve" / "password", "e")
+        found = load(environment={"POOLPROXY_SECRETS_DIR": str(tmp_path)})
+        assert found.user_passwords() == {"app": "s3cret", "bob": "b0b", "eve": "e"}
+
+    def test_the_process_environment_is_read_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in [name for name in os.environ if name.upper().startswith("POOLPROXY_")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("DATABASE_URL", URL)
+        monkeypatch.setenv("POOLPROXY_POOL_SIZE", "11")
+        assert load().pool_size == 11
+        # Building one by hand depends on the arguments alone.
+        assert Settings(databases={"a": DatabaseSettings(url=SecretStr(URL))}).pool_size == 20
+
+    def test_kubernetes_service_links_are_not_settings(self) -> None:
+        links = {
+            "POOLPROXY_SERVICE_HOST": "10.0.0.7",
+            "POOLPROXY_SERVICE_PORT": "6432",
+            "POOLPROXY_SERVICE_PORT_METRICS": "9127",
+            "POOLPROXY_PORT": "tcp://10.0.0.7:6432",
+            "POOLPROXY_PORT_6432_TCP": "tcp://10.0.0.7:6432",
+            "POOLPROXY_PORT_6432_TCP_PROTO": "tcp",
+            "POOLPROXY_PORT_6432_TCP_PORT": "6432",
+            "POOLPROXY_PORT_6432_TCP_ADDR": "10.0.0.7",
+            "POOLPROXY_METRICS_PORT": "tcp://10.0.0.7:9127",
+            "POOLPROXY_METRICS_SERVICE_HOST": "10.0.0.7",
+        }
+        assert settings(**links) == settings()
+        assert settings(POOLPROXY_CONFIG="x", POOLPROXY_INTERPRETED="1") == settings()
+
+
+class TestMistypedNames:
+    @pytest.mark.parametrize(
+        ("name", "meant"),
+        [
+            ("POOLPROXY_POOL_SISE", "POOLPROXY_POOL_SIZE"),
+            ("POOLPROXY_PORT", "POOLPROXY_HTTP_PORT"),
+            ("POOLPROXY_DATABASE__APP__URL", "POOLPROXY_DATABASES__APP__URL"),
+            ("POOLPROXY_USER__APP__PASSWORD_FILE", "POOLPROXY_USERS__APP__PASSWORD_FILE"),
+            ("POOLPROXY_DATABASE_URL", "DATABASE_URL"),
+            ("POOLPROXY_DATABASES__APP__POOL_SISE", "pool_size"),
+            ("POOLPROXY_USERS__APP__PASSWROD", "password"),
+        ],
+    )
+    def test_in_the_environment(self, name: str, meant: str) -> None:
+        found = problems({"DATABASE_URL": URL, name: "hunter2"})
+        assert f"{name}: unknown setting, did you mean {meant}?" in found
+        assert "hunter2" not in "".join(found)
+
+    def test_without_an_idea(self) -> None:
+        assert problems({"DATABASE_URL": URL, "POOLPROXY_QQQQ": "1"}) == ("POOLPROXY_QQQQ: unknown setting",)
+
+    def test_in_the_file(self, tmp_path: Path) -> None:
+        file = write(
+            tmp_path / "pp.toml", f'pool_sise = 1\n[databases.app]\nurl = "{URL}"\npol_size = 1\nxyzzy = 1\n'
+        )
+        assert sorted(problems({}, file)) == [
+            f"databases.app.pol_size ({file}): unknown setting, did you mean pool_size?",
+            f"databases.app.xyzzy ({file}): unknown setting",
+            f"pool_sise ({file}): unknown setting, did you mean pool_size?",
+        ]
+
+    def test_on_the_command_line(self) -> None:
+        assert problems({"DATABASE_URL": URL}, pool_sice="1") == (
+            "--set pool_sice: unknown setting, did you mean --set pool_size?",
+        )
+
+    def test_in_the_secrets_directory(self, tmp_path: Path) -> None:
+        write(tmp_path / "databse_url", URL)
+        found = problems({"POOLPROXY_SECRETS_DIR": str(tmp_path)})
+        assert found[0].startswith(f"{tmp_path}/databse_url: unknown setting")
+
+    def test_control_characters_are_escaped(self) -> None:
+        assert "\x1b" not in "".join(problems({"DATABASE_URL": URL, "POOLPROXY_\x1b[31m": "1"}))
+
+
+class TestWrongValues:
+    def test_each_is_named_by_its_source(self, tmp_path: Path) -> None:
+        file = write(
+            tmp_path / "pp.toml", f'max_pools = "hunter2"\n[databases.app]\nurl = "{URL}"\npool_size = -4\n'
+        )
+        found = problems({"POOLPROXY_POOL_MODE": "hunter2"}, file, listen_port="hunter2")
+        assert {line.split(": ")[0] for line in found} == {
+            f"max_pools ({file})",
+            f"databases.app.pool_size ({file})",
+            "POOLPROXY_POOL_MODE",
+            "listen_port (command line)",
+        }
+        assert "POOLPROXY_POOL_MODE: Input should be 'transaction' or 'session'" in found
+
+    @pytest.mark.parametrize(
+        ("environment", "message"),
+        [
+            ({}, "no database: set DATABASE_URL"),
+            ({"DATABASE_URL": "postgres://h/d"}, "nobody could log in"),
+            (
+                {"DATABASE_URL": "postgres://h", "POOLPROXY_AUTH_METHOD": "trust"},
+                "neither a database nor a user",
+            ),
+            ({"DATABASE_URL": URL, "POOLPROXY_MIN_POOL_SIZE": "30"}, "min_pool_size of database 'orders'"),
+            ({"DATABASE_URL": URL, "POOLPROXY_DRAIN_TIMEOUT": "nan"}, "POOLPROXY_DRAIN_TIMEOUT"),
+            ({"DATABASE_URL": URL, "POOLPROXY_UNIX_SOCKET_MODE": "0999"}, "POOLPROXY_UNIX_SOCKET_MODE"),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_USERS__A__PASSWORD": SCRAM, "POOLPROXY_AUTH_METHOD": "md5"},
+                "'a'",
+            ),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_USERS__A__PASSWORD": "md5" + "0" * 32},
+                "md5 form stored for user 'a'",
+            ),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_USERS__A__POOL_SIZE": "3"},
+                "PASSWORD: this setting is required|required",
+            ),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_DATABASES__A": "hunter2"},
+                "POOLPROXY_DATABASES__A: this is a table",
+            ),
+            ({"DATABASE_URL": URL, "POOLPROXY_USERS": "hunter2"}, "POOLPROXY_USERS: not a JSON object"),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_DATABASES__A__URL": "postgres://app:x@h/a"},
+                "different passwords",
+            ),
+            (
+                {"DATABASE_URL": URL, "DATABASE_URL_FILE": "/x"},
+                "DATABASE_URL and DATABASE_URL_FILE are both set",
+            ),
+            ({"DATABASE_URL_FILE": "/nonexistent/file"}, "DATABASE_URL_FILE: the file cannot be read"),
+            ({"POOLPROXY_SECRETS_DIR": "/nonexistent"}, "secrets_dir: /nonexistent is not a directory"),
+        ],
+    )
+    def test_messages(self, environment: dict[str, str], message: str) -> None:
+        with pytest.raises(InvalidSettings, match=message):
+            load(environment=environment)
+
+    def test_unreadable_files(self, tmp_path: Path) -> None:
+        assert "cannot be read" in problems({}, tmp_path / "none.toml")[0]
+        assert "not valid TOML" in problems({}, write(tmp_path / "bad.toml", "password = hunter2"))[0]
+        binary = tmp_path / "binary"
+        binary.write_bytes(b"\xff\xfe")
+        assert "not UTF-8" in problems({}, binary)[0]
+        assert "not UTF-8" in problems({"DATABASE_URL_FILE": str(binary)})[0]
+        binary.write_bytes(b"x" * (1 << 21))
+        assert "larger" in problems({"DATABASE_URL_FILE": str(binary)})[0]
+
+    def test_users_table_settles_whose_password_counts(self) -> None:
+        found = settings(
+            POOLPROXY_DATABASES__A__URL="postgres://app:other@h/a", POOLPROXY_USERS__APP__PASSWORD="mine"
+        )
+        assert found.user_passwords() == {"app": "mine"}
+
+    def test_stored_forms_with_their_method(self) -> None:
+        md5 = "md5" + "0123456789abcdef" * 2
+        assert settings(POOLPROXY_USERS__A__PASSWORD=SCRAM).users["a"].plain_password is None
+        assert (
+            settings(POOLPROXY_USERS__A__PASSWORD=md5, POOLPROXY_AUTH_METHOD="md5").users["a"].plain_password
+            is None
+        )
+        assert settings(POOLPROXY_USERS__A__PASSWORD="md5 is old").users["a"].plain_password == "md5 is old"
+
+
+class TestSecretsStaySecret:
+    SECRETS = ("hunter2-url", "hunter2-user", "hunter2-shop")
+
+    def good(self) -> dict[str, str]:
+        return {
+            "DATABASE_URL": "postgres://app:hunter2-url@h/app",
+            "POOLPROXY_USERS__BOB__PASSWORD": "hunter2-user",
+            "POOLPROXY_DATABASES__SHOP__URL": "postgres://shop:hunter2-shop@h/shop",
+        }
+
+    def test_in_repr_str_and_dump(self) -> None:
+        found = load(environment=self.good())
+        location = found.databases["shop"].location
+        text = f"{found!r} {found} {found.model_dump()} {found.model_dump_json()} {location!r}"
+        assert set(found.user_passwords().values()) == set(self.SECRETS)
+        assert not [secret for secret in self.SECRETS if secret in text]
+
+    @pytest.mark.parametrize(
+        "mistake",
+        [
+            {"POOLPROXY_POOL_SIZE": "x"},
+            {"POOLPROXY_POOL_SISE": "x"},
+            {"POOLPROXY_MIN_POOL_SIZE": "30"},
+            {"POOLPROXY_DATABASES__SHOP__URL": "postgres://shop:hunter2-shop@h:port/shop"},
+            {"POOLPROXY_DATABASES__SHOP__URL": "postgres://shop:hun/hunter2-shop@h/shop"},
+            {"POOLPROXY_DATABASES__SHOP__URI": "postgres://shop:hunter2-shop@h/shop"},
+            {"POOLPROXY_DATABASES": '{"shop": {"url": "postgres://shop:hunter2-shop@h/shop"}'},
+            {"POOLPROXY_DATABASES": '{"x": {"url": ["postgres://shop:hunter2-shop@h/shop"]}}'},
+            {"POOLPROXY_USERS__BOB": "hunter2-user"},
+            {"POOLPROXY_USERS__BOB__PASSWORD__X": "hunter2-user"},
+            {"POOLPROXY_AUTH_METHOD": "md5", "POOLPROXY_USERS__EVE__PASSWORD": "SCRAM-SHA-256$hunter2-user"},
+            {"DATABASE_URL": "postgres://app:hunter2-url@h/app?password=hunter2-url&hunter2-url=1"},
+            {"DATABASE_URL": "postgres://shop:hunter2-url@h/app"},
+            {"DATABASE_URL": "hunter2-url"},
+        ],
+    )
+    def test_in_errors_with_their_whole_traceback(self, mistake: dict[str, str]) -> None:
+        with pytest.raises(InvalidSettings) as raised:
+            load(environment=self.good() | mistake)
+        text = "".join(traceback.format_exception(raised.value)) + repr(raised.value)
+        assert not [secret for secret in self.SECRETS if secret in text]
+
+    def test_in_errors_of_models_built_by_hand(self) -> None:
+        with pytest.raises(ValidationError) as raised:
+            Settings.model_validate(
+                {"databases": {"a": {"url": "hunter2-url"}}, "users": {"b": {"password": ["hunter2-user"]}}}
+            )
+        assert "hunter2" not in str(raised.value)
+
+
+class TestCompleteness:
+    def test_databases_inherit_what_they_do_not_set(self) -> None:
+        found = Settings(
+            pool_size=50,
+            idle_transaction_timeout=9,
+            databases={"a": DatabaseSettings(url=SecretStr(URL), min_pool_size=30)},
+            users={"u": UserSettings(password=SecretStr("p"), pool_size=2)},
+        )
+        database = found.databases["a"]
+        assert (database.pool_size, database.min_pool_size, database.idle_transaction_timeout) == (50, 30, 9)
+
+    def test_it_is_frozen(self) -> None:
+        with pytest.raises(ValidationError):
+            settings().pool_size = 3  # type: ignore[misc]
+
+    def test_every_setting_is_described(self) -> None:
+        for model in (Settings, DatabaseSettings, UserSettings):
+            assert not [name for name, field in model.model_fields.items() if not field.description]
+
+    @pytest.mark.parametrize(("host", "advised"), [("0.0.0.0", True), ("127.0.0.1", False), ("::1", False)])
+    def test_trust_off_loopback_is_advised_against(self, host: str, advised: bool) -> None:
+        found = settings(POOLPROXY_AUTH_METHOD="trust", POOLPROXY_LISTEN_HOST=host)
+        assert bool(found.advice()) is advised
+        assert settings(POOLPROXY_LISTEN_HOST=host).advice() == ()
+
+
+class TestDescriptors:
+    def test_what_fits_is_silent(self) -> None:
+        check_descriptors(1000, 20, descriptors_needed(1000, 20))
+
+    def test_what_does_not_fit_names_both_numbers_and_the_cure(self) -> None:
+        with pytest.raises(InvalidSettings, match=r"10000 clients .* may open 1024 .* to 876 or less"):
+            check_descriptors(10_000, 20, 1024)
