@@ -1,0 +1,1 @@
+"""The demo, but for what starts processes."""
