@@ -22,6 +22,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import interpreted
 from tests.support.cluster import DATABASE, PASSWORDS
+from tests.support.waiting import eventually
 from tests.support.wire import Address, Wire
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -206,6 +207,18 @@ class ProxyProcess:
         status, body = self.get("/metrics")
         assert status == 200, body
         return Metrics(body)
+
+    def wait_gauge(self, metric: str, value: float, timeout: float = 10.0, **labels: str) -> None:
+        """Until `metric` is `value`."""
+        eventually(
+            lambda: self.metrics().value(metric, **labels) == value,
+            f"{metric}{labels or ''} = {value:g}",
+            timeout,
+        )
+
+    def wait_clients(self, state: str, count: int) -> None:
+        """Until `count` clients are in `state`: idle, waiting or active."""
+        self.wait_gauge("poolproxy_clients", count, state=state)
 
     # The process.
 

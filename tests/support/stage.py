@@ -23,7 +23,7 @@ class Stage:
     def __init__(self, postgres: LocalPostgres, folder: Path) -> None:
         self.postgres = postgres
         self.direct = Direct(postgres)
-        self._folder = folder
+        self.folder = folder
         self._shared: dict[str, ProxyProcess] = {}
         self._fresh: list[ProxyProcess] = []
         self._log_at: dict[ProxyProcess, int] = {}
@@ -31,7 +31,7 @@ class Stage:
         self._made = 0
 
     def settings(self, **settings: Any) -> dict[str, Any]:
-        """Full settings: the database `app` and all users of the cluster, unless `settings` says otherwise."""
+        """Full settings: the database `app` and all users of the cluster, unless `settings` differs."""
         url = f"postgres://{self.postgres.host}:{self.postgres.port}/{DATABASE}"
         defaults: dict[str, Any] = {
             "databases": {DATABASE: {"url": url}},
@@ -48,15 +48,20 @@ class Stage:
             self._shared[key] = self._start(full)
         return self._shared[key]
 
-    def fresh(self, environment: dict[str, str] | None = None, **settings: Any) -> ProxyProcess:
-        """A proxy of this test's own, for tests that stop it, break it or count from zero."""
-        proxy = self._start(self.settings(**settings), environment)
+    def fresh(
+        self, environment: dict[str, str] | None = None, *, plain: bool = False, **settings: Any
+    ) -> ProxyProcess:
+        """A proxy of this test's own, for tests that stop it, break it or count from zero.
+
+        `plain` leaves the default settings away: only `environment` and `settings` count.
+        """
+        proxy = self._start(settings if plain else self.settings(**settings), environment)
         self._fresh.append(proxy)
         return proxy
 
     def _start(self, settings: dict[str, Any], environment: dict[str, str] | None = None) -> ProxyProcess:
         self._made += 1
-        folder = self._folder / f"proxy{self._made}"
+        folder = self.folder / f"proxy{self._made}"
         folder.mkdir()
         return ProxyProcess(folder, settings, environment)
 
