@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 import uvloop
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from poolproxy import http as product
 from poolproxy.http import HttpServer, Piece, blocks, start_http, wants_openmetrics, weights
@@ -21,6 +21,7 @@ from poolproxy.metrics import render
 from tests.fakes.snapshots import BusySource
 
 T = TypeVar("T")
+parse_openmetrics: Any = openmetrics_parser.text_string_to_metric_families
 PROMETHEUS = (
     "application/openmetrics-text;version=1.0.0;q=0.75,application/openmetrics-text;version=0.0.1;q=0.5,"
     "text/plain;version=0.0.4;q=0.25,*/*;q=0.1"

@@ -11,15 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import Metric
-from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families as parse_text
+from prometheus_client import Metric, parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from poolproxy.counters import Histogram
 from poolproxy.metrics import families, render, scrape
 from poolproxy.metrics.families import PROCESS
 from poolproxy.pool.snapshot import DatabaseSnapshot, PoolSnapshot, ProcessSnapshot
 from tests.fakes.snapshots import BusySource, busy_pool, busy_process
+from tools import docs_errors
+from tools.docs_metrics import RDS_PROXY
+
+parse_text: Any = parser.text_string_to_metric_families
+parse_openmetrics: Any = openmetrics_parser.text_string_to_metric_families
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 CLOSED_LABELS = {"state", "result", "reason", "method", "sqlstate_class", "version", "python", "compiled"}
@@ -244,7 +248,27 @@ def test_dashboard_uses_declared_metrics_only() -> None:
 
 
 def test_alerts_use_declared_metrics_only() -> None:
-    declared = {name for _, family in families() for name in family.sample_names}
+    named = {name for _, family in families() for name in (family.name, *family.sample_names)}
     used = names_in((DEPLOY / "prometheus" / "alerts.yml").read_text("utf-8"))
     assert used
-    assert used <= declared
+    assert used <= named  # the texts call a histogram by its plain name
+
+
+def test_errors_name_declared_metrics_only() -> None:
+    named = {name for _, family in families() for name in (family.name, *family.sample_names)}
+    assert names_in(docs_errors.page()) <= named
+
+
+def test_the_map_from_rds_proxy_is_whole_and_true() -> None:
+    declared = {name for _, family in families() for name in family.sample_names}
+    assert len({name for name, _, _ in RDS_PROXY}) == len(RDS_PROXY) == 24
+    for name, query, remark in RDS_PROXY:
+        assert names_in(query) <= declared, name
+        assert query or remark, name
+
+
+def test_meanings_name_every_value_of_their_closed_set() -> None:
+    """docs/metrics.md and the scrape explain a label's values by the meaning alone."""
+    for _, family in families():
+        for word in family.values:
+            assert word in family.meaning, (family.name, word)
