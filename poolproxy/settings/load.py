@@ -26,7 +26,9 @@ FILE_SUFFIX: Final = "_file"
 #: The one setting without the prefix: platforms provide it, and alone it is enough.
 URL_NAME: Final = "database_url"
 #: Names with our prefix that are no settings: the settings file's, and switches of the tests and the build.
-OTHER_VARIABLES: Final = frozenset({"POOLPROXY_CONFIG", "POOLPROXY_INTERPRETED", "POOLPROXY_BUILD_CFLAGS"})
+OTHER_VARIABLES: Final = frozenset(
+    {"POOLPROXY_CONFIG", "POOLPROXY_CACHE_DIR", "POOLPROXY_INTERPRETED", "POOLPROXY_BUILD_CFLAGS"}
+)
 #: A file above this is a wrong path, not a setting.
 MAX_FILE_BYTES: Final = 1 << 20
 
