@@ -22,6 +22,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from poolproxy.protocol.md5 import is_md5_hash
+from poolproxy.protocol.scram import ScramSecret
 from poolproxy.settings.url import DatabaseUrl, parse_url
 
 #: The entry of [databases] that serves every name no other entry has.
@@ -162,7 +164,9 @@ class DatabaseSettings(PoolSettings):
     @field_validator("url")
     @classmethod
     def _readable(cls, value: SecretStr) -> SecretStr:
-        parse_url(value.get_secret_value())
+        password = parse_url(value.get_secret_value()).password
+        if password is not None and stored_form(password) is not None:
+            raise ValueError("the url has a stored form of a password: servers want the password itself")
         return value
 
     @cached_property
@@ -182,6 +186,13 @@ class UserSettings(Section):
     pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """`pool_size` of this user's pools, before the database's."""
 
+    @field_validator("password")
+    @classmethod
+    def _usable(cls, value: SecretStr) -> SecretStr:
+        if stored_form(value.get_secret_value()) == "scram-sha-256":
+            ScramSecret.parse(value.get_secret_value())
+        return value
+
     @property
     def plain_password(self) -> str | None:
         """The password, or None where only what PostgreSQL stores of it is known."""
@@ -193,10 +204,7 @@ def stored_form(password: str) -> Literal["scram-sha-256", "md5"] | None:
     """Which of PostgreSQL's stored forms this is (manual: pg_authid); None = a password itself."""
     if password.startswith("SCRAM-SHA-256$"):
         return "scram-sha-256"
-    digest = password.removeprefix("md5")
-    if len(password) == 35 and len(digest) == 32 and set(digest) <= set("0123456789abcdef"):
-        return "md5"
-    return None
+    return "md5" if is_md5_hash(password) else None
 
 
 class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, LogSettings, BaseSettings):

@@ -6,6 +6,7 @@ import pytest
 
 from poolproxy import router as router_module
 from poolproxy.errors import UnknownDatabase
+from poolproxy.protocol.scram import secret_from_password
 from poolproxy.router import Router, Target
 from poolproxy.settings import Settings
 
@@ -41,7 +42,7 @@ def test_url_without_a_user_takes_the_clients_and_its_password() -> None:
 
 
 def test_a_stored_password_cannot_be_used_towards_servers() -> None:
-    routes = router(users={"bob": {"password": "SCRAM-SHA-256$4096:x"}}, shop="postgres://db")
+    routes = router(users={"bob": {"password": secret_from_password("x").format()}}, shop="postgres://db")
     assert routes.route("bob", "shop").target.password is None
 
 

@@ -24,7 +24,7 @@ from poolproxy.settings import (
 )
 
 URL = "postgres://app:s3cret@db.example:5433/orders"
-SCRAM = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$" + "A" * 43 + "=:" + "B" * 43 + "="
+SCRAM = "SCRAM-SHA-256$4096:c2FsdHNhbHRzYWx0c2FsdA==$" + "A" * 43 + "=:" + "A" * 43 + "="
 
 
 def settings(**values: str) -> Settings:
