@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchmarks.memory import IdleClients, StalledReaders
-from benchmarks.workloads import COPY_FILE, Clients, Copy, Logins, Pgbench, Plan, Workload
+from benchmarks.workloads import COPY_FILE, Clients, Copy, LeanLoop, Pgbench, Plan, Workload
 
 DEFAULT, TUNED = "pgbouncer", "pgbouncer-64k"  #: the names of the two rivals
 
@@ -68,6 +68,14 @@ def all_figures(programs: Clients, plan: Plan) -> list[Figure]:
             Pgbench(programs, ("-M", "simple"), 4, "SELECT payload FROM bench_rows;"),
             _BULK,
         ),
+        Figure(
+            "rows-lean",
+            "the same, clients that only read and discard",
+            "us CPU per query",
+            "queries",
+            LeanLoop(programs, "read", 4, "SELECT payload FROM bench_rows"),
+            _BULK,
+        ),
         copy("out", "\\copy bench_copy TO '/dev/null'"),
         copy("in", f"\\copy bench_sink FROM '{COPY_FILE}' WHERE false"),
         Figure(
@@ -75,7 +83,7 @@ def all_figures(programs: Clients, plan: Plan) -> list[Figure]:
             "connect, SCRAM login, one query, disconnect; 8 clients",
             "us CPU per connection",
             "connections",
-            Logins(programs),
+            LeanLoop(programs, "login", 8, "SELECT 1"),
             _both(1.3),
         ),
         Figure(

@@ -1,11 +1,11 @@
 """A client that costs little: for what libpq's own work (PBKDF2 above all) would hide.
 
-    python -m benchmarks.lean login|idle|stall --port N ...   (the password is read from PGPASSWORD)
+    python -m benchmarks.lean login|read|idle|stall --port N ...   (PGPASSWORD has the password)
 
 Blocking sockets and the few messages that are needed. `login` connects, logs in, asks one query and leaves,
-over and over in several processes, and prints what it did as JSON. `idle` holds many clients that have
-asked one query, `stall` some that read only the beginning of a large result; both print a line when they
-stand, and stay until their input ends.
+over and over; `read` stays and asks one query over and over. Both run one process per client and print what
+they did as JSON. `idle` holds many clients that have asked one query, `stall` some that read only the
+beginning of a large result; both print a line when they stand, and stay until their input ends.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import TypeAlias
 
 from benchmarks.process import raise_file_limit
 from benchmarks.scram import ScramLogin
 
 IP_BIND_ADDRESS_NO_PORT = 24  #: the port is chosen at connect: one port serves several destinations
 SOURCE_ADDRESSES = 16  #: 127.0.0.2 and up: each has ephemeral ports of its own
+
+_READY = b"Z\0\0\0\5I"  #: ReadyForQuery, idle
+_scratch = bytearray(256 * 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +44,16 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginResult:
-    """What one `login` run did."""
+class LoopResult:
+    """What one `login` or `read` run did."""
 
     count: int
     seconds: float
     mean_ms: float
     p99_ms: float
+
+
+Body: TypeAlias = Callable[[Place, int, float, str], list[float]]
 
 
 class LeanClient:
@@ -68,6 +76,16 @@ class LeanClient:
 
     def send_query(self, sql: str) -> None:
         self._send(b"Q", sql.encode() + b"\0")
+
+    def discard_answer(self) -> None:
+        """Read up to ReadyForQuery without a look at what comes before it."""
+        view = memoryview(_scratch)
+        last = b""
+        while last != _READY:
+            count = self._socket.recv_into(_scratch)
+            if not count:
+                raise RuntimeError("the connection was closed")
+            last = (last + view[max(count - 6, 0) : count])[-6:]
 
     def read_some(self, count: int) -> None:
         """Take `count` bytes of the answer, whatever they are."""
@@ -125,29 +143,44 @@ class LeanClient:
             buffer += data
 
 
-def _log_in_repeatedly(place: Place, source: int, seconds: float) -> list[float]:
+def _log_in_repeatedly(place: Place, source: int, seconds: float, sql: str) -> list[float]:
     """Connect, log in, query, leave, until the time is over: the duration of each."""
     durations = []
     now = time.perf_counter()
     end = now + seconds
     while now < end:
         client = LeanClient(place, source)
-        client.query("SELECT 1")
+        client.query(sql)
         client.close()
         began, now = now, time.perf_counter()
         durations.append(now - began)
     return durations
 
 
-def login(place: Place, workers: int, seconds: float) -> LoginResult:
-    """Run `workers` processes that log in one after another."""
+def _read_repeatedly(place: Place, source: int, seconds: float, sql: str) -> list[float]:
+    """Query on one connection until the time is over: the duration of each."""
+    durations = []
+    client = LeanClient(place, source)
+    now = time.perf_counter()
+    end = now + seconds
+    while now < end:
+        client.send_query(sql)
+        client.discard_answer()
+        began, now = now, time.perf_counter()
+        durations.append(now - began)
+    client.close()
+    return durations
+
+
+def loop(body: Body, place: Place, clients: int, seconds: float, sql: str) -> LoopResult:
+    """Run `body` in as many processes as there are clients."""
     began = time.perf_counter()
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
-        jobs = [(place, worker, seconds) for worker in range(workers)]
-        durations = sorted(value for part in pool.starmap(_log_in_repeatedly, jobs, 1) for value in part)
+    with multiprocessing.get_context("fork").Pool(clients) as pool:
+        jobs = [(place, client, seconds, sql) for client in range(clients)]
+        durations = sorted(value for part in pool.starmap(body, jobs, 1) for value in part)
     elapsed = time.perf_counter() - began
     mean = sum(durations) / len(durations)
-    return LoginResult(len(durations), elapsed, mean * 1e3, durations[int(len(durations) * 0.99)] * 1e3)
+    return LoopResult(len(durations), elapsed, mean * 1e3, durations[int(len(durations) * 0.99)] * 1e3)
 
 
 def idle(place: Place, clients: int) -> None:
@@ -180,7 +213,7 @@ def _stand() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.lean")
-    parser.add_argument("what", choices=("login", "idle", "stall"))
+    parser.add_argument("what", choices=("login", "read", "idle", "stall"))
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--user", required=True)
@@ -190,8 +223,9 @@ def main() -> None:
     parser.add_argument("--sql", default="SELECT 1")
     chosen = parser.parse_args()
     place = Place(chosen.host, chosen.port, chosen.user, chosen.database, os.environ["PGPASSWORD"])
-    if chosen.what == "login":
-        print(json.dumps(asdict(login(place, chosen.clients, chosen.seconds))))
+    if chosen.what in ("login", "read"):
+        body = _log_in_repeatedly if chosen.what == "login" else _read_repeatedly
+        print(json.dumps(asdict(loop(body, place, chosen.clients, chosen.seconds, chosen.sql))))
     elif chosen.what == "idle":
         idle(place, chosen.clients)
     else:

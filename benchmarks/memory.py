@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,27 +11,25 @@ from benchmarks.process import anonymous_bytes, cpu_used
 from benchmarks.targets import Target
 from benchmarks.workloads import Clients, Plan, Sample, Workload, finish
 
-QUIET_SECONDS = 1.0  #: memory and CPU that have not moved for so long will not move any more
-QUIET_CPU = 0.02  #: seconds of CPU in that time that count as not moving (timers)
+QUIET_CPU = 0.02  #: seconds of CPU in the quiet time that count as not moving (timers)
 SETTLE_TIMEOUT = 30.0
 WARM_CLIENTS = 20  #: before the first look at memory: what is allocated once is there already
 
 
 @contextmanager
-def standing(process: subprocess.Popen[str]) -> Iterator[None]:
+def standing(programs: Clients, target: Target, *arguments: str) -> Iterator[None]:
     """Lean clients from the moment they all stand until the end of the block."""
-    assert process.stdout is not None
-    try:
+    with programs.start_lean(target, *arguments) as process:
+        assert process.stdout is not None
         if process.stdout.readline() != "standing\n":
             finish(process)
             raise RuntimeError("the clients left too early")
         yield
-    finally:
         finish(process)  # closes their input: they leave
 
 
-def settled(target: Target, watch: Callable[[int], object] = lambda _: None) -> int:
-    """Anonymous bytes of `target` once it is quiet. `watch` sees every look in between."""
+def settled(target: Target, quiet: float, watch: Callable[[int], object] = lambda _: None) -> int:
+    """Anonymous bytes of `target` after `quiet` seconds without a change. `watch` sees every look before."""
     deadline = time.monotonic() + SETTLE_TIMEOUT
     since, cpu, memory = time.monotonic(), cpu_used(target.pid).total, anonymous_bytes(target.pid)
     while time.monotonic() < deadline:
@@ -41,14 +38,14 @@ def settled(target: Target, watch: Callable[[int], object] = lambda _: None) -> 
         now_cpu, now_memory = cpu_used(target.pid).total, anonymous_bytes(target.pid)
         if now_memory != memory or now_cpu - cpu > QUIET_CPU:
             since, cpu, memory = time.monotonic(), now_cpu, now_memory
-        elif time.monotonic() - since > QUIET_SECONDS:
+        elif time.monotonic() - since > quiet:
             break
     return memory
 
 
 def warm_up(programs: Clients, target: Target) -> None:
     """Let a few clients come, ask and go."""
-    with standing(programs.start_lean(target, "idle", "--clients", str(WARM_CLIENTS))):
+    with standing(programs, target, "idle", "--clients", str(WARM_CLIENTS)):
         pass
 
 
@@ -64,9 +61,9 @@ class IdleClients(Workload):
     def run(self, target: Target, plan: Plan) -> Sample:
         count = min(plan.idle_clients, target.clients)
         warm_up(self.programs, target)
-        before = settled(target)
-        with standing(self.programs.start_lean(target, "idle", "--clients", str(count))):
-            after = settled(target)
+        before = settled(target, plan.quiet_seconds)
+        with standing(self.programs, target, "idle", "--clients", str(count)):
+            after = settled(target, plan.quiet_seconds)
         return Sample(max(after - before, 0) / count / 1024)
 
 
@@ -81,7 +78,7 @@ class StalledReaders(Workload):
 
     def run(self, target: Target, plan: Plan) -> Sample:
         warm_up(self.programs, target)
-        before = settled(target)
+        before = settled(target, plan.quiet_seconds)
         highest = before
 
         def watch(memory: int) -> None:
@@ -89,9 +86,8 @@ class StalledReaders(Workload):
             highest = max(highest, memory)
 
         arguments = ["stall", "--clients", str(plan.stalled_clients), "--sql", self._sql(plan)]
-        process = self.programs.start_lean(target, *arguments)
-        with standing(process):
-            watch(settled(target, watch))
+        with standing(self.programs, target, *arguments):
+            watch(settled(target, plan.quiet_seconds, watch))
         return Sample(max(highest - before, 0) / 2**20)
 
     @staticmethod

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import secrets
 import shlex
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,10 +21,11 @@ from pathlib import Path
 from benchmarks import machine, server
 from benchmarks.figures import DEFAULT, TUNED, Figure, all_figures
 from benchmarks.process import raise_file_limit
-from benchmarks.report import US, Outcome, document, number
+from benchmarks.report import US, document
+from benchmarks.rounds import Rounds, say
 from benchmarks.scram import stored_secret
-from benchmarks.targets import Direct, Login, PgBouncer, Poolproxy, Target
-from benchmarks.workloads import Clients, Plan
+from benchmarks.targets import POOL_SIZE, Direct, Login, PgBouncer, Poolproxy, Target
+from benchmarks.workloads import Clients, Pgbench, Plan
 from poolproxy.demo.postgres import LocalPostgres
 
 TARGETS = ("direct", DEFAULT, TUNED, US)
@@ -44,49 +45,6 @@ def make_targets(
     return [target for target in every if target.name in names]
 
 
-def measure(outcome: Outcome, target: Target, plan: Plan) -> None:
-    """One run of one figure against one target. A run that fails is noted, and the others go on."""
-    figure = outcome.figure
-    try:
-        if figure.fresh:
-            target.stop()
-            target.start()
-        before = target.stalls()
-        sample = figure.workload.run(target, plan)
-        after = target.stalls()
-    except (RuntimeError, OSError) as error:
-        outcome.failures[target.name] = str(error)
-        say(f"  {target.name}: FAILED: {error}")
-        return
-    outcome.samples.setdefault(target.name, []).append(sample)
-    if before is not None and after is not None:
-        outcome.stalls.append(after.since(before))
-    rate = "" if sample.rate is None else f", {number(sample.rate)} {figure.per}/s"
-    say(f"  {target.name}: {number(sample.value)} {figure.unit}{rate}")
-
-
-def run_rounds(
-    figures: Sequence[Figure], targets: Sequence[Target], plan: Plan, rounds: int
-) -> list[Outcome]:
-    """Every figure against every target, in turns. Ctrl-C ends it with what there is."""
-    outcomes = [Outcome(figure, {target.name: [] for target in targets}) for figure in figures]
-    try:
-        for turn in range(rounds):
-            shift = turn % len(targets)
-            for outcome in outcomes:
-                say(f"round {turn + 1} of {rounds}: {outcome.figure.title}")
-                for target in [*targets[shift:], *targets[:shift]]:
-                    measure(outcome, target, plan)
-    except KeyboardInterrupt:
-        say("interrupted: reporting what there is")
-    return outcomes
-
-
-def say(line: str) -> None:
-    """Progress goes to standard error: standard output is the report."""
-    print(line, file=sys.stderr, flush=True)
-
-
 def run(options: argparse.Namespace) -> tuple[str, bool]:
     """(the report, everything ran)."""
     plan = Plan.quick() if options.quick else Plan()
@@ -101,12 +59,14 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
         postgres = stack.enter_context(server.make_postgres(plan))
         say(f"filling {postgres!r}")
         server.fill(postgres, plan, login, directory)
-        figures = chosen_figures(options.only, Clients(postgres.bin_dir, directory, password), plan)
+        programs = Clients(postgres.bin_dir, directory, password)
+        figures = chosen_figures(options.only, programs, plan)
         targets = make_targets(options.targets, postgres, plan, login, directory)
         for target in targets:
             stack.callback(target.stop)
             target.start()
-        outcomes = run_rounds(figures, targets, plan, options.rounds)
+        rounds = Rounds(targets, plan, Pgbench(programs, ("-S",), POOL_SIZE))
+        outcomes = rounds.run(figures, options.rounds)
         text = document(
             outcomes,
             plan,
@@ -152,7 +112,8 @@ def _words(text: str) -> list[str]:
 
 def main() -> int:
     """Exit status: 0 when every run succeeded, whatever the bars say; 1 when one failed."""
-    os.environ.pop("PGPASSWORD", None)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # either leaves nothing running
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     options = read_options(sys.argv[1:])
     text, complete = run(options)
     print(text)

@@ -13,6 +13,7 @@ import psutil
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _CPUCLOCK_SCHED = 2  #: see clock_getcpuclockid(3): the scheduler's own count, user + system
+_ATTEMPTS = 200  #: of 10 ms, to find a moment in which no child is just ending
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +37,33 @@ def cpu_used(pid: int) -> Cpu:
     """User + system time of `pid` and its children, the dead ones included.
 
     The living are read from their CPU clock, which has nanoseconds where /proc/PID/stat has ticks of 10 ms
-    (the same count: stat's two numbers are cut from it). Children that have ended are in their parent's stat.
+    (the same count: stat's two numbers are cut from it). Children that have ended are in their parent's stat,
+    but only once it has taken note: a child caught in between is waited for.
     """
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _cpu_of(process_tree(pid))
+        except _Ending:
+            time.sleep(0.01)
+    return _cpu_of(process_tree(pid))
+
+
+class _Ending(RuntimeError):
+    """A process has ended that its parent has not yet counted, or has just counted."""
+
+
+def _cpu_of(members: list[int]) -> Cpu:
     total = system = 0.0
-    for member in process_tree(pid):
-        with contextlib.suppress(OSError):  # it ended since the list was made: its parent's stat has it
+    for member in members:
+        try:
             fields = _stat(member)
-            total += time.clock_gettime_ns((~member << 3) | _CPUCLOCK_SCHED) / 1e9
-            total += (int(fields[13]) + int(fields[14])) * _TICK
-            system += (int(fields[12]) + int(fields[14])) * _TICK
+            own = time.clock_gettime_ns((~member << 3) | _CPUCLOCK_SCHED) / 1e9
+        except OSError:
+            raise _Ending from None
+        if fields[0] in "ZX":
+            raise _Ending
+        total += own + (int(fields[13]) + int(fields[14])) * _TICK
+        system += (int(fields[12]) + int(fields[14])) * _TICK
     return Cpu(total, system)
 
 

@@ -14,20 +14,24 @@ US = "poolproxy"
 
 @dataclass(slots=True)
 class Outcome:
-    """What one figure gave: for each target its samples in the order of the rounds, or why there are none."""
+    """What one figure gave: for each target its samples by round, or why some are missing."""
 
     figure: Figure
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
+    samples: dict[str, dict[int, Sample]]
     stalls: list[float] = field(default_factory=list)  #: seconds, ours, one per round
     failures: dict[str, str] = field(default_factory=dict)
 
     def values(self, target: str) -> list[float]:
-        return [sample.value for sample in self.samples.get(target, ())]
+        return [sample.value for sample in self.samples.get(target, {}).values()]
 
     def ratios(self, rival: str) -> list[float]:
-        """Ours over the rival's, pairwise of the same round: what disturbs a whole round cancels out."""
-        pairs = zip(self.values(US), self.values(rival), strict=False)
-        return [ours / theirs for ours, theirs in pairs if theirs > 0]
+        """Ours over the rival's, both of the same round: what disturbs a whole round cancels out."""
+        ours, theirs = self.samples.get(US, {}), self.samples.get(rival, {})
+        return [
+            ours[turn].value / theirs[turn].value
+            for turn in ours.keys() & theirs.keys()
+            if theirs[turn].value > 0
+        ]
 
     def holds(self, bar: Bar) -> bool | None:
         """Whether our median is not above the bar; None when there is nothing to compare."""
@@ -93,7 +97,7 @@ def detail(outcome: Outcome, plan: Plan) -> str:
     """One figure: a row per target."""
     figure = outcome.figure
     heads = ["target", figure.unit]
-    timed = any(sample.rate is not None for samples in outcome.samples.values() for sample in samples)
+    timed = any(sample.rate is not None for runs in outcome.samples.values() for sample in runs.values())
     if timed:
         heads += ["in the kernel", f"{figure.per}/s", "latency ms", "p99 ms"]
     heads.append("longest stall ms")
@@ -104,7 +108,7 @@ def detail(outcome: Outcome, plan: Plan) -> str:
 
 
 def _detail_row(outcome: Outcome, name: str, timed: bool) -> list[str]:
-    samples = outcome.samples[name]
+    samples = list(outcome.samples[name].values())
     row = [name, spread([sample.value for sample in samples])]
     if timed:
         shares = [sample.system for sample in samples if sample.system is not None]

@@ -8,21 +8,29 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from benchmarks.process import Cpu, cpu_used
 from benchmarks.targets import DATABASE, HOST, USER, Target
 
 _ROOT = Path(__file__).parent.parent  #: where `benchmarks` can be imported
-RUN_TIMEOUT = 600.0  #: seconds that no client program may take
+RUN_TIMEOUT = 120.0  #: seconds that no client program may take
+Popen: TypeAlias = subprocess.Popen[str]
+
 COPY_FILE = "bench_copy.data"  #: in the clients' directory
+LOGINS_PER_SECOND = 100  #: that pgbench manages at the least: PBKDF2 for each
+END_MARGIN = 0.3  #: seconds before the end of a pgbench run that are not looked at
 LOGGED_SHARE = 0.05  #: of all transactions: enough for a p99, too few to slow pgbench down
 
 
@@ -39,10 +47,15 @@ class Plan:
     stalled_clients: int = 4
     stalled_megabytes: int = 1_000  #: of each stalled result
     many_clients: int = 500  #: the larger of the two numbers of pgbench clients
+    quiet_seconds: float = 1.0  #: memory that has not moved for so long will not move any more
+    warm_seconds: int = 1  #: of pgbench before a new process is measured; 0 for none
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls(1, 1, 2_000, 5, 2, 100, 4, 50, 50)
+        return cls(1, 1, 2_000, 5, 2, 100, 4, 50, 50, 0.2, 0)
+
+    def warming(self) -> Plan:
+        return replace(self, seconds=self.warm_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,38 +88,51 @@ class Clients:
     directory: Path
     password: str
 
-    def start(self, target: Target, program: str, *arguments: str) -> subprocess.Popen[str]:
-        """`psql` or `pgbench` on the way to `target`; its output is text on pipes."""
+    def start(self, target: Target, program: str, *arguments: str) -> AbstractContextManager[Popen]:
+        """`psql` or `pgbench` on the way to `target`, for the length of a block."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"PGHOST": HOST, "PGPORT": str(target.port), "PGUSER": USER, "PGDATABASE": DATABASE}
         environment |= {"PGPASSWORD": self.password, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
         command = [str(self.bin_dir / program), *arguments]
-        return self._popen(command, environment, self.directory)
+        return _running(command, environment, self.directory)
 
-    def start_lean(self, target: Target, *arguments: str) -> subprocess.Popen[str]:
-        """`python -m benchmarks.lean` on the way to `target`."""
+    def start_lean(self, target: Target, *arguments: str) -> AbstractContextManager[Popen]:
+        """`python -m benchmarks.lean` on the way to `target`, for the length of a block."""
         place = ["--host", HOST, "--port", str(target.port), "--user", USER, "--database", DATABASE]
         command = [sys.executable, "-m", "benchmarks.lean", *arguments, *place]
-        return self._popen(command, {**os.environ, "PGPASSWORD": self.password}, _ROOT)
-
-    @staticmethod
-    def _popen(command: list[str], environment: dict[str, str], directory: Path) -> subprocess.Popen[str]:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            command, env=environment, cwd=directory, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-        )
+        return _running(command, {**os.environ, "PGPASSWORD": self.password}, _ROOT)
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    """Wait for a client program and return what it printed. RuntimeError with its complaint if it failed."""
+@contextmanager
+def _running(command: list[str], environment: dict[str, str], directory: Path) -> Iterator[Popen]:
+    """A client program with text on pipes. It ends with the block, and after RUN_TIMEOUT in any case."""
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        cwd=directory,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(RUN_TIMEOUT, process.kill)
+    watchdog.start()
     try:
-        out, err = process.communicate(timeout=RUN_TIMEOUT)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
-        raise RuntimeError(f"{process.args!r} hung") from None
+        with process:
+            try:
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+    finally:
+        watchdog.cancel()
+
+
+def finish(process: Popen) -> str:
+    """Wait for a client program and return what it printed. RuntimeError with its complaint if it failed."""
+    out, err = process.communicate()
     if process.returncode:
-        raise RuntimeError(f"a client failed: {err.strip()[-500:]}")
+        raise RuntimeError(f"a client failed ({process.returncode}): {err.strip()[-500:]}")
     return out
 
 
@@ -135,29 +161,33 @@ class Pgbench(Workload):
                 path = Path(directory) / "script.sql"
                 path.write_text(self.script, "utf-8")
                 arguments += ["-f", str(path)]
-            process = self.programs.start(target, "pgbench", *arguments)
-            window = _Window(target.pid, plan.seconds)
-            for line in process.stderr or ():
-                window.take(line)
-            finish(process)
+            window = _Window(target.pid, time.time() + self._duration(plan) - END_MARGIN)
+            with self.programs.start(target, "pgbench", *arguments) as process:
+                for line in process.stderr or ():
+                    window.take(line)
+                finish(process)
             return window.sample(_percentile99(Path(directory)))
 
     def _arguments(self, plan: Plan) -> list[str]:
-        timing = ["-T", str(plan.seconds + 2), "-P", "1", "--progress-timestamp"]
+        timing = ["-T", str(self._duration(plan)), "-P", "1", "--progress-timestamp"]
         return ["-n", *self.arguments, "-c", str(self.clients), "-j", "1", *timing]
+
+    def _duration(self, plan: Plan) -> int:
+        """What pgbench counts as its time: the logins, a first and a last second, and the time measured."""
+        return plan.seconds + 2 + self.clients // LOGINS_PER_SECOND
 
 
 class _Window:
-    """pgbench's progress lines of so many seconds after the first, and the CPU in between.
+    """pgbench's progress lines from the first one to the last before `end`, and the CPU in between.
 
-    A last line at the very end is left out: clients are leaving by then.
+    At the very end the clients leave, so that a line from then tells too much CPU for its transactions.
     """
 
     _LINE = re.compile(r"progress: ([0-9.]+) s, ([0-9.]+) tps, lat ([0-9.]+) ms .* ([0-9]+) failed")
 
-    def __init__(self, pid: int, seconds: int) -> None:
+    def __init__(self, pid: int, end: float) -> None:
         self._pid = pid
-        self._wanted = seconds + 1
+        self._end = end
         self._cpu: list[Cpu] = []
         self._lines: list[
             tuple[float, float, float]
@@ -171,10 +201,9 @@ class _Window:
             return
         if found[4] != "0":
             raise RuntimeError(f"transactions failed: {line}")
-        if len(self._lines) < self._wanted:
+        if time.time() < self._end:
+            self._cpu.append(cpu_used(self._pid))
             self._lines.append((float(found[1]), float(found[2]), float(found[3])))
-            if len(self._lines) in (1, self._wanted):
-                self._cpu.append(cpu_used(self._pid))
 
     def sample(self, p99: float) -> Sample:
         if len(self._cpu) < 2:
@@ -212,27 +241,33 @@ class Copy(Workload):
     def run(self, target: Target, plan: Plan) -> Sample:
         arguments = [part for _ in range(plan.copies) for part in ("-c", self.sql)]
         before, began = cpu_used(target.pid), time.perf_counter()
-        finish(self.programs.start(target, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", *arguments))
+        with self.programs.start(target, "psql", "-Xq", "-v", "ON_ERROR_STOP=1", *arguments) as process:
+            finish(process)
         elapsed, cpu = time.perf_counter() - began, cpu_used(target.pid) - before
         each = elapsed / plan.copies
         return Sample(cpu.total / plan.copies * 1e3, 1 / each, each * 1e3, None, _share(cpu))
 
 
 @dataclass(frozen=True, slots=True)
-class Logins(Workload):
-    """Connect, SCRAM login, one query, disconnect, by lean clients. The value: CPU in us per connection."""
+class LeanLoop(Workload):
+    """Lean clients that do one thing over and over. The value: CPU in us for each time."""
 
     programs: Clients
-    workers: int = 8
+    what: str  #: `login` or `read`, see benchmarks.lean
+    clients: int
+    sql: str
 
     def command(self, plan: Plan) -> str:
-        return f"python -m benchmarks.lean login --clients {self.workers} --seconds {plan.seconds}"
+        return f"python -m benchmarks.lean {shlex.join(self._arguments(plan))}"
 
     def run(self, target: Target, plan: Plan) -> Sample:
         before = cpu_used(target.pid)
-        arguments = ["login", "--clients", str(self.workers), "--seconds", str(plan.seconds)]
-        done = json.loads(finish(self.programs.start_lean(target, *arguments)))
+        with self.programs.start_lean(target, *self._arguments(plan)) as process:
+            done = json.loads(finish(process))
         cpu = cpu_used(target.pid) - before
         count = done["count"]
         rate = count / done["seconds"]
         return Sample(cpu.total / count * 1e6, rate, done["mean_ms"], done["p99_ms"], _share(cpu))
+
+    def _arguments(self, plan: Plan) -> list[str]:
+        return [self.what, "--clients", str(self.clients), "--seconds", str(plan.seconds), "--sql", self.sql]

@@ -1,0 +1,77 @@
+"""`make bench` in small: every figure runs against every target and tells a number. No speed is asserted."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.system
+
+ROOT = Path(__file__).parent.parent.parent
+TARGETS = {"direct", "pgbouncer", "pgbouncer-64k", "poolproxy"}
+FIGURES = {
+    "simple-32",
+    "extended-32",
+    "simple-500",
+    "extended-500",
+    "rows",
+    "rows-lean",
+    "copy-out",
+    "copy-in",
+    "login",
+    "idle",
+    "stalled",
+}
+GROWTH = {"idle", "stalled"}  #: growth of memory may be nothing; a CPU time may not
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("bench") / "RESULTS.md"
+    command = [sys.executable, "-m", "benchmarks.peers", "--quick", "--write", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return path.read_text("utf-8")
+
+
+def rows_of(section: str) -> dict[str, str]:
+    """Target -> the figure's value (its median), from the table of one figure."""
+    cells = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {row[0]: row[1] for row in cells if row[0] in TARGETS}
+
+
+@pytest.mark.timeout(300)
+def test_every_figure_has_a_number_for_every_target(report: str) -> None:
+    figures = report.partition("## Figures")[2].partition("## Configurations")[0]
+    found = set()
+    for section in figures.split("\n### ")[1:]:
+        name = re.search(r"^`([a-z0-9-]+)`: `", section, re.MULTILINE)
+        assert name, section
+        found.add(name[1])
+        values = {
+            target: float(text.split()[0].replace(",", "")) for target, text in rows_of(section).items()
+        }
+        assert values.keys() == TARGETS, name[1]
+        for target, value in values.items():
+            assert value > 0 or (value == 0 and name[1] in GROWTH), (name[1], target, value)
+    assert found == FIGURES
+
+
+def test_the_summary_judges_every_figure(report: str) -> None:
+    summary = report.partition("## Summary")[2].partition("## Figures")[0]
+    rows = [line.strip("| ").split(" | ") for line in summary.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == len(FIGURES)
+    assert {row[-1] for row in rows} <= {"pass", "miss"}
+    assert "Longest stall of poolproxy's data-plane thread in all of these: at most" in summary
+
+
+def test_configurations_are_published_without_secrets_and_places(report: str) -> None:
+    configurations = report.partition("## Configurations")[2]
+    assert "pkt_buf = 65536" in configurations
+    assert "SCRAM-SHA-256$..." in configurations
+    assert "SCRAM-SHA-256$4096" not in report
+    assert "/tmp" not in report
