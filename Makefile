@@ -27,7 +27,7 @@ test: $(BUILT)  ## every test that needs no system package
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-interpreted: $(BUILT)  ## unit and dialogue tests with the .py files in place of what was compiled from them
-	POOLPROXY_INTERPRETED=1 $(BIN)/python -m pytest tests/unit tests/dialogues $(PYTEST_ARGS)
+	POOLPROXY_INTERPRETED=1 $(BIN)/python -m pytest $(wildcard tests/unit tests/dialogues) $(PYTEST_ARGS)
 
 test-system: $(BUILT)  ## tests that need what `make deps` installs
 	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
