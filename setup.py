@@ -16,7 +16,6 @@ DIRECTIVES = {
     "annotation_typing": False,
     "embedsignature": True,
     "initializedcheck": False,
-    "wraparound": False,
 }
 
 setup(
@@ -25,7 +24,7 @@ setup(
             Extension(
                 ".".join(source.with_suffix("").parts),
                 [str(source)],
-                extra_compile_args=["-O2", "-Wno-unreachable-code-fallthrough", *os.environ.get("POOLPROXY_BUILD_CFLAGS", "").split()],
+                extra_compile_args=["-O2"],
             )
             for source in SOURCES
         ],

@@ -1,0 +1,199 @@
+"""The composition root: builds everything, wires it, runs the tick, drains. The only module that knows all others."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from functools import partial
+
+import uvloop
+
+from poolproxy import __version__, metrics
+from poolproxy.auth.credentials import Credentials
+from poolproxy.backend.pools import Pools
+from poolproxy.counters import Histogram
+from poolproxy.errors import PoolproxyError
+from poolproxy.frontend.door import FrontDoor
+from poolproxy.http import start_http
+from poolproxy.log import get_logger
+from poolproxy.pool.snapshot import PoolSnapshot, ProcessSnapshot
+from poolproxy.router import Router
+from poolproxy.settings import InvalidSettings, Settings, check_descriptors, descriptors_needed
+from poolproxy.transport.listener import Listener
+from poolproxy.transport.poller import Pollable, Poller
+from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
+from poolproxy.transport.stream import Stream
+
+_log = get_logger()
+
+#: Seconds between two ticks of the janitor, and of the watch that measures stalls.
+TICK = 0.1
+WATCH = 0.01
+
+#: Seconds over which idle clients are dismissed while draining, so that they do not all come back at once.
+DISMISS_EVERY = 0.25
+
+
+class App:
+    """One running proxy."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._poller = Poller(self._loop.call_soon, self._broken)
+        options = TcpOptions(
+            settings.tcp_keepalive_idle,
+            settings.tcp_keepalive_interval,
+            settings.tcp_keepalive_count,
+            settings.tcp_user_timeout,
+        )
+        self._options = options
+        router = Router(settings)
+        credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
+        self._door = FrontDoor(self._poller, settings, router, credentials)
+        self._pools = Pools(self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters)
+        self._door.pools = self._pools
+        for route in router.fixed_routes():
+            if route.min_pool_size:
+                self._pools.pool(route)
+        self._stalls = Histogram()
+        self._longest_stall = 0.0
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    def _broken(self, pollable: Pollable, error: Exception) -> None:
+        """A handler raised: what it was told is wrong, or it is; its connection ends and no other."""
+        handler = pollable.handler if isinstance(pollable, Stream) else None
+        if isinstance(error, PoolproxyError) and handler is not None:
+            handler.fail(error)
+            return
+        _log.exception("internal error", handler=repr(handler), exc_info=error)
+        if handler is not None:
+            handler.fail(PoolproxyError())
+
+    # Running.
+
+    async def run(self) -> int:
+        """Serve until told to stop; the exit code."""
+        self._listen()
+        self._loop.add_reader(self._poller.fileno(), self._poller.drain)
+        http = await start_http(
+            self._settings.http_host, self._settings.http_port, partial(metrics.render, self), self._is_ready
+        )
+        _log.info("http listening", host=self._settings.http_host, port=http.port)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._asked_to_stop)
+        self._loop.call_later(TICK, self._tick)
+        self._loop.call_later(WATCH, self._watch, self._loop.time() + WATCH)
+        gc.collect()
+        gc.freeze()  # what exists now lives as long as the process: no collection need look at it
+        try:
+            await self._stopping.wait()
+            await self._drain()
+        finally:
+            await self._pools.close()
+            await http.close()
+            self._loop.remove_reader(self._poller.fileno())
+            self._poller.close()
+        _log.info("stopped")
+        return 0
+
+    def _listen(self) -> None:
+        settings = self._settings
+        sockets = listen_tcp(settings.listen_host, settings.listen_port, self._options)
+        port = sockets[0].getsockname()[1]
+        if settings.unix_socket_dir:
+            sockets.append(listen_unix(settings.unix_socket_dir, port, int(settings.unix_socket_mode, 8)))
+        for sock in sockets:
+            self._door.listeners.append(Listener(self._poller, sock.detach(), self._door.accept, self._door.exhausted))
+        _log.info("listening", host=settings.listen_host, port=port, version=__version__)
+
+    def _tick(self) -> None:
+        self._loop.call_later(TICK, self._tick)
+        now = self._loop.time()
+        self._poller.now = now
+        self._door.tick(now)
+        self._pools.tick(now)
+
+    def _watch(self, due: float) -> None:
+        """How much later than asked the loop got round to this: what everybody had to wait."""
+        now = self._loop.time()
+        late = max(0.0, now - due)
+        self._stalls.observe(late)
+        self._longest_stall = max(self._longest_stall, late)
+        self._loop.call_later(WATCH, self._watch, now + WATCH)
+
+    # Stopping.
+
+    def _asked_to_stop(self) -> None:
+        (self._hurry if self._stopping.is_set() else self._stopping).set()
+
+    def _is_ready(self) -> bool:
+        return bool(self._door.listeners) and not self._stopping.is_set()
+
+    async def _drain(self) -> None:
+        """Idle clients leave at once, transactions finish, and nobody stays longer than drain_timeout."""
+        _log.info("draining", clients=len(self._door.clients), seconds=self._settings.drain_timeout)
+        self._door.drain()
+        deadline = self._loop.time() + self._settings.drain_timeout
+        while self._door.dismiss_idle() and self._loop.time() < deadline and not self._hurry.is_set():
+            try:
+                async with asyncio.timeout(min(DISMISS_EVERY, max(0.01, deadline - self._loop.time()))):
+                    await self._hurry.wait()
+            except TimeoutError:
+                continue
+        self._door.dismiss_all()
+
+    # Snapshots.
+
+    def process_snapshot(self) -> ProcessSnapshot:
+        door = self._door
+        counts, total = self._stalls.snapshot()
+        return ProcessSnapshot(
+            clients_login=len(door.logins),
+            clients_connected=len(door.clients) + len(door.logins),
+            client_limit=self._settings.max_client_connections,
+            draining=self._stopping.is_set(),
+            accepting=any(listener.accepting for listener in door.listeners),
+            logins=dict(door.login_results),
+            rejections=dict(door.rejections),
+            cancels=dict(door.cancels),
+            errors=dict(door.errors),
+            stall_counts=counts,
+            stall_total=total,
+            stall_longest=self._longest_stall,
+            databases=self._pools.databases(),
+        )
+
+    def pool_snapshots(self) -> Iterator[PoolSnapshot]:
+        for pool in self._pools:
+            yield pool.snapshot(self._loop.time())
+
+
+def raise_file_limit(settings: Settings) -> None:
+    """Raise the soft limit of open files as far as needed; InvalidSettings where the hard one is too low."""
+    servers = sum(database.max_connections or database.pool_size for database in settings.databases.values())
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = 2**30 if hard == resource.RLIM_INFINITY else hard
+    check_descriptors(settings.max_client_connections, servers, limit)
+    needed = descriptors_needed(settings.max_client_connections, servers)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, max(needed, soft)), hard))
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or SIGINT and a drain; a second signal hurries. Returns the exit code."""
+    raise_file_limit(settings)
+
+    async def main() -> int:
+        return await App(settings).run()
+
+    try:
+        return uvloop.run(main())
+    except OSError as error:
+        _log.error("cannot start", reason=str(error))
+        return 1

@@ -1,0 +1,222 @@
+"""Opening servers for those who wait: how many at once, how soon again after a failure, and never above the budget.
+
+One grower per database (host, port, dbname). Failures back off with jitter, but never longer than a database that is
+back would be kept waiting for: under a second. A login that is refused ends the waiting; a database that is down does not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+
+from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
+from poolproxy.backend.connecting import describe, log_in
+from poolproxy.backend.server import Server
+from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
+from poolproxy.log import get_logger, repeated
+from poolproxy.pool.budget import Budget
+from poolproxy.pool.pool import Pool
+from poolproxy.router import Route
+from poolproxy.session.lifecycle import SERVER_IDLE
+from poolproxy.session.parameters import Reported, fragment_of, literal, parameter_set, reported_set
+from poolproxy.transport.poller import Poller
+from poolproxy.transport.sockets import TcpOptions
+
+_log = get_logger()
+
+#: Seconds before the first retry and the longest between two; a failure doubles, each with up to a third of jitter.
+FIRST_RETRY = 0.05
+LAST_RETRY = 0.6
+
+#: SQLSTATE classes and codes of a refused login that trying again will not change.
+_HOPELESS = ("28", "3D")
+_TOO_MANY = "53300"
+
+
+class Grower:
+    """See the module."""
+
+    def __init__(
+        self,
+        poller: Poller,
+        budget: Budget,
+        options: TcpOptions,
+        keys: ScramKeyCache,
+        evict: Callable[[Pool], bool],
+        on_waiter_failed: Callable[[Pool, ServerLoginRefused], None],
+    ) -> None:
+        self.budget = budget
+        self._poller = poller
+        self._options = options
+        self._keys = keys
+        self._evict = evict
+        self._on_waiter_failed = on_waiter_failed
+        self._wanting: deque[Pool] = deque()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._failures = 0
+        self._retry: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    def need(self, pool: Pool) -> None:
+        """`pool` could use another server."""
+        if pool not in self._wanting:
+            self._wanting.append(pool)
+        self._pump()
+
+    def _pump(self) -> None:
+        """Begin as many attempts as are allowed, pools in turn so that none starves."""
+        if self._closed or self._retry is not None:
+            return
+        for _ in range(len(self._wanting)):
+            pool = self._wanting.popleft()
+            route: Route = pool.route
+            while pool.missing() and len(self._tasks) < (1 if self._failures else route.max_parallel_connects):
+                if not self.budget.take():
+                    # At the database's limit: an idle server of another pool makes way, so no user starves.
+                    if self._evict(pool):
+                        continue
+                    break
+                pool.connecting += 1
+                task = asyncio.get_running_loop().create_task(self._connect(pool))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+            if pool.missing():
+                self._wanting.append(pool)
+
+    async def _connect(self, pool: Pool) -> None:
+        route: Route = pool.route
+        try:
+            async with asyncio.timeout(route.server_connect_timeout):
+                stream, greeting = await log_in(self._poller, route.target, self._options, self._keys)
+        except (OSError, ServerRefusedLogin, UnexpectedServerAnswer) as error:
+            self._failed(pool, error)
+            return
+        except BaseException:
+            self._forget(pool)
+            raise
+        server = Server(pool, stream, greeting.pid, greeting.key, reported_set(greeting.parameters), self._gone)
+        stream.handler = server
+        server.born = self._poller.now
+        server.expires = self._poller.now + route.server_lifetime * random.uniform(0.9, 1.0) if route.server_lifetime else 0.0
+        self._count(pool, "ok")
+        self._note_reported(pool, server.reported)
+        _log.info("server connected", database=route.database, user=route.user, server_pid=greeting.pid)
+        self._failures = 0
+        pool.up = True
+        pool.down_reason = ""
+        stream.resume()
+        if route.init_query:
+            self._initialise(pool, server, route.init_query)
+        else:
+            self._ready(pool, server)
+
+    def _note_reported(self, pool: Pool, reported: Reported) -> None:
+        """What servers of this pool report may have changed (a failover, an upgrade): then greetings are learnt anew."""
+        if pool.reported is not reported:
+            pool.greetings.clear()
+            pool.reported = reported
+
+    def _initialise(self, pool: Pool, server: Server, init_query: str) -> None:
+        """init_query, then what it left: that is the pool's baseline (sessions.md, rule 10)."""
+
+        def initialised(refusal: dict[str, str] | None) -> None:
+            if refusal is not None:
+                self._refused_query(pool, server, refusal)
+            else:
+                server.ask_rows(_BASELINE, found)
+
+        def found(rows: list[list[str]], refusal: dict[str, str] | None) -> None:
+            if refusal is not None:
+                self._refused_query(pool, server, refusal)
+                return
+            server.parameters = pool.baseline = parameter_set({name: fragment for name, fragment in map(_fragment, rows)})
+            self._note_reported(pool, server.reported)
+            self._ready(pool, server)
+
+        server.ask(init_query.encode(), initialised)
+
+    def _refused_query(self, pool: Pool, server: Server, refusal: dict[str, str]) -> None:
+        reason = f"init_query failed: {refusal.get('M', '')}"
+        repeated(_log, ("init", pool.route), "init query failed", database=pool.route.database, sqlstate=refusal.get("C"), reason=reason)
+        pool.up = False
+        pool.down_reason = reason
+        self._failures += 1
+        server.close(reason)
+        self._schedule()
+
+    def _ready(self, pool: Pool, server: Server) -> None:
+        pool.move_server(server, SERVER_IDLE)
+        server.idle_since = self._poller.now
+        pool.serve(self._poller.now)
+        self._pump()
+
+    def _gone(self, server: Server) -> None:
+        """A server was closed, whoever closed it."""
+        self.budget.give()
+        if server.pool.size() == 0:
+            server.pool.greetings.clear()
+        self._pump()
+
+    def _forget(self, pool: Pool) -> None:
+        pool.connecting -= 1
+        self.budget.give()
+
+    def _count(self, pool: Pool, result: str) -> None:
+        connects = pool.counters.server_connects
+        connects[result] = connects.get(result, 0) + 1
+
+    def _failed(self, pool: Pool, error: Exception) -> None:
+        self._forget(pool)
+        sqlstate = error.sqlstate if isinstance(error, ServerRefusedLogin) else ""
+        reason = error.message if isinstance(error, ServerRefusedLogin) else describe(error)
+        result = "timeout" if isinstance(error, TimeoutError) else "unreachable"
+        if sqlstate == _TOO_MANY:
+            # Feedback, not an outage: what we hold is what there is.
+            self.budget.refused()
+        if sqlstate:
+            result = "auth" if sqlstate.startswith(_HOPELESS) else "refused"
+        self._count(pool, result)
+        pool.up = False
+        pool.down_reason = reason
+        repeated(
+            _log, ("connect", pool.route.database, result), "server connect failed",
+            database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate, reason=reason,
+        )  # fmt: skip
+        self._failures += 1
+        if sqlstate.startswith(_HOPELESS) and not pool.size():
+            self._on_waiter_failed(pool, ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._retry is None and not self._closed:
+            delay = min(LAST_RETRY, FIRST_RETRY * 2.0 ** min(self._failures, 10)) * random.uniform(1.0, 1.33)
+            self._retry = asyncio.get_running_loop().call_later(delay, self._again)
+
+    def _again(self) -> None:
+        self._retry = None
+        if self.budget.refused_at:
+            self.budget.refused_at += 1  # one more try: others may have left
+        self._pump()
+
+    async def close(self) -> None:
+        """End all attempts."""
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+#: What init_query has set (rule 3; SET TRANSACTION in it leaves the first three behind, falsely).
+_BASELINE = (
+    b"SELECT name, setting FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session' AND name "
+    b"OPERATOR(pg_catalog.<>) ALL ('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])"
+)
+
+
+def _fragment(row: list[str]) -> tuple[str, str]:
+    """pg_settings shows a list as SET would read it back; everything else is one value."""
+    return row[0], fragment_of(row[0], row[1]) if row[1] else literal("")

@@ -1,0 +1,206 @@
+"""All pools, and the databases whose connection budgets they share: made at first use, dropped when nobody needs them.
+
+Wires the pure decisions of `poolproxy.pool` to growers, servers and the tick. Must not know clients but as waiters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+import asyncpg
+
+from poolproxy.auth.server_login import ScramKeyCache
+from poolproxy.backend.cancelling import Canceller
+from poolproxy.backend.connecting import describe
+from poolproxy.backend.control import usable_connections
+from poolproxy.backend.grower import Grower
+from poolproxy.backend.server import Server
+from poolproxy.errors import ServerLoginRefused, TooManyPools
+from poolproxy.log import get_logger, repeated
+from poolproxy.pool.budget import Budget, database_limit
+from poolproxy.pool.janitor import overdue_rescues, surplus_servers
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.snapshot import DatabaseSnapshot
+from poolproxy.router import Route, Target
+from poolproxy.transport.poller import Poller
+from poolproxy.transport.sockets import TcpOptions
+
+_log = get_logger()
+
+#: Seconds between two questions for a database's max_connections: after a success, after a failure.
+ASK_AGAIN = 300.0
+ASK_SOON = 5.0
+
+#: Seconds an empty pool is kept: its metrics and its greetings are worth something to the next client.
+EMPTY_POOL_LIFETIME = 300.0
+
+DatabaseKey = tuple[str, int, str]
+
+
+class Database:
+    """One database on one server: its budget, and the grower that spends it."""
+
+    def __init__(self, budget: Budget, grower: Grower, route: Route) -> None:
+        self.budget = budget
+        self.grower = grower
+        self.route = route  #: a route to it, for our own questions
+        self.pools: list[Pool] = []
+        self.ask_at = 0.0
+        self.asking: asyncio.Task[None] | None = None
+
+
+class Pools:
+    """See the module."""
+
+    def __init__(
+        self,
+        poller: Poller,
+        options: TcpOptions,
+        max_pools: int,
+        count_cancel: Callable[[str], None],
+        fail_waiters: Callable[[Pool, ServerLoginRefused], None],
+    ) -> None:
+        self._poller = poller
+        self._options = options
+        self._max_pools = max_pools
+        self._keys = ScramKeyCache()
+        self._fail_waiters = fail_waiters
+        self._pools: dict[tuple[str, str], Pool] = {}
+        self._databases: dict[DatabaseKey, Database] = {}
+        self._unused_since: dict[Pool, float] = {}
+        self.canceller = Canceller(options, count_cancel)
+
+    def __iter__(self) -> Iterator[Pool]:
+        return iter(list(self._pools.values()))
+
+    def pool(self, route: Route) -> Pool:
+        """The pool of a route, made if need be; TooManyPools where max_pools are in use."""
+        pool = self._pools.get((route.database, route.user))
+        if pool is None:
+            if len(self._pools) >= self._max_pools and not self._drop_unused():
+                raise TooManyPools(limit=self._max_pools)
+            database = self._database(route)
+            pool = Pool(route, database.grower.need)
+            self._pools[(route.database, route.user)] = pool
+            database.pools.append(pool)
+            self._ask_when_due(database)
+        return pool
+
+    def _database(self, route: Route) -> Database:
+        key = _database_key(route.target)
+        database = self._databases.get(key)
+        if database is None:
+            budget = Budget(route.database, route.max_connections)
+            grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._fail_waiters)
+            database = self._databases[key] = Database(budget, grower, route)
+        return database
+
+    def _evict(self, needy: Pool) -> bool:
+        """Close one idle server of another pool of the same database; True when a place became free."""
+        siblings = self._databases[_database_key(needy.route.target)].pools
+        rich = max((pool for pool in siblings if pool is not needy and pool.idle), key=lambda pool: len(pool.idle), default=None)
+        if rich is None:
+            return False
+        coldest: Server = rich.idle[0]
+        coldest.close("evicted for another pool of this database")
+        return True
+
+    def _drop_unused(self) -> bool:
+        """Drop the pool that has been without clients for longest, with its idle servers."""
+        for pool in list(self._unused_since):
+            self._drop(pool)
+            return True
+        return False
+
+    def _drop(self, pool: Pool) -> None:
+        self._unused_since.pop(pool, None)
+        del self._pools[(pool.route.database, pool.route.user)]
+        self._databases[_database_key(pool.route.target)].pools.remove(pool)
+        for server in list(pool.idle):
+            server.close("its pool was dropped")
+
+    # The tick.
+
+    def tick(self, now: float) -> None:
+        """Close what is too old or too much, end what takes too long, open what is missing."""
+        for pool in self:
+            database = self._databases[_database_key(pool.route.target)]
+            self._close_surplus(pool, database.budget, now)
+            for server in overdue_rescues(pool, now):
+                self._end_rescue(server, now)
+            if pool.missing():
+                database.grower.need(pool)
+            self._note_use(pool, now)
+        for database in self._databases.values():
+            if now >= database.ask_at and database.pools:
+                self._ask_when_due(database)
+
+    def _close_surplus(self, pool: Pool, budget: Budget, now: float) -> None:
+        route: Route = pool.route
+        limit = budget.limit or route.pool_size
+        idle_limit = max(1, limit * route.max_idle_connections_percent // 100)
+        # The pid is as good a jitter as any: it spreads the pools, and stays the same from tick to tick.
+        jitter = (id(pool) // 64 % 16) / 64
+        for server in surplus_servers(pool, now, route.server_idle_timeout, jitter, idle_limit):
+            server.close("idle or old")
+
+    def _end_rescue(self, server: Server, now: float) -> None:
+        """Cancel what an absent client's server still runs; close it when that did not help either."""
+        if server.cancelling:
+            return
+        if server.rescue_cancelled:
+            server.close("what its client left running did not end")
+            return
+        server.rescue_cancelled = True
+        server.rescue_until = now + server.pool.route.server_rescue_timeout
+        self.canceller.cancel(server)
+
+    def _note_use(self, pool: Pool, now: float) -> None:
+        if any(pool.client_counts[1:4]) or pool.route.min_pool_size:
+            self._unused_since.pop(pool, None)
+        elif now - self._unused_since.setdefault(pool, now) > EMPTY_POOL_LIFETIME and not pool.size():
+            self._drop(pool)
+
+    # Asking PostgreSQL how many it takes.
+
+    def _ask_when_due(self, database: Database) -> None:
+        """Absolute limits need no question."""
+        if database.route.max_connections or database.asking is not None or database.budget.room() == 0:
+            return
+        database.ask_at = self._poller.now + ASK_AGAIN
+        database.asking = asyncio.get_running_loop().create_task(self._ask(database))
+
+    async def _ask(self, database: Database) -> None:
+        route = database.route
+        database.budget.control += 1
+        try:
+            usable = await usable_connections(route.target, route.server_connect_timeout)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            database.ask_at = self._poller.now + ASK_SOON
+            repeated(_log, ("control", route.database), "control query failed", database=route.database, reason=describe(error))
+        else:
+            database.budget.limit = database_limit(0, route.max_connections_percent, usable)
+        finally:
+            database.budget.control -= 1
+            database.asking = None
+
+    def databases(self) -> tuple[DatabaseSnapshot, ...]:
+        """The budgets of all databases in use."""
+        return tuple(database.budget.snapshot() for database in self._databases.values() if database.pools)
+
+    async def close(self) -> None:
+        """Close every server, and end everything under way."""
+        for database in self._databases.values():
+            await database.grower.close()
+            if database.asking is not None:
+                database.asking.cancel()
+                await asyncio.gather(database.asking, return_exceptions=True)
+        await self.canceller.close()
+        for pool in self:
+            for server in [*pool.idle, *pool.active, *pool.resetting]:
+                server.close("shutting down")
+
+
+def _database_key(target: Target) -> DatabaseKey:
+    return target.host, target.port, target.dbname

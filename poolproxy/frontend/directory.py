@@ -1,0 +1,66 @@
+"""All logged-in clients by the pid they were given: whom a cancel request means.
+
+A pid of ours lies above 2**22, where no PostgreSQL pid is; in session mode a client has its server's own. An interface
+for what comes later (cancel requests that reach the wrong process), with the single-process implementation.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import random
+from collections.abc import Iterator
+
+from poolproxy.frontend.client import Client
+
+#: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.
+FIRST_PID = 2**22 + 1
+LAST_PID = 2**31 - 1
+
+#: Bytes of a cancel key, for protocols below 3.2 and from it on.
+SHORT_KEY = 4
+LONG_KEY = 32
+
+
+class Directory:
+    """See the module."""
+
+    def __init__(self) -> None:
+        self._clients: dict[int, Client] = {}
+        self._random = random.SystemRandom()
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def __iter__(self) -> Iterator[Client]:
+        return iter(self._clients.values())
+
+    def new_key(self, minor: int) -> bytes:
+        """A cancel key for a client of protocol 3.`minor`."""
+        return os.urandom(LONG_KEY if minor >= 2 else SHORT_KEY)
+
+    def enlist(self, client: Client) -> None:
+        """Give `client` a pid of ours and remember it under it."""
+        pid = self._random.randint(FIRST_PID, LAST_PID)
+        while pid in self._clients:
+            pid = self._random.randint(FIRST_PID, LAST_PID)
+        client.pid = pid
+        self._clients[pid] = client
+
+    def rename(self, client: Client, pid: int) -> None:
+        """Give it its server's pid, unless somebody has the same one of another server."""
+        if pid not in self._clients:
+            del self._clients[client.pid]
+            client.pid = pid
+            self._clients[pid] = client
+
+    def remove(self, client: Client) -> None:
+        """It has left."""
+        self._clients.pop(client.pid, None)
+
+    def find(self, pid: int, key: bytes) -> Client | None:
+        """Whom this cancel request means; None for anyone who only guesses."""
+        client = self._clients.get(pid)
+        # The same work for an unknown pid: whether one exists is not told.
+        matches = hmac.compare_digest(client.key if client is not None else b"\0" * len(key), key)
+        return client if matches else None

@@ -1,0 +1,290 @@
+"""The front door: accepts connections, lets logins in, knows every client, and ends those that outstay a limit.
+
+Must not know signals, HTTP or how servers are opened.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from collections import Counter
+from collections.abc import Callable
+
+from poolproxy.auth.client_login import AuthMethod
+from poolproxy.auth.credentials import Credentials, UserSecret
+from poolproxy.backend.pools import Pools
+from poolproxy.errors import (
+    DatabaseDown,
+    IdleClientTimeout,
+    IdleTransactionTimeout,
+    PoolFull,
+    PoolproxyError,
+    ReplicationRefused,
+    ServerLoginRefused,
+    ShuttingDown,
+    TooManyClients,
+)
+from poolproxy.frontend.client import Client
+from poolproxy.frontend.directory import Directory
+from poolproxy.frontend.login import Login
+from poolproxy.log import get_logger, repeated
+from poolproxy.pool.janitor import overdue_waiters
+from poolproxy.pool.pool import Pool
+from poolproxy.protocol import messages
+from poolproxy.protocol.codes import STATUS_IDLE
+from poolproxy.protocol.startup import StartupMessage
+from poolproxy.router import Route, Router
+from poolproxy.session.lifecycle import CLIENT_IDLE
+from poolproxy.session.parameters import ParameterSet, Reported
+from poolproxy.session.startup_parameters import application_name
+from poolproxy.settings import Settings
+from poolproxy.transport.listener import Listener
+from poolproxy.transport.poller import Poller
+from poolproxy.transport.stream import Stream
+
+_log = get_logger()
+
+#: Seconds that a client which is being told an error has to read it.
+FAREWELL = 5.0
+
+
+class FrontDoor:
+    """See the module. It is the `Door` of all logins."""
+
+    def __init__(self, poller: Poller, settings: Settings, router: Router, credentials: Credentials) -> None:
+        self.method: AuthMethod = settings.auth_method
+        self.pools: Pools | None = None  #: set once, by the composition root
+        self.clients = Directory()
+        self.logins: dict[Login, None] = {}
+        self.listeners: list[Listener] = []
+        self.draining = False
+        self.login_results: Counter[tuple[str, str]] = Counter()
+        self.rejections: Counter[str] = Counter()
+        self.cancels: Counter[str] = Counter()
+        self.errors: Counter[str] = Counter()
+        self._poller = poller
+        self._settings = settings
+        self._router = router
+        self._credentials = credentials
+        self._farewells: list[tuple[float, Stream]] = []
+        self._deadlines: list[tuple[float, int, Client]] = []
+        self._exhausted = False
+
+    # Accepting.
+
+    def accept(self, descriptor: int, address: str) -> None:
+        """A connection was accepted."""
+        if self.draining:
+            os.close(descriptor)
+            self.rejections["draining"] += 1
+            return
+        login = Login(self, lambda handler: Stream(self._poller, descriptor, handler), address, self._poller.now)
+        self.logins[login] = None
+
+    def exhausted(self, listener: Listener) -> None:
+        """There are no descriptors left: who is connected goes on, who is not waits in the kernel."""
+        self._exhausted = True
+        self.rejections["descriptors"] += 1
+        repeated(_log, "descriptors", "accepting paused: out of file descriptors", clients=len(self.clients))
+
+    # What logins ask (see login.Door).
+
+    def secret(self, user: str) -> UserSecret:
+        return self._credentials.lookup(user)
+
+    def admit(self, login: Login) -> None:
+        if self.draining:
+            raise ShuttingDown
+        if len(self.clients) >= self._settings.max_client_connections:
+            raise TooManyClients(limit=self._settings.max_client_connections)
+
+    def enter(self, login: Login, startup: StartupMessage, wanted: ParameterSet, proof: bytes) -> None:
+        assert self.pools is not None
+        self.admit(login)
+        pool = self.pools.pool(self._router.route(startup.user, startup.database))
+        name = startup.parameters.get("application_name")
+        client = Client(
+            login.stream,
+            pool,
+            wanted,
+            application_name(name).encode() if name is not None else None,
+            login.address,
+            self.clients.new_key(startup.minor),
+            self._poller.now,
+            self._closed,
+        )
+        self.clients.enlist(client)
+        login.stream.handler = client
+        self._watch(client)
+        if _log.enabled("info"):
+            _log.info(
+                "client logged in", client=login.address, database=startup.database, user=startup.user,
+                application_name=name or "", method=self.method,
+            )  # fmt: skip
+        client.begin(lambda client, reported: proof + self._greeting(client, reported))
+
+    def _greeting(self, client: Client, reported: Reported) -> bytes:
+        """AuthenticationOk, the parameters, the cancel key, and ReadyForQuery."""
+        if client.server is not None and client.pool.route.pool_mode == "session":
+            self.clients.rename(client, client.server.pid)
+        return b"".join(
+            (_AUTHENTICATION_OK, _parameter_messages(reported), messages.backend_key_data(client.pid, client.key), _READY)
+        )
+
+    def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
+        self.logins.pop(login, None)
+        if result == "cancel" or (result == "lost" and not login.user()):
+            return  # health checks of load balancers connect and leave: not worth a line
+        self.login_results[(self.method, result)] += 1
+        if error is None:
+            return
+        self.errors[error.sqlstate[:2]] += 1
+        self.rejections[_reason(error)] += isinstance(error, _REJECTIONS)
+        self._say_farewell(login.stream)
+        repeated(
+            _log, ("login", login.address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
+            client=login.address, user=login.user(), sqlstate=error.sqlstate, reason=error.message,
+        )  # fmt: skip
+
+    def _say_farewell(self, stream: Stream) -> None:
+        self._farewells.append((self._poller.now + FAREWELL, stream))
+
+    def cancel(self, pid: int, key: bytes) -> None:
+        assert self.pools is not None
+        client = self.clients.find(pid, key)
+        if client is None:
+            self.cancels["unknown"] += 1
+        elif client.waiting():
+            self.cancels["queue"] += 1
+            client.cancel_waiting()
+        elif client.server is None or client.server.pipeline.quiet():
+            self.cancels["idle"] += 1  # PostgreSQL ignores it, too
+        else:
+            self.pools.canceller.cancel(client.server)
+
+    def count_cancel(self, result: str) -> None:
+        self.cancels[result] += 1
+
+    # What clients and pools tell.
+
+    def _closed(self, client: Client) -> None:
+        self.clients.remove(client)
+        if client.stream.backlog:
+            self._say_farewell(client.stream)
+
+    def fail_waiters(self, pool: Pool, error: ServerLoginRefused) -> None:
+        """PostgreSQL refuses our own login: nobody need wait for that."""
+        for client in list(pool.waiting):
+            assert isinstance(client, Client)
+            client.give_up(error)
+
+    # The tick.
+
+    def _watch(self, client: Client) -> None:
+        """Look at this client when it may have been idle for too long: a heap entry, not a timer."""
+        timeout = self._patience(client)
+        if timeout:
+            heapq.heappush(self._deadlines, (client.last_active + timeout, id(client), client))
+
+    def _patience(self, client: Client) -> float:
+        limits = [self._settings.idle_client_timeout, client.pool.route.idle_transaction_timeout]
+        return min((limit for limit in limits if limit), default=0.0)
+
+    def tick(self, now: float) -> None:
+        """End what has taken too long."""
+        for login in list(self.logins):
+            if now - login.began < self._settings.client_login_timeout:
+                break
+            login.time_out(self._settings.client_login_timeout)
+        while self._farewells and self._farewells[0][0] <= now:
+            self._farewells.pop(0)[1].close()
+        if self.pools is not None:
+            for pool in self.pools:
+                self._end_waits(pool, now)
+        while self._deadlines and self._deadlines[0][0] <= now:
+            self._check_idle(heapq.heappop(self._deadlines)[2], now)
+        if self._exhausted:
+            self._exhausted = False
+            for listener in self.listeners:
+                listener.resume()
+
+    def _end_waits(self, pool: Pool, now: float) -> None:
+        route: Route = pool.route
+        timeout = route.connection_borrow_timeout
+        for client in overdue_waiters(pool, now, timeout):
+            assert isinstance(client, Client)
+            if timeout == 0.0 and now - client.waiting_since < route.server_connect_timeout:
+                continue  # a login that only learns what servers report; exchanges are not queued at all
+            seconds = round(now - client.waiting_since, 1)
+            if pool.up or pool.size():
+                client.give_up(PoolFull(database=route.database, user=route.user, seconds=seconds))
+            else:
+                client.give_up(DatabaseDown(database=route.database, user=route.user, seconds=seconds, reason=pool.down_reason))
+
+    def _check_idle(self, client: Client, now: float) -> None:
+        if client.closed():
+            return
+        idle = now - client.last_active
+        transaction = client.pool.route.idle_transaction_timeout
+        if client.idle_in_transaction():
+            if transaction and idle >= transaction:
+                client.fail(IdleTransactionTimeout(seconds=transaction))
+                return
+        elif client.idle_outside_transaction():
+            limit = self._settings.idle_client_timeout
+            if limit and idle >= limit:
+                client.fail(IdleClientTimeout(seconds=limit))
+                return
+        else:
+            client.last_active = max(client.last_active, now - self._patience(client) / 2)  # busy: look again soon
+        self._watch_again(client, now)
+
+    def _watch_again(self, client: Client, now: float) -> None:
+        timeout = self._patience(client)
+        due = client.last_active + timeout
+        if due <= now:  # idle for longer than the limit that does not apply to it: until the one that does
+            due = now + max(0.1, timeout / 4)
+        heapq.heappush(self._deadlines, (due, id(client), client))
+
+    # Draining.
+
+    def drain(self) -> None:
+        """Accept nobody any more, and end logins."""
+        self.draining = True
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+        for login in list(self.logins):
+            login.fail(ShuttingDown())
+
+    def dismiss_idle(self) -> int:
+        """End clients that are between transactions; how many are left."""
+        for client in list(self.clients):
+            if client.idle_outside_transaction():
+                client.fail(ShuttingDown())
+        return len(self.clients)
+
+    def dismiss_all(self) -> None:
+        """End every client, whatever it does."""
+        for client in list(self.clients):
+            client.fail(ShuttingDown())
+
+
+_AUTHENTICATION_OK = messages.authentication_ok()
+_READY = messages.ready_for_query(STATUS_IDLE)
+
+_REJECTIONS = (TooManyClients, ReplicationRefused, ShuttingDown)
+
+
+def _reason(error: PoolproxyError) -> str:
+    if isinstance(error, TooManyClients):
+        return "too_many_clients"
+    if isinstance(error, ReplicationRefused):
+        return "replication"
+    return "draining" if isinstance(error, ShuttingDown) else "protocol"
+
+
+def _parameter_messages(reported: Reported) -> bytes:
+    if reported.messages is None:
+        reported.messages = b"".join(messages.parameter_status(name, value) for name, value in reported.values.items())
+    return reported.messages

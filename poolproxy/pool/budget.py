@@ -1,0 +1,54 @@
+"""How many connections may be open on one database: all pools of it, and our own control connections, together.
+
+An interface for what comes later (several processes sharing one budget), with the single-process implementation.
+"""
+
+from __future__ import annotations
+
+from poolproxy.pool.snapshot import DatabaseSnapshot
+
+
+class Budget:
+    """Counts connections of one database against its limit. `limit` 0 = not known yet: pool sizes alone bound it."""
+
+    __slots__ = ("_name", "control", "limit", "refused_at", "servers")
+
+    def __init__(self, name: str, limit: int = 0) -> None:
+        self._name = name
+        self.limit = limit
+        self.servers = 0  #: open or being opened
+        self.control = 0  #: of our own
+        self.refused_at = 0  #: PostgreSQL said "too many" with so many open: feedback, until some are closed
+
+    def __repr__(self) -> str:
+        return f"<Budget {self._name} {self.servers}+{self.control} of {self.limit or 'unknown'}>"
+
+    def room(self) -> int:
+        """Connections that may be opened now."""
+        used = self.servers + self.control
+        room = self.limit - used if self.limit else 1_000_000
+        return max(0, min(room, self.refused_at - used)) if self.refused_at else max(0, room)
+
+    def take(self) -> bool:
+        """Take a place for a server; False when there is none."""
+        if self.room() == 0:
+            return False
+        self.servers += 1
+        return True
+
+    def give(self) -> None:
+        """A server's place is free again; what PostgreSQL said of the number before no longer counts."""
+        self.servers -= 1
+        self.refused_at = 0
+
+    def refused(self) -> None:
+        """PostgreSQL refused a connection for want of slots (53300): with this many open there is no room."""
+        self.refused_at = max(1, self.servers + self.control)
+
+    def snapshot(self) -> DatabaseSnapshot:
+        return DatabaseSnapshot(self._name, self.servers, self.control, self.limit)
+
+
+def database_limit(max_connections: int, percent: int, usable: int) -> int:
+    """The limit of a database: absolute if set, else a percentage of what PostgreSQL lets ordinary users have."""
+    return max_connections if max_connections else max(1, usable * percent // 100)

@@ -1,0 +1,32 @@
+"""What has grown too old: decisions of the one tick that serves all timers. Pure: time comes in, lists go out."""
+
+from __future__ import annotations
+
+from poolproxy.pool.pool import Member, Pool, Waiter
+
+
+def overdue_waiters(pool: Pool, now: float, timeout: float) -> list[Waiter]:
+    """Clients that have waited `timeout` seconds or longer; the queue is in order of arrival."""
+    found = []
+    for client in pool.waiting:
+        if now - client.waiting_since < timeout:
+            break
+        found.append(client)
+    return found
+
+
+def surplus_servers(pool: Pool, now: float, idle_timeout: float, jitter: float, idle_limit: int) -> list[Member]:
+    """Idle servers to close: expired ones, then those idle for longer than `idle_timeout` (times 1 + `jitter`) above the
+    pool's floor, then the coldest above `idle_limit`. The stack's bottom is the coldest."""
+    expired = [server for server in pool.idle if server.expires and now >= server.expires]
+    rest = [server for server in pool.idle if not (server.expires and now >= server.expires)]
+    spare = max(0, pool.size() - len(expired) - pool.route.min_pool_size)
+    patience = idle_timeout * (1.0 + jitter)
+    cold = [server for server in rest[:spare] if idle_timeout and now - server.idle_since >= patience]
+    over = rest[len(cold) : max(len(cold), min(spare, len(rest) - max(idle_limit, pool.route.min_pool_size)))]
+    return expired + cold + over
+
+
+def overdue_rescues(pool: Pool, now: float) -> list[Member]:
+    """Servers whose client has left and whose exchange has been given long enough."""
+    return [server for server in pool.resetting if 0.0 < server.rescue_until <= now]

@@ -1,0 +1,236 @@
+"""One pool: the servers of one (database, user) and the clients that share them.
+
+Every server is in exactly one collection per state, every client is counted in exactly one, and `move_server` and
+`move_client` are the only movers. Idle servers are a stack, so that few stay warm; waiting clients are a queue, so that
+none is overtaken. An idle server and a waiting client never exist at the same time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from poolproxy.counters import PoolCounters
+from poolproxy.pool.snapshot import PoolSnapshot
+from poolproxy.session.lifecycle import (
+    CLIENT_ACTIVE,
+    CLIENT_IDLE,
+    CLIENT_STATES,
+    CLIENT_TABLE,
+    CLIENT_WAITING,
+    SERVER_ACTIVE,
+    SERVER_CLOSED,
+    SERVER_CONNECTING,
+    SERVER_IDLE,
+    SERVER_RESETTING,
+    SERVER_STATES,
+    SERVER_TABLE,
+    IllegalMove,
+)
+from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
+
+
+class Limits(Protocol):
+    """What a pool must know of its route: its key, and its limits (numbers of servers, seconds)."""
+
+    @property
+    def database(self) -> str: ...
+    @property
+    def user(self) -> str: ...
+    @property
+    def pool_mode(self) -> str: ...
+    @property
+    def pool_size(self) -> int: ...
+    @property
+    def min_pool_size(self) -> int: ...
+    @property
+    def server_rescue_timeout(self) -> float: ...
+    @property
+    def connection_borrow_timeout(self) -> float: ...
+    @property
+    def idle_transaction_timeout(self) -> float: ...
+
+
+class Waiter:
+    """What a pool must know of a client. `granted` is called with the server that it waited for."""
+
+    __slots__ = ("client_state", "waiting_since")
+
+    def __init__(self) -> None:
+        self.client_state = 0
+        self.waiting_since = 0.0
+
+    def granted(self, server: Member) -> None:
+        """This client's turn has come; the server is attached already as far as the pool is concerned."""
+
+
+class Member:
+    """What a pool must know of a server."""
+
+    __slots__ = ("born", "expires", "idle_since", "pin", "pinned_at", "rescue_until", "server_state")
+
+    def __init__(self) -> None:
+        self.server_state = SERVER_CONNECTING
+        self.born = 0.0
+        self.expires = 0.0  #: when it is too old; 0 = never
+        self.idle_since = 0.0
+        self.pin = ""  #: why it stays with its client between transactions; "" = it does not
+        self.pinned_at = 0.0
+        self.rescue_until = 0.0  #: when an exchange whose client has left is given up; 0 = none
+
+
+class Pool:
+    """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
+
+    __slots__ = (
+        "active", "baseline", "client_counts", "connecting", "counters", "down_reason", "greetings", "idle",
+        "on_need", "pins", "reported", "resetting", "route", "up", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, route: Limits, on_need: Callable[[Pool], None]) -> None:
+        self.route = route
+        self.on_need = on_need
+        self.counters = PoolCounters()
+        self.idle: list[Member] = []
+        self.active: set[Member] = set()
+        self.resetting: set[Member] = set()
+        self.connecting = 0
+        self.waiting: OrderedDict[Waiter, None] = OrderedDict()
+        self.client_counts = [0] * len(CLIENT_STATES)
+        self.pins: dict[str, int] = {}
+        self.up = True
+        self.down_reason = ""  #: why the last attempt to connect failed
+        self.baseline: ParameterSet = EMPTY  #: what init_query leaves in every server
+        self.reported: Reported | None = None  #: what its newest server reported at login
+        self.greetings: dict[tuple[ParameterSet, bool], Reported] = {}  #: startup parameters -> what a server then reports
+
+    def __repr__(self) -> str:
+        return (
+            f"<Pool {self.route.database}/{self.route.user} servers {len(self.active)}/{len(self.idle)}"
+            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} waiting {len(self.waiting)}>"
+        )
+
+    def size(self) -> int:
+        """Servers that are open or being opened."""
+        return len(self.idle) + len(self.active) + len(self.resetting) + self.connecting
+
+    # Clients.
+
+    def move_client(self, client: Waiter, state: int) -> None:
+        """The one mover of clients."""
+        old = client.client_state
+        if not CLIENT_TABLE[5 * old + state]:
+            raise IllegalMove(f"client {CLIENT_STATES[old]} -> {CLIENT_STATES[state]}")
+        if old == CLIENT_WAITING:
+            self.waiting.pop(client, None)
+        self.client_counts[old] -= 1
+        self.client_counts[state] += 1
+        client.client_state = state
+
+    def borrow(self, client: Waiter, now: float) -> Member | None:
+        """A server for this client, attached at once; or None: the client is in the queue now."""
+        if self.idle:
+            server = self.idle[-1]
+            self.move_server(server, SERVER_ACTIVE)
+            self.move_client(client, CLIENT_ACTIVE)
+            self.counters.borrow.observe(0.0)
+            return server
+        self.move_client(client, CLIENT_WAITING)
+        client.waiting_since = now
+        self.waiting[client] = None
+        if self.connecting < len(self.waiting):
+            self.on_need(self)
+        return None
+
+    # Servers.
+
+    def move_server(self, server: Member, state: int) -> None:
+        """The one mover of servers."""
+        old = server.server_state
+        if not SERVER_TABLE[5 * old + state]:
+            raise IllegalMove(f"server {SERVER_STATES[old]} -> {SERVER_STATES[state]}")
+        if old == SERVER_ACTIVE:
+            self.active.discard(server)
+        elif old == SERVER_IDLE:
+            if self.idle[-1] is server:
+                self.idle.pop()
+            else:
+                self.idle.remove(server)
+        elif old == SERVER_RESETTING:
+            self.resetting.discard(server)
+        elif old == SERVER_CONNECTING:
+            self.connecting -= 1
+        if state == SERVER_ACTIVE:
+            self.active.add(server)
+        elif state == SERVER_IDLE:
+            self.idle.append(server)
+        elif state == SERVER_RESETTING:
+            self.resetting.add(server)
+        server.server_state = state
+
+    def release(self, server: Member, now: float) -> None:
+        """A server that any client may have now: it goes to the first that waits, else on the stack."""
+        self.move_server(server, SERVER_IDLE)
+        server.idle_since = now
+        self.serve(now)
+
+    def serve(self, now: float) -> None:
+        """Give idle servers to waiting clients, first come first served."""
+        while self.waiting and self.idle:
+            client = next(iter(self.waiting))
+            server = self.idle[-1]
+            self.move_server(server, SERVER_ACTIVE)
+            self.move_client(client, CLIENT_ACTIVE)
+            self.counters.borrow.observe(now - client.waiting_since)
+            client.granted(server)
+
+    def close_server(self, server: Member) -> None:
+        """A server that is gone, or about to be closed by the caller. Whoever waits may need another one."""
+        self.move_server(server, SERVER_CLOSED)
+        if self.waiting:
+            self.on_need(self)
+
+    def missing(self) -> int:
+        """How many more servers would be of use now, within pool_size alone."""
+        room = self.route.pool_size - self.size()
+        needed = len(self.waiting) - self.connecting
+        floor = self.route.min_pool_size - self.size()
+        return max(0, min(room, max(needed, floor)))
+
+    # Pins.
+
+    def pinned(self, server: Member, reason: str, now: float) -> None:
+        """`server` stays with its client from now on."""
+        server.pin = reason
+        server.pinned_at = now
+        self.pins[reason] = self.pins.get(reason, 0) + 1
+        self.counters.pins[reason] = self.counters.pins.get(reason, 0) + 1
+
+    def unpinned(self, server: Member, now: float) -> None:
+        """The pin has ended, by a reset or with the server."""
+        if server.pin:
+            self.pins[server.pin] -= 1
+            seconds = self.counters.pin_seconds
+            seconds[server.pin] = seconds.get(server.pin, 0.0) + now - server.pinned_at
+            server.pin = ""
+
+    def snapshot(self, now: float) -> PoolSnapshot:
+        """This pool as metrics see it."""
+        first = next(iter(self.waiting), None)
+        return PoolSnapshot(
+            database=self.route.database,
+            user=self.route.user,
+            clients={CLIENT_STATES[state]: self.client_counts[state] for state in (CLIENT_IDLE, CLIENT_WAITING, CLIENT_ACTIVE)},
+            servers={
+                "connecting": self.connecting,
+                "idle": len(self.idle),
+                "active": len(self.active),
+                "resetting": len(self.resetting),
+            },
+            pinned={reason: count for reason, count in self.pins.items() if count},
+            longest_wait=now - first.waiting_since if first is not None else 0.0,
+            pool_size=self.route.pool_size,
+            up=self.up,
+            counters=self.counters,
+        )

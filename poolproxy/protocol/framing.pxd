@@ -1,0 +1,13 @@
+cimport cython
+
+cdef Py_ssize_t MAX_MESSAGE_LENGTH
+
+cdef class Framer:
+    cdef public bytes stops
+    cdef public int kind
+    cdef public Py_ssize_t size
+    cdef public Py_ssize_t rest
+
+    @cython.locals(length=Py_ssize_t)
+    cpdef Py_ssize_t scan(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
+    cpdef Py_ssize_t skip(self, Py_ssize_t position, Py_ssize_t end) except -1

@@ -1,0 +1,154 @@
+"""Reading SET, RESET and DISCARD: what a plain one assigns, and why any other one pins.
+
+Plain means: one name, and a value of tokens that mean the same wherever they are repeated (ASCII, no backslash, no
+placeholder). Everything that depends on something else - a role, another setting, the transaction - is not plain
+(sessions.md, rules 8 and 11). Cold code: it runs once per SET. Must not know servers or what is in force.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+#: The name in an Assignment that stands for all settings at once (RESET ALL, DISCARD ALL).
+ALL: Final = "*"
+
+#: Lists of names that must be repeated name by name (guc_tables.c: GUC_LIST_QUOTE).
+LIST_QUOTE: Final = frozenset(
+    {"search_path", "temp_tablespaces", "session_preload_libraries", "shared_preload_libraries", "local_preload_libraries"}
+)
+
+#: Settings of the transaction alone: assigning them outside one changes nothing (variable.c).
+_TRANSACTION: Final = frozenset({"transaction_isolation", "transaction_read_only", "transaction_deferrable"})
+
+#: Settings whose assignment cannot be repeated elsewhere by name and value alone -> the reason to pin.
+_NOT_PLAIN: Final = {
+    "role": "role",
+    "session_authorization": "role",
+    "seed": "seed",
+    "exit_on_error": "setting",  # guards our own assignments
+    "default_text_search_config": "setting",  # means another object under another search_path
+    "idle_session_timeout": "setting",  # would end an idle server
+    "temp_buffers": "setting",  # refused wherever temporary tables were used
+    "is_superuser": "setting",
+}
+
+_TOKEN = re.compile(
+    rb"""\s+ | (?P<string>'[^'\\]*(?:''[^'\\]*)*') | (?P<name>"[^"\\]+") | (?P<word>[A-Za-z_][A-Za-z0-9_$]*)
+    | (?P<number>[+-]?[0-9]+(?:\.[0-9]+)?) | (?P<mark>[=,.;])""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """`name` (lower case, or ALL) is set to `fragment`, the SQL right of TO; None: back to the default."""
+
+    name: str
+    fragment: str | None
+
+
+def literal(value: str) -> str:
+    """A string constant that reads the same under any standard_conforming_strings (manual 4.1.2.2)."""
+    quoted = value.replace("'", "''")
+    return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in value else "'" + quoted + "'"
+
+
+def read_assignment(text: bytes) -> Assignment | str | None:
+    """What one SET, RESET or DISCARD statement does: an Assignment, a pin reason, or None when it leaves nothing.
+
+    Also takes any other statement of a text that holds one: None. `text` begins at the statement's first word and may end with `;`.
+    """
+    tokens = _tokens(text)
+    if tokens is None:
+        lead = text[:7].lower()
+        return "setting" if lead.startswith((b"set", b"reset", b"discard")) else None
+    lead = tokens[0][1].lower() if tokens else ""
+    words = [value.lower() if kind == "word" else value for kind, value in tokens]
+    if lead == "reset":
+        return _read_reset(words)
+    if lead == "discard":
+        return _read_discard(words)
+    return _read_set(tokens[1:], words[1:]) if lead == "set" else None
+
+
+def _tokens(text: bytes) -> list[tuple[str, str]] | None:
+    """(kind, text) per token; None when a byte is of no plain token."""
+    found: list[tuple[str, str]] = []
+    position = 0
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            return None
+        position = match.end()
+        if match.lastgroup is not None:
+            token = match.group()
+            if not token.isascii():
+                return None
+            found.append((match.lastgroup, token.decode("ascii")))
+    while found and found[-1][1] == ";":
+        found.pop()
+    return None if any(value == ";" for _, value in found) else found
+
+
+def _read_reset(words: list[str]) -> Assignment | str | None:
+    if words[1:] == ["all"]:
+        return Assignment(ALL, None)
+    if words[1:] == ["time", "zone"]:
+        return Assignment("timezone", None)
+    if words[1:2] == ["session"] or words[1:] in (["role"], ["session_authorization"]):
+        return "role"
+    return _assign("".join(words[1:]), None)
+
+
+def _read_discard(words: list[str]) -> Assignment | str | None:
+    return Assignment(ALL, None) if words[1:] == ["all"] else None
+
+
+def _read_set(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | str | None:
+    if words[:1] == ["local"] or words[:1] == ["transaction"] or words[:1] == ["constraints"]:
+        return None
+    if words[:1] == ["session"]:
+        if words[1:2] == ["authorization"]:
+            return "role"
+        if words[1:2] == ["characteristics"]:
+            return "setting"
+        tokens, words = tokens[1:], words[1:]
+    if words[:1] == ["role"]:
+        return "role"
+    if words[:1] == ["seed"]:
+        return "seed"
+    if words[:2] == ["time", "zone"]:
+        return _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
+    if words[:1] == ["names"]:
+        return _value("client_encoding", tokens[1:]) if len(tokens) == 2 and tokens[1][0] == "string" else "setting"
+    for index, word in enumerate(words):
+        if word in ("to", "="):
+            return _value("".join(words[:index]), tokens[index + 1 :])
+    return "setting"
+
+
+def _value(name: str, tokens: list[tuple[str, str]]) -> Assignment | str | None:
+    """The assignment of a value that consists of constants and commas."""
+    expected = True
+    for kind, value in tokens:
+        if expected == (value == ",") or kind == "mark" and value != ",":
+            return "setting"
+        expected = not expected
+    if expected:
+        return "setting"
+    if len(tokens) == 1 and tokens[0][1].lower() == "default":
+        return _assign(name, None)
+    if len(tokens) > 1 and any(value.lower() == "default" for kind, value in tokens if kind == "word"):
+        return "setting"
+    return _assign(name, " ".join(value for _, value in tokens).replace(" ,", ","))
+
+
+def _assign(name: str, fragment: str | None) -> Assignment | str | None:
+    name = name.replace('"', "").lower()
+    if not all(part.isidentifier() for part in name.split(".")):
+        return "setting"
+    if name in _TRANSACTION:
+        return None
+    return _NOT_PLAIN.get(name) or Assignment(name, fragment)

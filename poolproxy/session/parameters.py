@@ -1,0 +1,194 @@
+"""Session parameters: what a client wants, what a server holds, and the SQL that turns one into the other.
+
+Sets are interned, so that "nothing to do" is one identity comparison. Fragments are SQL that stands right of TO.
+Must not know connections: it is told what was assigned and what was reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final
+from weakref import WeakValueDictionary
+
+from poolproxy.session.assignments import ALL, LIST_QUOTE, Assignment, literal
+
+#: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule 8).
+_FIRST: Final = ("client_encoding", "standard_conforming_strings")
+
+#: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
+GUARD: Final = "SET LOCAL exit_on_error = on; "
+
+
+class ParameterSet:
+    """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use `parameter_set`."""
+
+    __slots__ = ("__weakref__", "refused", "values")
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+        self.refused = False  #: a server has refused it once: from then on it is applied only with waiting
+
+    def __repr__(self) -> str:
+        return f"<ParameterSet {self.values}>"
+
+    def assign(self, name: str, fragment: str | None) -> ParameterSet:
+        """With `name` set to `fragment`, or without it."""
+        if self.values.get(name) == fragment:
+            return self
+        values = {key: value for key, value in self.values.items() if key != name}
+        if fragment is not None:
+            values[name] = fragment
+        return parameter_set(values)
+
+    def over(self, base: ParameterSet) -> ParameterSet:
+        """`base`, with everything here taking precedence."""
+        if not base.values:
+            return self
+        return parameter_set({**base.values, **self.values}) if self.values else base
+
+
+_sets: WeakValueDictionary[tuple[tuple[str, str], ...], ParameterSet] = WeakValueDictionary()
+
+
+def parameter_set(values: Mapping[str, str]) -> ParameterSet:
+    """The one ParameterSet of these values."""
+    key = tuple(sorted(values.items()))
+    found = _sets.get(key)
+    if found is None:
+        found = _sets[key] = ParameterSet(dict(key))
+    return found
+
+
+EMPTY: Final = parameter_set({})
+
+
+def apply_assignment(current: ParameterSet, assignment: Assignment) -> ParameterSet:
+    """What a server holds after a successful assignment."""
+    if assignment.name == ALL:
+        return EMPTY
+    return current.assign(assignment.name, assignment.fragment)
+
+
+@lru_cache(maxsize=1024)
+def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
+    """The texts of the Queries (one or two) that take a server from `held` to `wanted`.
+
+    Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting is
+    proof against standard_conforming_strings, and the encoding is set before any other byte is read.
+    """
+    first, rest = [], []
+    for name in sorted(held.values.keys() | wanted.values.keys(), key=lambda name: (name != "search_path", name)):
+        fragment = wanted.values.get(name)
+        if fragment != held.values.get(name):
+            (first if name in _FIRST else rest).append(_statement(name, fragment))
+    guard = GUARD if guarded else ""
+    return tuple(
+        (guard + "; ".join(statements)).encode("utf-8", "surrogateescape") for statements in (first, rest) if statements
+    )
+
+
+def _statement(name: str, fragment: str | None) -> str:
+    if fragment is None:
+        return f"RESET {name}"
+    if not fragment:
+        return f"SELECT pg_catalog.set_config('{name}', '', false)"  # an empty list has no other spelling
+    return f"SET {name} TO {fragment}"
+
+
+def fragment_of(name: str, value: str) -> str:
+    """The fragment that gives `name` this value as SHOW prints it, or as a startup message carries it."""
+    if name not in LIST_QUOTE:
+        return literal(value)
+    return ", ".join(literal(part) for part in split_identifiers(value))
+
+
+def split_identifiers(value: str) -> list[str]:
+    """The names in a list value, as PostgreSQL reads it (varlena.c: SplitIdentifierString)."""
+    names: list[str] = []
+    position, size = 0, len(value)
+    while position < size:
+        if value[position].isspace() or value[position] == ",":
+            position += 1
+        elif value[position] == '"':
+            name = ""
+            while (end := value.find('"', position + 1)) >= 0:
+                name += value[position + 1 : end]
+                position = end
+                if value[end + 1 : end + 2] != '"':
+                    break
+                name += '"'
+                position = end + 1
+            names.append(name)
+            position = size if end < 0 else end + 1
+        else:
+            end = position
+            while end < size and value[end] != "," and not value[end].isspace():
+                end += 1
+            names.append(value[position:end].lower())
+            position = end
+    return names
+
+
+#: Client encodings in which a byte of a character may be a backslash (manual 23.3: client-only encodings).
+_UNSAFE_ENCODINGS: Final = frozenset({b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB"})
+
+
+#: Reported settings whose names have capitals (guc_tables.c).
+_SPELLED: Final = {"datestyle": b"DateStyle", "timezone": b"TimeZone", "intervalstyle": b"IntervalStyle"}
+
+
+class Reported:
+    """What a server reports by ParameterStatus: an immutable, interned mapping of names to values (bytes)."""
+
+    __slots__ = ("__weakref__", "cautious", "messages", "values")
+
+    def __init__(self, values: dict[bytes, bytes]) -> None:
+        self.values = values
+        self.messages: bytes | None = None  #: the same as ParameterStatus messages, once somebody has built them
+        #: a backslash in a statement's text may end a string where none seems to end (see statements.Scanner)
+        self.cautious = (
+            values.get(b"standard_conforming_strings", b"on") != b"on"
+            or values.get(b"client_encoding", b"UTF8") in _UNSAFE_ENCODINGS
+        )
+
+    def __repr__(self) -> str:
+        return f"<Reported {self.values}>"
+
+    def value_of(self, name: str) -> str | None:
+        """The reported value of a setting (names as assignments have them, in lower case), or None."""
+        key = _SPELLED.get(name, name.encode("utf-8", "surrogateescape"))
+        value = self.values.get(key)
+        return None if value is None else value.decode("utf-8", "surrogateescape")
+
+    def name(self) -> str:
+        """The application_name."""
+        return self.values.get(b"application_name", b"").decode("utf-8", "replace")
+
+    def named(self, name: bytes) -> Reported:
+        """With this application_name."""
+        return report(self, b"application_name", name)
+
+
+_reported: WeakValueDictionary[tuple[tuple[bytes, bytes], ...], Reported] = WeakValueDictionary()
+
+
+def reported_set(values: Mapping[bytes, bytes]) -> Reported:
+    """The one Reported of these values."""
+    key = tuple(sorted(values.items()))
+    found = _reported.get(key)
+    if found is None:
+        found = _reported[key] = Reported(dict(key))
+    return found
+
+
+@lru_cache(maxsize=4096)
+def report(current: Reported, name: bytes, value: bytes) -> Reported:
+    """`current` after one ParameterStatus."""
+    return reported_set({**current.values, name: value})
+
+
+@lru_cache(maxsize=1024)
+def changes(told: Reported, now: Reported) -> tuple[tuple[bytes, bytes], ...]:
+    """The (name, value) pairs a client must be told that was last told `told`."""
+    return tuple((name, value) for name, value in now.values.items() if told.values.get(name) != value)

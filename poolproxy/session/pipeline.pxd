@@ -1,0 +1,48 @@
+cdef int STATUS_IDLE
+
+cdef class Unit:
+    cdef public bint batch
+    cdef public bint skip
+    cdef public tuple assignments
+    cdef public list own_parses
+    cdef public list own_closes
+
+cdef Unit _QUERY, _BATCH, _SKIP
+
+cdef class Pipeline:
+    cdef public object units
+    cdef public int status
+    cdef public bint open
+    cdef public bint failed
+    cdef public bint copying_in
+    cdef public bint swallowed
+    cdef public bint unclear
+    cdef public bint mixed
+    cdef public int parses
+    cdef public int executes
+    cdef public int parses_seen
+    cdef public tuple batch_assignments
+    cdef public list own_parses
+    cdef public list own_closes
+    cdef public int closes
+    cdef public int closes_seen
+
+    cpdef bint quiet(self) except -1
+    cpdef bint idle(self) except -1
+    cpdef skip_query(self)
+    cpdef query(self, tuple assignments)
+    cpdef extended(self)
+    cpdef parse(self, tuple assignments)
+    cpdef injected_parse(self)
+    cpdef close(self)
+    cpdef injected_close(self)
+    cpdef bint certain(self) except -1
+    cpdef sync(self)
+    cdef _end_batch(self)
+    cpdef copy_ended(self)
+    cpdef bint skipping(self) except -1
+    cpdef bint parse_complete(self) except -1
+    cpdef bint close_complete(self) except -1
+    cpdef error(self, bint certain)
+    cpdef copy_in(self)
+    cpdef Unit ready(self, int status)

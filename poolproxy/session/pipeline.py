@@ -1,0 +1,219 @@
+"""The answers a server still owes, in order, and what to do with each: the books of one server connection.
+
+The client side says what was forwarded (`query`, `extended`, `sync`, ...), the server side what came back (`ready`,
+`error`, `copy_in`, ...). A unit is all that one ReadyForQuery ends: a Query, a FunctionCall, or a batch with its Sync.
+The rules are PostgreSQL's own (manual 54.2.3, 54.2.6; postgres.c): after an error in a batch everything up to Sync is
+skipped, a Query in an open batch included; a Sync that reaches a server in copy-in mode is swallowed. Where the answer
+cannot be told for certain the books say so (`unclear`) and the server stays with its client (sessions.md, rules 7, 22).
+Must not know bytes, sockets or who the client is.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from poolproxy.session.assignments import Assignment
+
+STATUS_IDLE = 0x49
+
+
+
+class Unit:
+    """One expected ReadyForQuery. `skip`: we asked, the client must not see it."""
+
+    __slots__ = ("assignments", "batch", "own_closes", "own_parses", "skip")
+
+    def __init__(self, batch: bool = False, skip: bool = False, assignments: tuple[Assignment, ...] = ()) -> None:
+        self.batch = batch  #: ended by a Sync
+        self.skip = skip
+        self.assignments = assignments  #: tracked assignments that hold if the unit ends well
+        self.own_parses: list[int] = []  #: ordinals of the ParseCompletes that are ours, counted from 0
+        self.own_closes: list[int] = []  #: the same of CloseCompletes
+
+    def __repr__(self) -> str:
+        return f"<Unit {'skip' if self.skip else 'forward'} {'batch' if self.batch else 'query'}>"
+
+
+_QUERY = Unit()
+_BATCH = Unit(batch=True)
+_SKIP = Unit(skip=True)
+
+
+class Pipeline:
+    """See the module. All counts start with a server that has just said ReadyForQuery, idle."""
+
+    __slots__ = (
+        "batch_assignments", "closes", "closes_seen", "copying_in", "executes", "failed", "mixed", "open", "own_closes",
+        "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "units",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.units: deque[Unit] = deque()
+        self.status = STATUS_IDLE
+        self.open = False  #: an extended message was forwarded since the last Sync
+        self.failed = False  #: the unit being answered (or the open batch, when none is queued) had an error
+        self.copying_in = False
+        self.swallowed = False  #: copy-in began in an extended batch: a Sync sent now may be swallowed
+        self.unclear = False  #: the number of answers to come is not certain any more
+        self.mixed = False  #: a Query was forwarded into the open batch
+        self.parses = 0  #: Parse messages in the open batch
+        self.closes = 0  #: Close messages in it
+        self.executes = 0  #: Execute messages in it
+        self.parses_seen = 0  #: ParseCompletes of the unit being answered
+        self.closes_seen = 0  #: CloseCompletes of it
+        self.batch_assignments: tuple[Assignment, ...] = ()
+        self.own_parses: list[int] = []  #: as in Unit, of the open batch
+        self.own_closes: list[int] = []
+
+    def __repr__(self) -> str:
+        return f"<Pipeline {chr(self.status)} owes {len(self.units)}{' open' if self.open else ''}{' unclear' if self.unclear else ''}>"
+
+    def quiet(self) -> bool:
+        """Nothing is owed and nothing is open; the transaction status is then true."""
+        return not self.units and not self.open and not self.copying_in
+
+    def idle(self) -> bool:
+        """Quiet and outside a transaction: as far as the protocol goes, the server may change hands."""
+        return (
+            self.status == STATUS_IDLE
+            and not self.units
+            and not self.open
+            and not self.copying_in
+            and not self.unclear
+        )
+
+    # What was forwarded.
+
+    def skip_query(self) -> None:
+        """A Query of ours; only while nothing is open."""
+        self.units.append(_SKIP)
+
+    def query(self, assignments: tuple[Assignment, ...]) -> None:
+        """A Query, or a FunctionCall. In an open batch it ends that batch, unless the batch has failed: then it is skipped."""
+        if self.open:
+            if self.failed and not self.units:
+                return
+            self.mixed = True
+            self.open = False
+            self._end_batch()
+            self.units.append(Unit())
+        elif assignments:
+            self.units.append(Unit(assignments=assignments))
+        else:
+            self.units.append(_QUERY)
+
+    def extended(self) -> None:
+        """Any message of the extended protocol but Sync."""
+        self.open = True
+
+    def parse(self, assignments: tuple[Assignment, ...]) -> None:
+        """A Parse, with the assignments its text makes."""
+        self.open = True
+        self.parses += 1
+        if assignments:
+            self.batch_assignments += assignments
+
+    def injected_parse(self) -> None:
+        """A Parse of ours in the client's open batch: its ParseComplete is not the client's."""
+        self.open = True
+        self.own_parses.append(self.parses)
+        self.parses += 1
+
+    def close(self) -> None:
+        """A Close."""
+        self.open = True
+        self.closes += 1
+
+    def injected_close(self) -> None:
+        """A Close of ours in the client's open batch."""
+        self.open = True
+        self.own_closes.append(self.closes)
+        self.closes += 1
+
+    def certain(self) -> bool:
+        """Whether the open batch ran its assignments, if any, exactly once: one statement, parsed and executed here."""
+        return not self.batch_assignments or (self.parses == 1 and self.executes == 1)
+
+    def sync(self) -> None:
+        """A Sync. In copy-in mode the server swallows it, unless an error is on its way to us already."""
+        if self.copying_in:
+            self.unclear = True
+            return
+        if self.own_parses or self.own_closes or self.batch_assignments:
+            unit = Unit(batch=True, assignments=self.batch_assignments if self.certain() else ())
+            unit.own_parses = self.own_parses
+            unit.own_closes = self.own_closes
+            self.units.append(unit)
+        else:
+            self.units.append(_BATCH)
+        self.open = False
+        self._end_batch()
+
+    def _end_batch(self) -> None:
+        self.parses = 0
+        self.closes = 0
+        self.executes = 0
+        if self.batch_assignments:
+            self.batch_assignments = ()
+        if self.own_parses or self.own_closes:
+            self.own_parses = []
+            self.own_closes = []
+
+    def copy_ended(self) -> None:
+        """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again."""
+        self.copying_in = False
+        self.swallowed = False
+
+    # What came back.
+
+    def skipping(self) -> bool:
+        """Whether what comes now answers a question of ours."""
+        return len(self.units) > 0 and self.units[0].skip
+
+    def parse_complete(self) -> bool:
+        """A ParseComplete arrived; True when it is ours."""
+        own = self.units[0].own_parses if self.units else self.own_parses
+        self.parses_seen += 1
+        return self.parses_seen - 1 in own
+
+    def close_complete(self) -> bool:
+        """A CloseComplete arrived; True when it is ours."""
+        own = self.units[0].own_closes if self.units else self.own_closes
+        self.closes_seen += 1
+        return self.closes_seen - 1 in own
+
+    def error(self, certain: bool) -> None:
+        """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at any point,
+        so whether a Sync sent before it was swallowed by a copy cannot be known."""
+        self.failed = True
+        if self.mixed:
+            self.unclear = True
+        if self.copying_in:
+            if self.swallowed and not certain:
+                self.unclear = True
+            self.copying_in = False
+            self.swallowed = False
+
+    def copy_in(self) -> None:
+        """A CopyInResponse. In a batch, the Syncs that were forwarded behind its Execute are swallowed."""
+        self.copying_in = True
+        if not self.units:
+            self.swallowed = True
+        elif self.units[0].batch:
+            if len(self.units) > 1:
+                self.unclear = True
+            self.units.clear()
+            self.open = True
+            self.swallowed = True
+
+    def ready(self, status: int) -> Unit | None:
+        """A ReadyForQuery; the unit it ends, or None when nothing was owed."""
+        unit = self.units.popleft() if self.units else None
+        self.status = status
+        self.failed = False
+        self.mixed = False
+        self.parses_seen = 0
+        self.closes_seen = 0
+        self.copying_in = False
+        self.swallowed = False
+        return unit

@@ -1,0 +1,91 @@
+"""From a startup message to the parameters that a client wants, by PostgreSQL's own reading of it.
+
+Sources: manual 54.2 (StartupMessage), process_startup_packet (database and user aside, every name is a setting), and
+process_postgres_switches for `options`. What only a starting server can take is refused, naming it (sessions.md, rule 18).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from poolproxy.errors import InvalidStartupOptions, ReplicationRefused, StartupParameterRefused
+from poolproxy.session.parameters import ParameterSet, fragment_of, parameter_set
+
+#: Not settings at all (manual 54.7).
+_ADDRESS: Final = frozenset({"user", "database", "options", "replication"})
+
+#: Settings that only a starting session takes (guc_tables.c: PGC_BACKEND, PGC_SU_BACKEND).
+_STARTUP_ONLY: Final = frozenset(
+    {"ignore_system_indexes", "jit_debugging_support", "jit_profiling_support", "log_connections",
+     "log_disconnections", "post_auth_delay", "local_preload_libraries", "session_preload_libraries"}
+)  # fmt: skip
+
+#: Booleans of the replication parameter that ask for an ordinary connection.
+_OFF: Final = frozenset({"false", "off", "no", "0", "f", "n", "of"})
+
+#: name as drivers spell it -> the setting's own spelling is case-insensitive: names are kept in lower case.
+_FORBIDDEN: Final = frozenset({"role", "session_authorization", "exit_on_error", "idle_session_timeout"})
+
+
+def wanted_parameters(startup: Mapping[str, str]) -> ParameterSet:
+    """The parameters that a startup message's (name, value) pairs ask for.
+
+    Raises ReplicationRefused, StartupParameterRefused, InvalidStartupOptions.
+    """
+    replication = startup.get("replication", "").lower()
+    if replication and replication not in _OFF:
+        raise ReplicationRefused
+    values: dict[str, str] = {}
+    for name, value in (*_options(startup.get("options", "")), *startup.items()):
+        key = name.lower()
+        if key in _ADDRESS or key.startswith("_pq_."):
+            continue
+        if key in _STARTUP_ONLY or key in _FORBIDDEN or not all(part.isidentifier() for part in key.split(".")):
+            raise StartupParameterRefused(name=name)
+        values[key] = application_name(value) if key == "application_name" else value
+    return parameter_set({name: fragment_of(name, value) for name, value in values.items()})
+
+
+def application_name(value: str) -> str:
+    """As PostgreSQL keeps it: printable ASCII, the rest as \\xNN, at most 63 bytes (pg_clean_ascii, NAMEDATALEN)."""
+    raw = value.encode("utf-8", "surrogateescape")
+    return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in raw)[:63]
+
+
+def _options(text: str) -> list[tuple[str, str]]:
+    """The settings in an `options` string: `-c name=value`, `-cname=value` and `--name=value`."""
+    found: list[tuple[str, str]] = []
+    arguments = _split(text)
+    while arguments:
+        argument = arguments.pop(0)
+        if argument == "-c" and arguments:
+            assignment = arguments.pop(0)
+        elif argument.startswith(("-c", "--")) and len(argument) > 2:
+            assignment = argument[2:]
+        elif argument.startswith("-"):
+            raise StartupParameterRefused(name="options " + argument)
+        else:
+            raise InvalidStartupOptions(argument=argument)
+        name, equals, value = assignment.partition("=")
+        if not equals or not name:
+            raise InvalidStartupOptions(argument=argument)
+        found.append((name.replace("-", "_"), value))
+    return found
+
+
+def _split(text: str) -> list[str]:
+    """Words separated by white space, in which a backslash keeps the next character (postinit.c: pg_split_opts)."""
+    words: list[str] = []
+    current: str | None = None
+    characters = iter(text)
+    for character in characters:
+        if character.isspace():
+            if current is not None:
+                words.append(current)
+            current = None
+        else:
+            current = (current or "") + (next(characters, "") if character == "\\" else character)
+    if current is not None:
+        words.append(current)
+    return words

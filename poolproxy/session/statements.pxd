@@ -1,0 +1,41 @@
+cimport cython
+
+cdef bytes _CLASS
+cdef bytes _SIEVE
+cdef int _WORD, _MARK, _DATA, _DECLARE, _EXPLAIN
+
+cdef class Finding:
+    cdef public str reason
+    cdef public tuple assignments
+
+cdef class Scanner:
+    cdef public bint cautious
+    cdef public bint controls
+    cdef str _reason
+    cdef int _lead
+    cdef Py_ssize_t _previous
+    cdef bint _first
+    cdef bint _assigning
+    cdef bint _escaped
+    cdef list _starts
+
+    @cython.locals(kind=int)
+    cpdef Finding look(self, bytearray text, Py_ssize_t position, Py_ssize_t end)
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
+    cdef Py_ssize_t _take_word(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
+    @cython.locals(byte=int, following=int, found=Py_ssize_t, tag_end=Py_ssize_t)
+    cdef Py_ssize_t _take_mark(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
+    @cython.locals(start=Py_ssize_t)
+    cdef Py_ssize_t _take_string(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bint escaped) except -1
+    @cython.locals(found=Py_ssize_t)
+    cdef Py_ssize_t _take_until(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bytes closing) except -1
+    @cython.locals(start=Py_ssize_t, depth=int)
+    cdef Py_ssize_t _take_comment(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
+    cdef Py_ssize_t _take_words(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
+    cdef _begin_statement(self, bytes word, Py_ssize_t start)
+    cdef _word(self, bytearray text, Py_ssize_t start, Py_ssize_t end, bint code)
+    cdef _tracked(self, bytearray text, Py_ssize_t end)
+
+@cython.locals(start=Py_ssize_t)
+cdef Py_ssize_t _dollar_tag_end(bytearray text, Py_ssize_t position, Py_ssize_t end) except -1

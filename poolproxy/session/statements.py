@@ -1,0 +1,324 @@
+"""What the text of a statement says about session state: nothing, a tracked SET, or a reason to pin.
+
+A look, not a parse: one pass that knows strings, quoted names, comments and dollar quotes, so that it finds where
+statements begin, and that holds every word against a short list. It may cry wolf and must not miss what the text
+shows (sessions.md, rule 12); what text cannot show is not its business. Compiled, because every simple query passes.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from poolproxy.session.assignments import Assignment, read_assignment
+
+#: Words that begin a statement which leaves no session state behind.
+_CLEAN = (
+    "select insert update delete merge values table begin start commit end rollback abort savepoint release show "
+    "explain fetch move close copy notify lock analyze vacuum checkpoint truncate unlisten deallocate with "
+    "refresh reindex cluster"
+).split()
+
+_DDL = "create alter drop comment grant revoke security import reassign".split()
+
+#: Statements that end or begin a transaction: a SET beside one of them may be undone by it.
+_CONTROL = "begin start commit end rollback abort savepoint release prepare".split()
+
+_LEADS: dict[bytes, str] = {
+    **{word.encode(): "" for word in _CLEAN},
+    **{word.encode(): "ddl" for word in _DDL},
+    **{word.encode(): "control" for word in _CONTROL if word != "prepare"},
+    b"set": "assignment",
+    b"reset": "assignment",
+    b"discard": "assignment",
+    b"declare": "declare",
+    b"listen": "listen",
+    b"prepare": "sql_prepare",
+    b"execute": "sql_prepare",
+    b"load": "load",
+    b"do": "code",
+    b"call": "code",
+}
+
+#: Words that are suspect wherever they stand, strings and comments included.
+_ANYWHERE: dict[bytes, str] = {
+    b"set_config": "setting",
+    b"pg_settings": "setting",
+    b"pg_advisory_lock": "advisory_lock",
+    b"pg_advisory_lock_shared": "advisory_lock",
+    b"pg_try_advisory_lock": "advisory_lock",
+    b"pg_try_advisory_lock_shared": "advisory_lock",
+    b"pg_temp": "temp_object",
+    b"lastval": "sequence",
+    b"currval": "sequence",
+    b"setseed": "seed",
+    b"dblink_connect": "dblink",
+    b"dblink_connect_u": "dblink",
+    b"pg_replication_origin_session_setup": "replication",
+    b"pg_replication_origin_xact_setup": "replication",
+    b"pg_create_physical_replication_slot": "replication",
+    b"pg_create_logical_replication_slot": "replication",
+    b"pg_copy_physical_replication_slot": "replication",
+    b"pg_copy_logical_replication_slot": "replication",
+    b"pg_backup_start": "backup",
+    b"pg_start_backup": "backup",
+    # Functions that run text given to them, which escapes may hide from us.
+    b"query_to_xml": "unclear",
+    b"query_to_xmlschema": "unclear",
+    b"query_to_xml_and_xmlschema": "unclear",
+    b"ts_stat": "unclear",
+    b"crosstab": "unclear",
+    b"connectby": "unclear",
+}
+
+#: Words that are suspect in code only (not in strings), and there only behind certain others: see `_word`.
+_INSIDE = frozenset({b"into", b"hold", b"create", b"declare"})
+
+_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+
+
+def _classes() -> bytes:
+    """Per byte: 1 begins a word, 2 goes on in one, 3 is a quote, a comment or a separator, 0 is nothing."""
+    table = bytearray(256)
+    for byte in range(256):
+        if byte in _LETTERS or byte >= 0x80:
+            table[byte] = 1
+        elif byte in b"0123456789":
+            table[byte] = 2
+        elif byte in b"'\"$;-/":
+            table[byte] = 3
+    return bytes(table)
+
+
+def _sieve() -> bytes:
+    """Per word hash modulo 4096: 1 when a word of the lists has it. Most words of a query stop here."""
+    table = bytearray(4096)
+    for word in (*_ANYWHERE, *_INSIDE):
+        value = 0
+        for byte in word:
+            value = (value * 31 + (byte | 0x20)) & 0xFFF
+        table[value] = 1
+    return bytes(table)
+
+
+_CLASS = _classes()
+_SIEVE = _sieve()
+
+_WORD = 1
+_MARK = 3
+
+# What kind of statement the words belong to, as far as `_word` cares.
+_DATA = 1
+_DECLARE = 2
+_EXPLAIN = 3
+
+
+class Finding:
+    """What is remarkable about a text: a reason to pin (or ""), and the tracked assignments it makes."""
+
+    __slots__ = ("assignments", "reason")
+
+    def __init__(self, reason: str, assignments: tuple[Assignment, ...] = ()) -> None:
+        self.reason = reason
+        self.assignments = assignments
+
+    def __repr__(self) -> str:
+        return f"<Finding {self.reason or 'tracked'} {self.assignments}>"
+
+
+class Scanner:
+    """Looks at statement texts. `cautious` is to be set while a backslash may end a string where ours would not: with
+    standard_conforming_strings off, or a client encoding whose characters may hold an ASCII byte."""
+
+    __slots__ = ("_assigning", "_escaped", "_first", "_lead", "_previous", "_reason", "_starts", "cautious", "controls")
+
+    def __init__(self) -> None:
+        self.cautious = False
+        self._reason = ""
+        self._lead = 0
+        self._previous = 0  # where the word before begins
+        self._first = True  # the next word begins a statement
+        self._assigning = False
+        self.controls = False  #: after a look: a statement of the text begins or ends a transaction
+        self._escaped = False  # an E'' string was seen: one of its continuations may look plain
+        self._starts: list[int] = []
+
+    def look(self, text: bytearray, position: int, end: int) -> Finding | None:
+        """None when text[position:end] (SQL in the client's encoding, no NUL) leaves no session state behind."""
+        self._reason = ""
+        self._lead = 0
+        self._first = True
+        self._assigning = False
+        self.controls = False
+        self._escaped = False
+        while position < end:
+            kind = _CLASS[text[position]]
+            if kind == _WORD:
+                position = self._take_word(text, position, end)
+            elif kind == _MARK:
+                position = self._take_mark(text, position, end)
+            else:
+                position += 1
+        if self._reason:
+            return Finding(self._reason)
+        if self._assigning:
+            return self._tracked(text, end)
+        return None
+
+    def _take_word(self, text: bytearray, position: int, end: int) -> int:
+        """Look at the word that begins at `position`; the position behind it, or behind the string it introduces."""
+        start = position
+        value = 0
+        while position < end and (_CLASS[text[position]] == 1 or _CLASS[text[position]] == 2 or text[position] == 36):
+            value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+            position += 1
+        if self._first:
+            self._first = False
+            self._begin_statement(bytes(text[start:position]).lower(), start)
+        elif _SIEVE[value]:
+            self._word(text, start, position, True)
+        elif position - start == 1 and position < end:
+            value = text[start] | 0x20
+            if value == 101 and text[position] == 39:  # E'...'
+                self._escaped = True
+                return self._take_string(text, position + 1, end, True)
+            if value == 117 and text[position] == 38 and position + 1 < end and text[position + 1] == 34:  # U&"..."
+                self._reason = "unclear"
+        self._previous = start
+        return position
+
+    def _take_mark(self, text: bytearray, position: int, end: int) -> int:
+        """Look at the quote, comment or separator at `position`; the position behind it."""
+        byte = text[position]
+        position += 1
+        following = text[position] if position < end else 0
+        if byte == 59:  # ;
+            self._first = True
+        elif byte == 39:  # '
+            return self._take_string(text, position, end, False)
+        elif byte == 34:  # "
+            if self._first:
+                self._reason = "unclear"
+            return self._take_until(text, position, end, b'"')
+        elif byte == 45 and following == 45:  # --
+            found = text.find(b"\n", position, end)
+            return self._take_words(text, position, end if found < 0 else found)
+        elif byte == 47 and following == 42:  # /*
+            return self._take_comment(text, position + 1, end)
+        elif byte == 36:  # $
+            tag_end = _dollar_tag_end(text, position, end)
+            if tag_end > 0:
+                return self._take_until(text, tag_end, end, bytes(text[position - 1 : tag_end]))
+        return position
+
+    def _take_string(self, text: bytearray, position: int, end: int, escaped: bool) -> int:
+        """The position behind the closing quote of a string whose first character is at `position`."""
+        start = position
+        while position < end and text[position] != 39:
+            if text[position] == 92:
+                if self.cautious or (self._escaped and not escaped):
+                    self._reason = "unclear"
+                if escaped:
+                    position += 1
+            position += 1
+        if position >= end:
+            self._reason = "unclear"
+        return self._take_words(text, start, min(position, end)) + 1
+
+    def _take_until(self, text: bytearray, position: int, end: int, closing: bytes) -> int:
+        found = text.find(closing, position, end)
+        if found < 0:
+            self._reason = "unclear"
+            return self._take_words(text, position, end)
+        return self._take_words(text, position, found) + len(closing)
+
+    def _take_comment(self, text: bytearray, position: int, end: int) -> int:
+        """The position behind a block comment: they nest."""
+        start = position
+        depth = 1
+        while position + 1 < end:
+            if text[position] == 42 and text[position + 1] == 47:
+                depth -= 1
+                position += 1
+                if depth == 0:
+                    return self._take_words(text, start, position) + 1
+            elif text[position] == 47 and text[position + 1] == 42:
+                depth += 1
+                position += 1
+            position += 1
+        self._reason = "unclear"
+        return self._take_words(text, start, end)
+
+    def _take_words(self, text: bytearray, position: int, end: int) -> int:
+        """Hold the words of a quoted stretch against the list that holds everywhere; returns `end`."""
+        while position < end:
+            start = position
+            value = 0
+            while position < end and (_CLASS[text[position]] == 1 or _CLASS[text[position]] == 2):
+                value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+                position += 1
+            if position > start and _SIEVE[value]:
+                self._word(text, start, position, False)
+            position += 1
+        return end
+
+    def _begin_statement(self, word: bytes, start: int) -> None:
+        lead = _LEADS.get(word, "unclear")
+        if lead == "control":
+            self.controls = True
+        elif lead == "assignment":
+            if not self._assigning:
+                self._assigning = True
+                self._starts = []
+        elif lead and lead != "declare":
+            self._reason = lead
+        if self._assigning:
+            self._starts.append(start)
+        self._lead = _CONTEXT.get(word, 0)
+
+    def _word(self, text: bytearray, start: int, end: int, code: bool) -> None:
+        """A word that may be of the lists: `code` when it stands outside strings and comments."""
+        word = bytes(text[start:end]).lower()
+        reason = _ANYWHERE.get(word)
+        if reason is not None:
+            self._reason = reason
+        elif not code:
+            return
+        elif word == b"into":
+            # INSERT INTO and MERGE INTO write a table; SELECT ... INTO makes one.
+            if self._lead == _DATA and text[self._previous : start].split()[0].lower() not in (b"insert", b"merge"):
+                self._reason = "ddl"
+        elif word == b"hold":
+            if self._lead == _DECLARE:
+                self._reason = "holdable_cursor"
+        elif self._lead == _EXPLAIN and word in (b"create", b"declare"):
+            self._reason = "ddl"
+
+    def _tracked(self, text: bytearray, end: int) -> Finding | None:
+        """The assignments of a text whose only session state they are; a reason to pin where one is not plain."""
+        bounds = [*self._starts, end]
+        found: list[Assignment] = []
+        for start, stop in pairwise(bounds):
+            assignment = read_assignment(bytes(text[start:stop]))
+            if isinstance(assignment, str):
+                return Finding(assignment)
+            if assignment is not None:
+                found.append(assignment)
+        if not found:
+            return None
+        if self.controls:
+            return Finding("setting")
+        return Finding("", tuple(found))
+
+
+#: Lead word -> the context in which `_word` reads INTO, HOLD, CREATE and DECLARE.
+_CONTEXT = {b"select": _DATA, b"with": _DATA, b"table": _DATA, b"declare": _DECLARE, b"explain": _EXPLAIN}
+
+
+def _dollar_tag_end(text: bytearray, position: int, end: int) -> int:
+    """The position behind the opening tag of a dollar quote whose first $ stands before `position`; 0 when it is none."""
+    start = position
+    while position < end and text[position] != 36:
+        if _CLASS[text[position]] != 1 and (position == start or _CLASS[text[position]] != 2):
+            return 0
+        position += 1
+    return position + 1 if position < end else 0

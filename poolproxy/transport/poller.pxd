@@ -1,0 +1,29 @@
+cdef class Poller
+
+cdef class Pollable:
+    cdef readonly int fd
+    cdef readonly Poller poller
+    cdef unsigned int generation
+    cdef bint queued
+    cdef int on_events(self, unsigned int events) except -1
+    cdef int register(self, unsigned int events) except -1
+    cdef int modify(self, unsigned int events) except -1
+    cdef void release(self) noexcept
+    cdef void queue(self)
+
+cdef class Poller:
+    cdef int _epoll
+    cdef list _slots
+    cdef list _again
+    cdef bint _draining
+    cdef bint _scheduled
+    cdef unsigned int _generation
+    cdef readonly bytearray buffer
+    cdef public double now
+    cdef public double longest
+    cdef object _schedule
+    cdef object _on_error
+    cdef void add_again(self, Pollable pollable)
+    cdef _dispatch(self, Pollable pollable, unsigned int events)
+    cdef bint _drain_again(self) except -1
+    cpdef drain(self)

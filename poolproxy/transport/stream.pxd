@@ -1,0 +1,25 @@
+from poolproxy.transport.poller cimport Pollable, Poller
+
+cdef class Stream(Pollable):
+    cdef public object handler
+    cdef bytes _kept
+    cdef bytearray _backlog
+    cdef bint _paused
+    cdef bint _readable
+    cdef bint _replay
+    cdef bint _hangup
+    cdef public bint eager
+    cdef bint _finishing
+    cdef bint _broken
+    cdef str _lost
+    cdef int _read(self) except -1
+    cdef int _deliver_kept(self) except -1
+    cdef int _flush(self) except -1
+    cdef int _break(self, int error) except -1
+    cpdef bint write(self, object data, Py_ssize_t start, Py_ssize_t end) except -1
+    cpdef send(self, bytes data)
+    cpdef keep(self, Py_ssize_t start, Py_ssize_t end)
+    cpdef pause(self)
+    cpdef resume(self)
+    cpdef close(self)
+    cpdef finish(self)

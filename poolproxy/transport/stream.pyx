@@ -1,0 +1,238 @@
+"""A byte stream over one socket, plain TCP or Unix: reads into the shared buffer, writes straight from it.
+
+Back-pressure is the caller's duty and made easy: `write` says False when the socket did not take everything; the
+remainder is kept here, EPOLLOUT is armed, and `on_drained` follows when it has gone. Whoever reads the other side
+pauses it meanwhile, so at most one chunk per stream is ever kept. Must not know what the bytes mean.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy
+from posix.types cimport mode_t
+
+import os
+
+from poolproxy.transport.poller cimport Pollable, Poller
+
+cdef extern from "sys/epoll.h" nogil:
+    enum:
+        EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLHUP, EPOLLERR
+    unsigned int EPOLLET
+
+cdef extern from "sys/socket.h" nogil:
+    ssize_t recv(int fd, void *data, size_t size, int flags)
+    ssize_t c_send "send"(int fd, const void *data, size_t size, int flags)
+    int shutdown(int fd, int how)
+    int MSG_NOSIGNAL, SHUT_WR
+
+#: Bytes per recv. Measured: 64 KiB is where a bulk result stops getting cheaper.
+cdef enum:
+    CHUNK = 65536
+
+#: The largest remainder that `keep` takes; a message that must be whole is at most this long.
+KEEP_LIMIT = 256 * 1024
+
+
+cdef class Stream(Pollable):
+    """Takes over `fd` (non-blocking). `handler` (see the stub's `Handler`) may be replaced at any time.
+
+    `eager`: while paused, report a peer that has closed its side as soon as it does, not when it is read."""
+
+    def __init__(self, Poller poller, int fd, object handler):
+        self.poller = poller
+        self.fd = fd
+        self.handler = handler
+        self.register(EPOLLIN | EPOLLRDHUP | EPOLLET)
+
+    @property
+    def closed(self):
+        return self.fd < 0
+
+    @property
+    def kept(self):
+        """How many bytes wait here to be delivered again (int)."""
+        return 0 if self._kept is None else len(self._kept)
+
+    @property
+    def pending(self):
+        """Whether bytes have arrived, or may have, that nobody has read yet."""
+        return self._readable
+
+    def take_kept(self):
+        """What waited here to be delivered again (bytes); it is the caller's now."""
+        kept = self._kept
+        self._kept = None
+        return kept if kept is not None else b""
+
+    @property
+    def backlog(self):
+        """How many written bytes the socket has not taken yet (int)."""
+        return 0 if self._backlog is None else len(self._backlog)
+
+    cdef int on_events(self, unsigned int events) except -1:
+        if events & EPOLLOUT:
+            self._flush()
+            if self.fd < 0:
+                return 0
+        if events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+            self._readable = True
+            if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
+                self._hangup = True
+        if self._broken:
+            self._lost_now(self._lost)
+        elif self._paused:
+            if events & (EPOLLHUP | EPOLLERR) or (self.eager and self._hangup):
+                self._lost_now("eof")
+        elif self._replay:
+            self._deliver_kept()
+        elif self._readable:
+            self._read()
+        return 0
+
+    def _lost_now(self, str reason):
+        if self.fd >= 0:
+            if self._finishing:
+                self.close()
+            else:
+                self.handler.on_lost(reason)
+
+    cdef int _deliver_kept(self) except -1:
+        """Hand over again what was kept, without a recv: the rest of the socket, if any, has its turn after it."""
+        cdef bytes kept = self._kept
+        cdef Py_ssize_t size
+        self._replay = False
+        if kept is not None:
+            size = len(kept)
+            self._kept = None
+            memcpy(PyByteArray_AS_STRING(self.poller.buffer), PyBytes_AS_STRING(kept), size)
+            self.handler.on_data(self.poller.buffer, size)
+        if self._readable and not self._paused and self.fd >= 0:
+            self.queue()
+        return 0
+
+    cdef int _read(self) except -1:
+        cdef bytearray buffer = self.poller.buffer
+        cdef char *data = PyByteArray_AS_STRING(buffer)
+        cdef Py_ssize_t offset = 0
+        cdef ssize_t count
+        if self._kept is not None:
+            offset = len(self._kept)
+            memcpy(data, PyBytes_AS_STRING(self._kept), offset)
+        while True:
+            count = recv(self.fd, data + offset, CHUNK, 0)
+            if count >= 0 or errno != EINTR:
+                break
+        if count > 0:
+            # A short read has emptied the socket; the next byte is a new edge. A hang-up has no further edge.
+            self._readable = count == CHUNK or self._hangup
+            self._kept = None
+            self.handler.on_data(buffer, offset + count)
+            if self._readable and not self._paused and self.fd >= 0:
+                self.queue()
+        elif count == 0:
+            self._readable = False
+            self._lost_now("eof")
+        elif errno == EAGAIN:
+            self._readable = False
+        else:
+            self._lost_now(os.strerror(errno))
+        return 0
+
+    cpdef bint write(self, object data, Py_ssize_t start, Py_ssize_t end) except -1:
+        """Send data[start:end] (bytes or bytearray). False: the socket is full, `on_drained` will follow."""
+        cdef char *source
+        cdef ssize_t count
+        if self.fd < 0 or self._broken or start >= end:
+            return True
+        if type(data) is bytearray:
+            source = PyByteArray_AS_STRING(data) + start
+        else:
+            source = PyBytes_AS_STRING(data) + start
+        if self._backlog is not None:
+            self._backlog += source[:end - start]
+            return False
+        while True:
+            count = c_send(self.fd, source, end - start, MSG_NOSIGNAL)
+            if count >= 0 or errno != EINTR:
+                break
+        if count == end - start:
+            return True
+        if count < 0:
+            if errno != EAGAIN:
+                self._break(errno)
+                return True
+            count = 0
+        self._backlog = bytearray(source[count:end - start])
+        self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT)
+        return False
+
+    cpdef send(self, bytes data):
+        """`write` of a whole bytes object."""
+        self.write(data, 0, len(data))
+
+    cdef int _break(self, int error) except -1:
+        """A send failed. The handler is told in a turn of its own: it may be in the middle of its books now."""
+        self._broken = True
+        self._lost = os.strerror(error)
+        self._backlog = None
+        self.queue()
+        return 0
+
+    cdef int _flush(self) except -1:
+        cdef ssize_t count
+        cdef bytearray backlog = self._backlog
+        if backlog is None:
+            return 0
+        count = c_send(self.fd, PyByteArray_AS_STRING(backlog), len(backlog), MSG_NOSIGNAL)
+        if count < 0:
+            if errno != EAGAIN and errno != EINTR:
+                self._break(errno)
+            return 0
+        if count < len(backlog):
+            del backlog[:count]
+            return 0
+        self._backlog = None
+        self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET)
+        if self._finishing:
+            self.close()
+        else:
+            self.handler.on_drained()
+        return 0
+
+    cpdef keep(self, Py_ssize_t start, Py_ssize_t end):
+        """Keep poller.buffer[start:end] for the next `on_data`, which finds it in front. At most KEEP_LIMIT bytes
+        plus one chunk."""
+        if start < end:
+            self._kept = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.poller.buffer) + start, end - start)
+
+    cpdef pause(self):
+        """Read no more until `resume`. A peer that hangs up meanwhile is still reported."""
+        self._paused = True
+
+    cpdef resume(self):
+        """Deliver what was kept, then read on; in a turn of its own, never from within the caller."""
+        self._paused = False
+        if self.fd >= 0:
+            self._replay = self._kept is not None
+            if self._replay or self._readable:
+                self.queue()
+
+    @property
+    def paused(self):
+        return self._paused
+
+    cpdef close(self):
+        """Close now; nothing more is reported."""
+        self._backlog = None
+        self._kept = None
+        self.release()
+
+    cpdef finish(self):
+        """Close once everything written has gone; whoever calls bounds the time (see `backlog`)."""
+        if self._backlog is None or self._broken:
+            self.close()
+        else:
+            self._finishing = True
+            self._paused = True
+            self._kept = None
