@@ -191,16 +191,6 @@ def test_psycopg_cancel(either: ProxyProcess) -> None:
         assert connection.execute("select 1").fetchone() == (1,)
 
 
-def test_psycopg_two_phase_commit_is_refused_by_postgres_alone(either: ProxyProcess) -> None:
-    """PREPARE TRANSACTION reaches PostgreSQL, whose own answer (disabled by default) comes back."""
-    with psycopg.connect(either.url()) as connection:
-        connection.tpc_begin(connection.xid(1, "gtrid", "bqual"))
-        connection.execute("insert into note values (3, 'two phases')")
-        with pytest.raises(psycopg.NotSupportedError):
-            connection.tpc_prepare()
-        connection.tpc_rollback()
-
-
 async def test_psycopg_async_crowd(stage: Stage) -> None:
     proxy = stage.proxy(pool_size=2)
 

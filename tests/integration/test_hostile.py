@@ -106,7 +106,7 @@ def test_queries_behind_the_last_login_message(stage: Stage) -> None:
 
 @pytest.mark.parametrize("count", [1, 4, 5, 9])
 def test_login_that_stops(stage: Stage, count: int) -> None:
-    """A client that goes silent in mid-packet is sent away after client_login_timeout; nobody waits for it."""
+    """A client that goes silent in mid-packet is sent away after client_login_timeout."""
     stage.expect_log("login")
     proxy = stage.proxy(client_login_timeout=1)
     with Wire(proxy.address) as wire:

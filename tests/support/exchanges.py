@@ -90,6 +90,7 @@ SIMPLE = (
         "end",
     ),
     simple("commit and chain", "begin", "commit and chain", "insert into note values (1, 'a')", "rollback"),
+    simple("two-phase commit is off", "begin", "prepare transaction 'x'", "rollback"),
     simple("warnings", "commit", "rollback", "begin", "begin", "end"),
     simple("notice", "select shout()", "do $$ begin raise warning 'w'; end $$"),
     simple("set and show", "set work_mem = '7MB'", "show work_mem", "reset work_mem", "show work_mem"),

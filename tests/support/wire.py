@@ -102,6 +102,10 @@ class Wire:
         del self._buffer[:count]
         return taken
 
+    def unread(self, data: bytes) -> None:
+        """Give back bytes that a test took from the socket itself."""
+        self._buffer[:0] = data
+
     # Messages.
 
     def read(self) -> Message:

@@ -1,0 +1,190 @@
+"""Limits: clients, pools, connections of a database, and the database that takes any name."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tests.support import messages as m
+from tests.support.cluster import DATABASE, Direct
+from tests.support.proxy import bare_environment, toml
+from tests.support.stage import Stage
+from tests.support.wire import Wire, WireError, cancel
+
+
+def test_max_client_connections(stage: Stage) -> None:
+    """One too many gets FATAL 53300 at once, and there is room again when somebody leaves."""
+    stage.expect_log("53300|clients")
+    proxy = stage.proxy(max_client_connections=3)
+    clients = [proxy.login() for _ in range(3)]
+    with pytest.raises(WireError) as caught:
+        proxy.login()
+    assert (caught.value.sqlstate, caught.value.fields["S"]) == ("53300", "FATAL")
+    assert "max_client_connections" in caught.value.fields["M"]
+    clients.pop().close()
+    proxy.wait_gauge("poolproxy_clients_connected", 2)
+    with proxy.login() as client:
+        assert client.value("select 1") == "1"
+    for client in clients:
+        client.close()
+
+
+def test_a_cancel_gets_through_when_clients_are_at_their_limit(stage: Stage, direct: Direct) -> None:
+    proxy = stage.proxy(max_client_connections=1)
+    with proxy.login() as client:
+        client.send(m.query("select pg_sleep(60)"))
+        direct.wait_running("pg_sleep(60)")
+        cancel(proxy.address, client.pid, client.key)
+        assert m.errors(client.read_ready()) == ["57014"]
+
+
+def test_max_pools(stage: Stage) -> None:
+    stage.expect_log("53300|pools")
+    proxy = stage.proxy(max_pools=2)
+    with proxy.login("app") as app, proxy.login("other") as other:
+        assert app.value("select 1") == other.value("select 1") == "1"
+        with pytest.raises(WireError) as caught:
+            proxy.login("md5user")
+        assert (caught.value.sqlstate, caught.value.fields["S"]) == ("53300", "FATAL")
+        assert "max_pools" in caught.value.fields["M"]
+
+
+def test_any_database(stage: Stage) -> None:
+    """`*` takes the client's database name, and the client's user where its url names none."""
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    proxy = stage.proxy(databases={"*": {"url": f"postgres://{place}"}})
+    for user in ("app", "other"):
+        for database in (DATABASE, "second", "template1"):
+            with proxy.login(user, database) as client:
+                assert client.rows("select current_user, current_database()") == [[user, database]]
+
+
+def test_any_database_with_one_user(stage: Stage) -> None:
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    proxy = stage.proxy(databases={"*": {"url": f"postgres://other:other%2Fsecret@{place}"}})
+    with proxy.login("app", "second") as client:
+        assert client.rows("select current_user, current_database()") == [["other", "second"]]
+
+
+def test_a_named_database_before_any(stage: Stage) -> None:
+    """A name of its own for a database, beside `*`."""
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    url = f"postgres://{place}"
+    proxy = stage.proxy(databases={"*": {"url": url}, "shop": {"url": f"{url}/{DATABASE}"}})
+    with proxy.login(database="shop") as client:
+        assert client.value("select current_database()") == DATABASE
+
+
+def test_a_database_that_the_server_does_not_have(stage: Stage) -> None:
+    stage.expect_log(".")
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    proxy = stage.proxy(databases={"*": {"url": f"postgres://{place}"}}, connection_borrow_timeout=2)
+    with pytest.raises(WireError) as caught:
+        proxy.login(database="nosuch")
+    assert caught.value.sqlstate in {"3D000", "08006"}
+
+
+def test_max_connections_of_a_database_over_its_pools(stage: Stage, direct: Direct) -> None:
+    """Three servers for two pools of five: nobody starves, and PostgreSQL never sees more than three."""
+    proxy = stage.fresh(max_connections=3, pool_size=5)
+    clients = [proxy.login(user) for user in ("app", "other") * 6]
+    for client in clients:
+        client.send(
+            m.query("select pg_sleep(0.02), count(*) from pg_stat_activity where usename <> 'postgres'")
+        )
+    for client in clients:
+        ((_, count),) = m.rows(client.read_ready())
+        assert count is not None
+        assert int(count) <= 3
+        client.close()
+    limit = proxy.metrics().value("poolproxy_database_servers_limit", database=DATABASE)
+    assert limit == 3
+    assert proxy.metrics().value("poolproxy_database_servers", database=DATABASE) <= 3
+
+
+def test_idle_servers_of_another_pool_give_way(stage: Stage) -> None:
+    """Under a database limit of one, the idle server of one user is closed for the other's query."""
+    proxy = stage.fresh(max_connections=2, pool_size=1, max_idle_connections_percent=100)
+    for _ in range(3):
+        for user in ("app", "other", "md5user"):
+            with proxy.login(user) as client:
+                assert client.value("select current_user") == user
+
+
+def test_min_pool_size(stage: Stage) -> None:
+    """Warm servers come without a client where the url names the user."""
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    proxy = stage.fresh(
+        databases={DATABASE: {"url": f"postgres://app:app%20secret@{place}/{DATABASE}", "min_pool_size": 3}}
+    )
+    proxy.wait_gauge("poolproxy_servers", 3, state="idle")
+    with proxy.login() as client:
+        assert client.value("select 1") == "1"
+
+
+def test_init_query(stage: Stage) -> None:
+    settings = stage.settings()
+    settings["databases"][DATABASE]["init_query"] = "set work_mem = '11MB'"
+    proxy = stage.proxy(**settings)
+    with proxy.login() as client:
+        assert client.value("show work_mem") == "11MB"
+        client.query("set work_mem = '5MB'")
+        client.query("reset work_mem")
+        assert client.value("show work_mem") == "11MB", "the baseline is what init_query left (rule 10)"
+
+
+def test_server_lifetime(stage: Stage) -> None:
+    """Servers are replaced when their time is over, and no client notices."""
+    proxy = stage.proxy(pool_size=1, server_lifetime=0.3)
+    with proxy.login() as client:
+        first = client.value("select pg_backend_pid()")
+        proxy.wait_gauge("poolproxy_servers", 0, state="idle")
+        assert client.value("select pg_backend_pid()") != first
+
+
+def test_server_idle_timeout(stage: Stage) -> None:
+    proxy = stage.proxy(server_idle_timeout=0.3)
+    with proxy.login() as client:
+        client.value("select 1")
+        proxy.wait_gauge("poolproxy_servers", 0)
+        assert client.value("select 1") == "1"
+
+
+def test_file_limit_that_cannot_hold_the_clients(stage: Stage) -> None:
+    """A max_client_connections that cannot fit is refused at start, naming both numbers."""
+    folder = stage.folder / "files"
+    folder.mkdir()
+    (folder / "p.toml").write_text(toml(stage.settings(max_client_connections=50_000)))
+    done = subprocess.run(
+        ["sh", "-c", f"ulimit -n 1024; exec {sys.executable} -m poolproxy run -c p.toml"],
+        cwd=folder,
+        env={**bare_environment(), "POOLPROXY_LISTEN_PORT": "0", "POOLPROXY_HTTP_PORT": "0"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "50000" in done.stderr.replace("_", "").replace(",", "")
+    assert "1024" in done.stderr.replace(",", "")
+
+
+def test_running_out_of_descriptors_pauses_accepting(stage: Stage) -> None:
+    """Clients beyond the file limit wait in the backlog; those inside go on; nothing crashes."""
+    stage.expect_log(".")
+    proxy = stage.fresh(max_client_connections=60, pool_size=2)
+    with proxy.login() as inside:
+        inside.value("select 1")
+        room = proxy.descriptors() + 3
+        _, hard = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (room, hard))
+        crowd = [Wire(proxy.address) for _ in range(10)]
+        assert inside.value("select 'still served'") == "still served"
+        for wire in crowd:
+            wire.vanish()
+        resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (4096, hard))
+        with proxy.login() as client:
+            assert client.value("select 1") == "1"

@@ -1,0 +1,198 @@
+"""Pins: what a session keeps that cannot be shared keeps its server, with a reason, until the client
+leaves.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import messages as m
+from tests.support.cluster import Direct
+from tests.support.proxy import ProxyProcess
+from tests.support.stage import Stage
+from tests.support.wire import Wire
+
+INT4PL = 141
+
+
+def pin(client: Wire, what: str | bytes) -> None:
+    data = m.query(what) if isinstance(what, str) else what
+    assert m.errors(client.ask(data)) == []
+
+
+REASONS = [
+    ("named_statement", m.parse("select 1", "mine") + m.SYNC),
+    ("sql_prepare", "prepare mine as select 1"),
+    ("listen", "listen here"),
+    ("temp_object", "create temp table mine (a int)"),
+    ("temp_object", "create table pg_temp.mine (a int)"),
+    ("advisory_lock", "select pg_advisory_lock(42)"),
+    ("advisory_lock", m.extended("select pg_catalog.pg_try_advisory_lock_shared(42)") + m.SYNC),
+    ("holdable_cursor", "declare mine cursor with hold for select 1"),
+    ("setting", "select set_config('work_mem', '9MB', false)"),
+    ("setting", "set work_mem = '9MB'; select 1"),
+    ("code", "do $$ begin perform set_config('work_mem', '9MB', false); end $$"),
+    ("seed", "select setseed(0.5)"),
+    ("load", "load 'plpgsql'"),
+    ("function_call", m.function_call(INT4PL, b"1", b"2")),
+]
+
+
+@pytest.mark.parametrize(("reason", "what"), REASONS, ids=[f"{r}-{n}" for n, (r, _) in enumerate(REASONS)])
+def test_the_server_stays_and_the_next_client_finds_nothing(
+    stage: Stage, direct: Direct, reason: str, what: str | bytes
+) -> None:
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login() as client, proxy.login() as other:
+        pin(client, what)
+        assert proxy.metrics().by("poolproxy_servers_pinned", "reason") == {reason: 1}
+        pid = client.value("select pg_backend_pid()")
+        for _ in range(3):
+            assert other.value("select pg_backend_pid()") != pid
+            assert client.value("select pg_backend_pid()") == pid
+    proxy.wait_gauge("poolproxy_clients_connected", 0)
+    proxy.wait_gauge("poolproxy_servers_pinned", 0)
+    for _ in range(2):
+        with proxy.login() as stranger:
+            nothing_is_left(stranger)
+
+
+def nothing_is_left(client: Wire) -> None:
+    """What PostgreSQL says of a session that nobody has used before."""
+    assert client.value("select count(*) from pg_prepared_statements") == "0"
+    assert client.value("select count(*) from pg_listening_channels()") == "0"
+    assert client.value("select count(*) from pg_cursors where name <> ''") == "0"
+    assert client.value("select count(*) from pg_locks where locktype = 'advisory'") == "0"
+    assert client.value("select count(*) from pg_class where relnamespace = pg_my_temp_schema()") == "0"
+    assert client.value("show work_mem") == "4MB"
+    assert client.value("select current_user || session_user || current_setting('role')") == "appappnone"
+    assert m.errors(client.ask(m.query("select lastval()"))) == ["55000"]
+
+
+def test_a_pin_that_leaves_what_cannot_be_undone_ends_its_server(stage: Stage) -> None:
+    """After setseed() the server is closed with its client: no reset undoes it (rule 13)."""
+    proxy = stage.proxy(pool_size=1)
+    with proxy.login() as client:
+        client.query("select setseed(0.25)")
+        pid = client.value("select pg_backend_pid()")
+    with proxy.login() as stranger:
+        assert stranger.value("select pg_backend_pid()") != pid
+
+
+def test_a_pinned_server_that_was_reset_is_used_again(stage: Stage) -> None:
+    proxy = stage.proxy(pool_size=1)
+    with proxy.login() as client:
+        client.query("create temp table t (a int)")
+        pid = client.value("select pg_backend_pid()")
+    with proxy.login() as stranger:
+        assert stranger.value("select pg_backend_pid()") == pid
+        assert m.errors(stranger.ask(m.query("table t"))) == ["42P01"]
+
+
+def test_a_pinned_server_that_vanishes_takes_its_client_along(stage: Stage, direct: Direct) -> None:
+    """Its state is lost: the client is told (one FATAL), never moved to a server without it."""
+    stage.expect_log("server|57P01|08006")
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login() as client:
+        client.query("create temp table t (a int)")
+        pid = client.value("select pg_backend_pid()")
+        direct.rows("select pg_terminate_backend(%s::int)", [pid])
+        (error,) = client.read_to_end()
+        assert error.fields["S"] == "FATAL"
+        assert error.sqlstate in {"57P01", "08006"}
+
+
+def test_an_advisory_lock_goes_with_a_client_that_vanishes(stage: Stage, direct: Direct) -> None:
+    proxy = stage.proxy(pool_size=1)
+    client = proxy.login()
+    client.query("select pg_advisory_lock(4711)")
+    client.vanish()
+    proxy.wait_gauge("poolproxy_servers_pinned", 0)
+    proxy.wait_gauge("poolproxy_servers", 0, state="resetting")
+    assert direct.value("select count(*) from pg_locks where locktype = 'advisory'") == 0
+
+
+def test_notifications_of_a_pinned_listener(stage: Stage) -> None:
+    """They arrive while the client is idle, in the order of their transactions, and nobody else gets any."""
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login() as listener, proxy.login() as notifier:
+        listener.query("listen news")
+        for n in range(3):
+            notifier.query(f"notify news, 'item {n}'")
+        payloads = [listener.read().body[4:] for _ in range(3)]
+        assert payloads == [b"news\0item 0\0", b"news\0item 1\0", b"news\0item 2\0"]
+        assert "A" not in m.letters(notifier.query("select 1"))
+        assert "A" not in m.letters(listener.query("select 1"))
+
+
+def test_two_clients_with_the_same_names(stage: Stage) -> None:
+    """Statements and temporary tables of the same name, each with its own meaning."""
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login() as one, proxy.login() as two:
+        for client, value in ((one, "1"), (two, "2")):
+            client.query(f"create temp table mine as select {value} as v")
+            client.ask(m.parse(f"select {value} + 0 * count(*) from mine", "s") + m.SYNC)
+        for _ in range(3):
+            for client, value in ((one, b"1"), (two, b"2")):
+                assert m.rows(client.ask(m.bind(statement="s") + m.execute() + m.SYNC)) == [[value]]
+                assert client.rows("select v from mine") == [[value.decode()]]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select 1",
+        "insert into note values (1, 'listen to the temp file; prepare')",
+        "select 'set_config', \"name\" from item -- pg_advisory_lock\n limit 1",
+        "begin; set local work_mem = '9MB'; commit",
+        "begin; declare c cursor for select 1; fetch c; close c; commit",
+        "select pg_advisory_xact_lock(1)",
+        "notify nobody, 'x'",
+        "update item set name = name where id = 1",
+        "/* set */ select $$ temp $$",
+    ],
+)
+def test_what_needs_no_pin(narrow: ProxyProcess, statement: str) -> None:
+    """Plain work keeps nobody waiting. (A false alarm is safe, so only plain statements are promised.)"""
+    with narrow.login() as client, narrow.login() as other:
+        client.ask(m.query(statement))
+        if "'listen" in statement or "set_config" in statement or "set local" in statement:
+            return  # may be taken for a change of session state until the audit of part 2 can tell
+        assert narrow.metrics().value("poolproxy_servers_pinned") == 0
+        assert other.value("select 1") == "1"
+
+
+def test_unnamed_statements_do_not_pin(narrow: ProxyProcess) -> None:
+    with narrow.login() as client, narrow.login() as other:
+        for n in range(5):
+            assert m.rows(client.ask(m.extended("select $1::int", str(n).encode()) + m.SYNC)) == [
+                [str(n).encode()]
+            ]
+            assert m.rows(other.ask(m.extended("select $1::int", b"7") + m.SYNC)) == [[b"7"]]
+
+
+def test_pins_are_counted_and_logged(stage: Stage) -> None:
+    proxy = stage.fresh()
+    with proxy.login(application_name="pinner") as client:
+        client.query("listen x")
+        line = proxy.wait_log(lambda line: line.get("reason") == "listen")
+        assert line["user"] == "app"
+        assert line["database"] == "app"
+        assert line["application_name"] == "pinner"
+    proxy.wait_gauge("poolproxy_servers_pinned", 0)
+    assert proxy.metrics().by("poolproxy_pins_total", "reason") == {"listen": 1}
+
+
+def test_session_mode_keeps_everything(stage: Stage) -> None:
+    """The server is the client's until it leaves, with its true pid; afterwards it is clean."""
+    proxy = stage.proxy(pool_mode="session", pool_size=1)
+    with proxy.login() as client:
+        client.query("create temp table t as select 1 as a")
+        client.query("select pg_advisory_lock(5)")
+        client.query("set work_mem = '9MB'")
+        client.ask(m.parse("select a from t", "s") + m.SYNC)
+        assert m.rows(client.ask(m.bind(statement="s") + m.execute() + m.SYNC)) == [[b"1"]]
+        pid = client.value("select pg_backend_pid()")
+        assert str(client.pid) == pid
+    with proxy.login() as stranger:
+        nothing_is_left(stranger)
