@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -88,7 +89,7 @@ class App:
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.call_later(TICK, self._tick)
-        self._loop.call_later(WATCH, self._watch, self._loop.time() + WATCH)
+        self._loop.call_later(WATCH, self._watch, time.monotonic() + WATCH)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: no collection need look at it
         try:
@@ -114,14 +115,14 @@ class App:
 
     def _tick(self) -> None:
         self._loop.call_later(TICK, self._tick)
-        now = self._loop.time()
+        now = time.monotonic()
         self._poller.now = now
         self._door.tick(now)
         self._pools.tick(now)
 
     def _watch(self, due: float) -> None:
         """How much later than asked the loop got round to this: what everybody had to wait."""
-        now = self._loop.time()
+        now = time.monotonic()
         late = max(0.0, now - due)
         self._stalls.observe(late)
         self._longest_stall = max(self._longest_stall, late)
@@ -139,10 +140,10 @@ class App:
         """Idle clients leave at once, transactions finish, and nobody stays longer than drain_timeout."""
         _log.info("draining", clients=len(self._door.clients), seconds=self._settings.drain_timeout)
         self._door.drain()
-        deadline = self._loop.time() + self._settings.drain_timeout
-        while self._door.dismiss_idle() and self._loop.time() < deadline and not self._hurry.is_set():
+        deadline = time.monotonic() + self._settings.drain_timeout
+        while self._door.dismiss_idle() and time.monotonic() < deadline and not self._hurry.is_set():
             try:
-                async with asyncio.timeout(min(DISMISS_EVERY, max(0.01, deadline - self._loop.time()))):
+                async with asyncio.timeout(min(DISMISS_EVERY, max(0.01, deadline - time.monotonic()))):
                     await self._hurry.wait()
             except TimeoutError:
                 continue
@@ -171,7 +172,7 @@ class App:
 
     def pool_snapshots(self) -> Iterator[PoolSnapshot]:
         for pool in self._pools:
-            yield pool.snapshot(self._loop.time())
+            yield pool.snapshot(time.monotonic())
 
 
 def raise_file_limit(settings: Settings) -> None:
