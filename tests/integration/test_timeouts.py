@@ -45,7 +45,7 @@ def test_idle_client_timeout_of_a_pinned_client(stage: Stage, pinned: bool) -> N
 
 @pytest.mark.parametrize("failed", [False, True], ids=["open", "failed"])
 def test_idle_transaction_timeout(stage: Stage, failed: bool) -> None:
-    """Rolled back and given to others at once; the client is told 25P03, at the latest at its next message."""
+    """Rolled back and given to others; the client is told 25P03, at the latest at its next message."""
     stage.expect_log("25P03|idle")
     proxy = stage.proxy(idle_transaction_timeout=1, pool_size=1)
     with proxy.login() as frozen, proxy.login() as other:
