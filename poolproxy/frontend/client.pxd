@@ -33,7 +33,7 @@ cdef class Client(Sink):
     cdef public bytes unnamed
     cdef public bint controls
     cdef bytes _prefix
-    cdef object _greeting
+    cdef public object _greeting
 
     @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, kind=int)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
