@@ -1,8 +1,10 @@
 cimport cython
 
 from poolproxy.counters cimport PoolCounters
-from poolproxy.pool.pool cimport Member, Pool, Waiter
+from poolproxy.pool.pool cimport Pool
+from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer
+from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline, Unit
 from poolproxy.transport.stream cimport Stream
 
@@ -15,7 +17,7 @@ cdef Py_ssize_t KEEP_LIMIT
 cdef bytes _STOPS, _STOPS_OWN, _STOPS_ALL
 
 cdef class Sink(Waiter):
-    cdef public object told
+    cdef public Reported told
     cdef public bint holding
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
@@ -33,9 +35,9 @@ cdef class Server(Member):
     cdef public Sink sink
     cdef public Pipeline pipeline
     cdef public Framer framer
-    cdef public object parameters
-    cdef public object reported
-    cdef public object unnamed_owner
+    cdef public ParameterSet parameters
+    cdef public Reported reported
+    cdef public Waiter unnamed_owner
     cdef public object refusal
     cdef public int cancelling
     cdef public bint rescue_cancelled

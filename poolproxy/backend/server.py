@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.log import get_logger
-from poolproxy.pool.pool import Member, Pool, Waiter
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import Member, Waiter
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.session.assignments import Assignment
@@ -122,7 +123,7 @@ class Server(Member):
     def attach(self, sink: Sink, now: float) -> None:
         """Answers go to `sink` from now on. The pool has moved this server already."""
         self.sink = sink
-        if self.pool.route.pool_mode == "session" and not self.pin:
+        if self.pool.session_mode and not self.pin:
             self.pool.pinned(self, "session_mode", now)
 
     def began(self, now: float) -> None:
@@ -258,7 +259,7 @@ class Server(Member):
 
     def _unowed(self) -> bool:
         """Whether nothing at all is expected now."""
-        return not self.pipeline.units and not self.pipeline.open and not self.pipeline.unclear
+        return self.pipeline.owed() == 0 and not self.pipeline.open and not self.pipeline.unclear
 
     def _forward(self, buffer: bytearray, start: int, end: int, skipping: bool) -> None:
         if start < end and not skipping and self.sink is not None and not self.sink.write(buffer, start, end):

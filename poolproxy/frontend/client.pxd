@@ -1,8 +1,10 @@
 cimport cython
 
 from poolproxy.backend.server cimport Server, Sink
-from poolproxy.pool.pool cimport Member, Pool, Waiter
+from poolproxy.pool.pool cimport Pool
+from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer
+from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.statements cimport Finding, Scanner
 from poolproxy.transport.stream cimport Stream
@@ -18,10 +20,10 @@ cdef Scanner _scanner
 cdef class Client(Sink):
     cdef public Stream stream
     cdef public Pool pool
-    cdef public object startup
-    cdef public object session
+    cdef public ParameterSet startup
+    cdef public ParameterSet session
     cdef public bytes name
-    cdef public object parameters
+    cdef public ParameterSet parameters
     cdef public str address
     cdef public object pid
     cdef public bytes key

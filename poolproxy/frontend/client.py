@@ -19,7 +19,8 @@ from poolproxy.errors import (
     SettingsRefused,
 )
 from poolproxy.log import get_logger
-from poolproxy.pool.pool import Member, Pool
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.session.assignments import Assignment
@@ -115,7 +116,7 @@ class Client(Sink):
         has told. `greeting(client, reported)` gives the bytes from AuthenticationOk to ReadyForQuery."""
         self.pool.move_client(self, CLIENT_IDLE)
         self._greeting = greeting
-        if self.pool.route.pool_mode == "session" or not self._greet_known():
+        if self.pool.session_mode or not self._greet_known():
             server = self.pool.borrow(self, self.stream.poller.now)
             if server is None:
                 self._wait()
@@ -153,7 +154,7 @@ class Client(Sink):
             self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn
         else:
             self.holding = False
-            if self.pool.route.pool_mode != "session":
+            if not self.pool.session_mode:
                 self._remember(server.reported)
             self._greet(server.reported)
 

@@ -125,7 +125,7 @@ class FrontDoor:
 
     def _greeting(self, client: Client, reported: Reported) -> bytes:
         """AuthenticationOk, the parameters, the cancel key, and ReadyForQuery."""
-        if client.server is not None and client.pool.route.pool_mode == "session":
+        if client.server is not None and client.pool.session_mode:
             self.clients.rename(client, client.server.pid)
         return b"".join(
             (_AUTHENTICATION_OK, _parameter_messages(reported), messages.backend_key_data(client.pid, client.key), _READY)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from poolproxy.pool.pool import Member, Pool, Waiter
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import Member, Waiter
 
 
 def overdue_waiters(pool: Pool, now: float, timeout: float) -> list[Waiter]:

@@ -1,20 +1,11 @@
 cimport cython
 
 from poolproxy.counters cimport PoolCounters
+from poolproxy.pool.queue cimport Member, Queue, Waiter
 
-cdef class Waiter:
-    cdef public int client_state
-    cdef public double waiting_since
-    cpdef granted(self, Member server)
-
-cdef class Member:
-    cdef public int server_state
-    cdef public double born
-    cdef public double expires
-    cdef public double idle_since
-    cdef public str pin
-    cdef public double pinned_at
-    cdef public double rescue_until
+cdef bytes CLIENT_TABLE, SERVER_TABLE
+cdef int CLIENT_ACTIVE, CLIENT_IDLE, CLIENT_WAITING
+cdef int SERVER_ACTIVE, SERVER_CLOSED, SERVER_CONNECTING, SERVER_IDLE, SERVER_RESETTING
 
 cdef class Pool:
     cdef public object route
@@ -24,10 +15,11 @@ cdef class Pool:
     cdef public set active
     cdef public set resetting
     cdef public int connecting
-    cdef public object waiting
+    cdef public Queue waiting
     cdef public list client_counts
     cdef public dict pins
     cdef public bint up
+    cdef public bint session_mode
     cdef public str down_reason
     cdef public object baseline
     cdef public object reported

@@ -7,11 +7,11 @@ none is overtaken. An idle server and a waiting client never exist at the same t
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 from poolproxy.counters import PoolCounters
+from poolproxy.pool.queue import Member, Queue, Waiter
 from poolproxy.pool.snapshot import PoolSnapshot
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
@@ -52,51 +52,24 @@ class Limits(Protocol):
     def idle_transaction_timeout(self) -> float: ...
 
 
-class Waiter:
-    """What a pool must know of a client. `granted` is called with the server that it waited for."""
-
-    __slots__ = ("client_state", "waiting_since")
-
-    def __init__(self) -> None:
-        self.client_state = 0
-        self.waiting_since = 0.0
-
-    def granted(self, server: Member) -> None:
-        """This client's turn has come; the server is attached already as far as the pool is concerned."""
-
-
-class Member:
-    """What a pool must know of a server."""
-
-    __slots__ = ("born", "expires", "idle_since", "pin", "pinned_at", "rescue_until", "server_state")
-
-    def __init__(self) -> None:
-        self.server_state = SERVER_CONNECTING
-        self.born = 0.0
-        self.expires = 0.0  #: when it is too old; 0 = never
-        self.idle_since = 0.0
-        self.pin = ""  #: why it stays with its client between transactions; "" = it does not
-        self.pinned_at = 0.0
-        self.rescue_until = 0.0  #: when an exchange whose client has left is given up; 0 = none
-
-
 class Pool:
     """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
 
     __slots__ = (
         "active", "baseline", "client_counts", "connecting", "counters", "down_reason", "greetings", "idle",
-        "on_need", "pins", "reported", "resetting", "route", "up", "waiting",
+        "on_need", "pins", "reported", "resetting", "session_mode", "route", "up", "waiting",
     )  # fmt: skip
 
     def __init__(self, route: Limits, on_need: Callable[[Pool], None]) -> None:
         self.route = route
+        self.session_mode = route.pool_mode == "session"
         self.on_need = on_need
         self.counters = PoolCounters()
         self.idle: list[Member] = []
         self.active: set[Member] = set()
         self.resetting: set[Member] = set()
         self.connecting = 0
-        self.waiting: OrderedDict[Waiter, None] = OrderedDict()
+        self.waiting = Queue()
         self.client_counts = [0] * len(CLIENT_STATES)
         self.pins: dict[str, int] = {}
         self.up = True
@@ -108,7 +81,7 @@ class Pool:
     def __repr__(self) -> str:
         return (
             f"<Pool {self.route.database}/{self.route.user} servers {len(self.active)}/{len(self.idle)}"
-            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} waiting {len(self.waiting)}>"
+            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} waiting {self.waiting.size()}>"
         )
 
     def size(self) -> int:
@@ -123,7 +96,7 @@ class Pool:
         if not CLIENT_TABLE[5 * old + state]:
             raise IllegalMove(f"client {CLIENT_STATES[old]} -> {CLIENT_STATES[state]}")
         if old == CLIENT_WAITING:
-            self.waiting.pop(client, None)
+            self.waiting.remove(client)
         self.client_counts[old] -= 1
         self.client_counts[state] += 1
         client.client_state = state
@@ -138,8 +111,8 @@ class Pool:
             return server
         self.move_client(client, CLIENT_WAITING)
         client.waiting_since = now
-        self.waiting[client] = None
-        if self.connecting < len(self.waiting):
+        self.waiting.push(client)
+        if self.missing():
             self.on_need(self)
         return None
 
@@ -177,8 +150,8 @@ class Pool:
 
     def serve(self, now: float) -> None:
         """Give idle servers to waiting clients, first come first served."""
-        while self.waiting and self.idle:
-            client = next(iter(self.waiting))
+        while self.waiting.first is not None and self.idle:
+            client = self.waiting.first
             server = self.idle[-1]
             self.move_server(server, SERVER_ACTIVE)
             self.move_client(client, CLIENT_ACTIVE)
@@ -188,13 +161,13 @@ class Pool:
     def close_server(self, server: Member) -> None:
         """A server that is gone, or about to be closed by the caller. Whoever waits may need another one."""
         self.move_server(server, SERVER_CLOSED)
-        if self.waiting:
+        if self.waiting.first is not None:
             self.on_need(self)
 
     def missing(self) -> int:
         """How many more servers would be of use now, within pool_size alone."""
         room = self.route.pool_size - self.size()
-        needed = len(self.waiting) - self.connecting
+        needed = self.waiting.size() - self.connecting
         floor = self.route.min_pool_size - self.size()
         return max(0, min(room, max(needed, floor)))
 
@@ -217,7 +190,7 @@ class Pool:
 
     def snapshot(self, now: float) -> PoolSnapshot:
         """This pool as metrics see it."""
-        first = next(iter(self.waiting), None)
+        first = self.waiting.first
         return PoolSnapshot(
             database=self.route.database,
             user=self.route.user,

@@ -1,3 +1,5 @@
+cimport cython
+
 cdef int STATUS_IDLE
 
 cdef class Unit:
@@ -10,7 +12,8 @@ cdef class Unit:
 cdef Unit _QUERY, _BATCH, _SKIP
 
 cdef class Pipeline:
-    cdef public object units
+    cdef list _units
+    cdef Py_ssize_t _head
     cdef public int status
     cdef public bint open
     cdef public bint failed
@@ -27,6 +30,7 @@ cdef class Pipeline:
     cdef public int closes
     cdef public int closes_seen
 
+    cpdef Py_ssize_t owed(self) except -1
     cpdef bint quiet(self) except -1
     cpdef bint idle(self) except -1
     cpdef skip_query(self)
@@ -45,4 +49,5 @@ cdef class Pipeline:
     cpdef bint close_complete(self) except -1
     cpdef error(self, bint certain)
     cpdef copy_in(self)
+    @cython.locals(unit=Unit)
     cpdef Unit ready(self, int status)

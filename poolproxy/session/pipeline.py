@@ -44,11 +44,12 @@ class Pipeline:
 
     __slots__ = (
         "batch_assignments", "closes", "closes_seen", "copying_in", "executes", "failed", "mixed", "open", "own_closes",
-        "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "units",
+        "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "_head", "_units",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.units: deque[Unit] = deque()
+        self._units: list[Unit] = []  # a list and the place of its first unit: what a deque is, but compiled
+        self._head = 0
         self.status = STATUS_IDLE
         self.open = False  #: an extended message was forwarded since the last Sync
         self.failed = False  #: the unit being answered (or the open batch, when none is queued) had an error
@@ -66,17 +67,26 @@ class Pipeline:
         self.own_closes: list[int] = []
 
     def __repr__(self) -> str:
-        return f"<Pipeline {chr(self.status)} owes {len(self.units)}{' open' if self.open else ''}{' unclear' if self.unclear else ''}>"
+        return f"<Pipeline {chr(self.status)} owes {self.owed()}{' open' if self.open else ''}{' unclear' if self.unclear else ''}>"
+
+    def owed(self) -> int:
+        """How many ReadyForQuery are to come."""
+        return len(self._units) - self._head
+
+    @property
+    def units(self) -> list[Unit]:
+        """What is owed, in order."""
+        return self._units[self._head :]
 
     def quiet(self) -> bool:
         """Nothing is owed and nothing is open; the transaction status is then true."""
-        return not self.units and not self.open and not self.copying_in
+        return self.owed() == 0 and not self.open and not self.copying_in
 
     def idle(self) -> bool:
         """Quiet and outside a transaction: as far as the protocol goes, the server may change hands."""
         return (
             self.status == STATUS_IDLE
-            and not self.units
+            and self.owed() == 0
             and not self.open
             and not self.copying_in
             and not self.unclear
@@ -86,21 +96,21 @@ class Pipeline:
 
     def skip_query(self) -> None:
         """A Query of ours; only while nothing is open."""
-        self.units.append(_SKIP)
+        self._units.append(_SKIP)
 
     def query(self, assignments: tuple[Assignment, ...]) -> None:
         """A Query, or a FunctionCall. In an open batch it ends that batch, unless the batch has failed: then it is skipped."""
         if self.open:
-            if self.failed and not self.units:
+            if self.failed and self.owed() == 0:
                 return
             self.mixed = True
             self.open = False
             self._end_batch()
-            self.units.append(Unit())
+            self._units.append(Unit())
         elif assignments:
-            self.units.append(Unit(assignments=assignments))
+            self._units.append(Unit(assignments=assignments))
         else:
-            self.units.append(_QUERY)
+            self._units.append(_QUERY)
 
     def extended(self) -> None:
         """Any message of the extended protocol but Sync."""
@@ -143,9 +153,9 @@ class Pipeline:
             unit = Unit(batch=True, assignments=self.batch_assignments if self.certain() else ())
             unit.own_parses = self.own_parses
             unit.own_closes = self.own_closes
-            self.units.append(unit)
+            self._units.append(unit)
         else:
-            self.units.append(_BATCH)
+            self._units.append(_BATCH)
         self.open = False
         self._end_batch()
 
@@ -168,17 +178,17 @@ class Pipeline:
 
     def skipping(self) -> bool:
         """Whether what comes now answers a question of ours."""
-        return len(self.units) > 0 and self.units[0].skip
+        return self.owed() > 0 and self._units[self._head].skip
 
     def parse_complete(self) -> bool:
         """A ParseComplete arrived; True when it is ours."""
-        own = self.units[0].own_parses if self.units else self.own_parses
+        own = self._units[self._head].own_parses if self.owed() else self.own_parses
         self.parses_seen += 1
         return self.parses_seen - 1 in own
 
     def close_complete(self) -> bool:
         """A CloseComplete arrived; True when it is ours."""
-        own = self.units[0].own_closes if self.units else self.own_closes
+        own = self._units[self._head].own_closes if self.owed() else self.own_closes
         self.closes_seen += 1
         return self.closes_seen - 1 in own
 
@@ -197,18 +207,26 @@ class Pipeline:
     def copy_in(self) -> None:
         """A CopyInResponse. In a batch, the Syncs that were forwarded behind its Execute are swallowed."""
         self.copying_in = True
-        if not self.units:
+        if self.owed() == 0:
             self.swallowed = True
-        elif self.units[0].batch:
-            if len(self.units) > 1:
+        elif self._units[self._head].batch:
+            if self.owed() > 1:
                 self.unclear = True
-            self.units.clear()
+            self._units.clear()
+            self._head = 0
             self.open = True
             self.swallowed = True
 
     def ready(self, status: int) -> Unit | None:
         """A ReadyForQuery; the unit it ends, or None when nothing was owed."""
-        unit = self.units.popleft() if self.units else None
+        unit = None
+        if self.owed() > 0:
+            unit = self._units[self._head]
+            self._head += 1
+            # Emptied, or enough of a long one is behind us: forget that.
+            if self._head == len(self._units) or self._head >= 64:
+                del self._units[: self._head]
+                self._head = 0
         self.status = status
         self.failed = False
         self.mixed = False

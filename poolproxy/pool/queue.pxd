@@ -1,0 +1,23 @@
+cdef class Waiter:
+    cdef public Waiter _ahead
+    cdef public Waiter _behind
+    cdef public int client_state
+    cdef public double waiting_since
+    cpdef granted(self, Member server)
+
+cdef class Member:
+    cdef public int server_state
+    cdef public double born
+    cdef public double expires
+    cdef public double idle_since
+    cdef public str pin
+    cdef public double pinned_at
+    cdef public double rescue_until
+
+cdef class Queue:
+    cdef public Waiter first
+    cdef public Waiter last
+    cdef Py_ssize_t _length
+    cpdef Py_ssize_t size(self) except -1
+    cpdef push(self, Waiter waiter)
+    cpdef remove(self, Waiter waiter)

@@ -1,0 +1,90 @@
+"""The order in which waiting clients are served: a policy, first come first served today.
+
+A linked list through the clients themselves, because any of them may leave from the middle at any time (a timeout, a
+cancel, a hang-up) and every queueing is on the hot path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+
+class Waiter:
+    """What a pool must know of a client. `granted` is called with the server that it waited for."""
+
+    __slots__ = ("_ahead", "_behind", "client_state", "waiting_since")
+
+    def __init__(self) -> None:
+        self.client_state = 0
+        self.waiting_since = 0.0
+        self._ahead: Waiter | None = None
+        self._behind: Waiter | None = None
+
+    def granted(self, server: Member) -> None:
+        """This client's turn has come; the server is attached already as far as the pool is concerned."""
+        raise NotImplementedError
+
+
+class Member:
+    """What a pool must know of a server."""
+
+    __slots__ = ("born", "expires", "idle_since", "pin", "pinned_at", "rescue_until", "server_state")
+
+    def __init__(self) -> None:
+        self.server_state = 0
+        self.born = 0.0
+        self.expires = 0.0  #: when it is too old; 0 = never
+        self.idle_since = 0.0
+        self.pin = ""  #: why it stays with its client between transactions; "" = it does not
+        self.pinned_at = 0.0
+        self.rescue_until = 0.0  #: when an exchange whose client has left is given up; 0 = none
+
+
+class Queue:
+    """First in, first out, and out of the middle at any time. A waiter is in at most one queue."""
+
+    __slots__ = ("_length", "first", "last")
+
+    def __init__(self) -> None:
+        self.first: Waiter | None = None
+        self.last: Waiter | None = None
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Waiter]:
+        """In order of service; the queue must not change meanwhile."""
+        waiter = self.first
+        while waiter is not None:
+            yield waiter
+            waiter = waiter._behind
+
+    def size(self) -> int:
+        """How many wait."""
+        return self._length
+
+    def push(self, waiter: Waiter) -> None:
+        """Behind everyone else."""
+        waiter._ahead = self.last
+        waiter._behind = None
+        if self.last is None:
+            self.first = waiter
+        else:
+            self.last._behind = waiter
+        self.last = waiter
+        self._length += 1
+
+    def remove(self, waiter: Waiter) -> None:
+        """Whatever its place; it must be in this queue."""
+        ahead, behind = waiter._ahead, waiter._behind
+        if ahead is None:
+            self.first = behind
+        else:
+            ahead._behind = behind
+        if behind is None:
+            self.last = ahead
+        else:
+            behind._ahead = ahead
+        waiter._ahead = waiter._behind = None
+        self._length -= 1
