@@ -3,7 +3,7 @@ cimport cython
 from poolproxy.backend.server cimport Server, Sink
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
-from poolproxy.protocol.framing cimport Framer
+from poolproxy.protocol.framing cimport Framer, string_end
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.statements cimport Finding, Scanner

@@ -22,7 +22,7 @@ from poolproxy.log import get_logger
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
-from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
+from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table, string_end
 from poolproxy.session.assignments import Assignment
 from poolproxy.session.lifecycle import CLIENT_ACTIVE, CLIENT_CLOSED, CLIENT_IDLE, CLIENT_WAITING
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, apply_assignment, fragment_of
@@ -302,7 +302,7 @@ class Client(Sink):
             return
         self.pool.counters.bytes_received += end - start
         if self._prefix:
-            data = self._prefix + bytes(buffer[start:end])
+            data = self._prefix + self.stream.copy(start, end)
             self._prefix = b""
             taken = server.stream.write(data, 0, len(data))
         else:
@@ -333,8 +333,8 @@ class Client(Sink):
         if following > end:
             server.pin_down("large_text")
         else:
-            begin = buffer.find(b"\0", position + 5, following) + 1
-            stop = buffer.find(b"\0", begin, following)
+            begin = string_end(buffer, position + 5, following) + 1
+            stop = string_end(buffer, begin, following)
             if begin > 0 and stop > 0:
                 _scanner.cautious = self.told.cautious
                 finding = _scanner.look(buffer, begin, stop)
@@ -343,7 +343,7 @@ class Client(Sink):
             server.pin_down("named_statement")
         else:
             server.unnamed_owner = self
-            self.unnamed = bytes(buffer[position:following]) if following <= end else None
+            self.unnamed = self.stream.copy(position, following) if following <= end else None
         if finding is not None and finding.reason:
             server.pin_down(finding.reason)
             finding = None
@@ -517,7 +517,7 @@ def _names_unnamed(buffer: bytearray, position: int, end: int) -> bool:
     """Whether a Bind or Describe is about the unnamed prepared statement."""
     if buffer[position] == DESCRIBE:
         return end - position >= 7 and buffer[position + 5] == 83 and buffer[position + 6] == 0
-    statement = buffer.find(b"\0", position + 5, end) + 1
+    statement = string_end(buffer, position + 5, end) + 1
     return 0 < statement < end and buffer[statement] == 0
 
 
@@ -532,9 +532,9 @@ def _is_one_exchange(kept: bytes, cautious: bool) -> bool:
         following = position + framer.size
         if framer.kind in (NOTHING, PARTIAL) or following > size:
             return False
-        begin = position + 5 if framer.kind == QUERY else buffer.find(b"\0", position + 5, following) + 1
+        begin = position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
         if framer.kind in (QUERY, PARSE):
-            _scanner.look(buffer, begin, max(begin, buffer.find(b"\0", begin, following)))
+            _scanner.look(buffer, begin, max(begin, string_end(buffer, begin, following)))
             if _scanner.controls:
                 return False
         if framer.kind in (QUERY, SYNC, FUNCTION_CALL):

@@ -11,3 +11,5 @@ cdef class Framer:
     @cython.locals(length=Py_ssize_t)
     cpdef Py_ssize_t scan(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
     cpdef Py_ssize_t skip(self, Py_ssize_t position, Py_ssize_t end) except -1
+
+cpdef Py_ssize_t string_end(bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -2

@@ -75,3 +75,12 @@ class Framer:
             self.rest = position - end
             return end
         return position
+
+
+def string_end(buffer: bytearray, position: int, end: int) -> int:
+    """Where the String that begins at `position` has its zero byte; -1 when it has none before `end`."""
+    while position < end:
+        if buffer[position] == 0:
+            return position
+        position += 1
+    return -1

@@ -2,7 +2,19 @@ cimport cython
 
 cdef bytes _CLASS
 cdef bytes _SIEVE
-cdef int _WORD, _MARK, _DATA, _DECLARE, _EXPLAIN
+cdef list _LEAD_TABLE
+cdef dict _ANYWHERE
+cdef int _WORD, _MARK
+cdef int _HARMLESS, _CONTROL, _ASSIGNMENT, _SUSPECT
+cdef int _OTHER, _DATA, _DECLARE, _EXPLAIN
+
+cdef class _Lead:
+    cdef readonly bytes word
+    cdef readonly int effect
+    cdef readonly str reason
+    cdef readonly int context
+
+cdef _Lead _UNKNOWN
 
 cdef class Finding:
     cdef public str reason
@@ -33,9 +45,12 @@ cdef class Scanner:
     cdef Py_ssize_t _take_comment(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
     cdef Py_ssize_t _take_words(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
-    cdef _begin_statement(self, bytes word, Py_ssize_t start)
+    cdef _begin_statement(self, bytearray text, Py_ssize_t start, Py_ssize_t end, _Lead lead)
     cdef _word(self, bytearray text, Py_ssize_t start, Py_ssize_t end, bint code)
     cdef _tracked(self, bytearray text, Py_ssize_t end)
 
 @cython.locals(start=Py_ssize_t)
 cdef Py_ssize_t _dollar_tag_end(bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
+
+@cython.locals(index=Py_ssize_t)
+cdef bint _is_word(bytearray text, Py_ssize_t start, Py_ssize_t end, bytes word) except -1

@@ -11,33 +11,56 @@ from itertools import pairwise
 
 from poolproxy.session.assignments import Assignment, read_assignment
 
-#: Words that begin a statement which leaves no session state behind.
-_CLEAN = (
-    "select insert update delete merge values table begin start commit end rollback abort savepoint release show "
-    "explain fetch move close copy notify lock analyze vacuum checkpoint truncate unlisten deallocate with "
-    "refresh reindex cluster"
-).split()
+#: What a first word makes of its statement, besides a reason to pin.
+_HARMLESS = 0
+_CONTROL = 1  #: begins or ends a transaction: a SET beside it may be undone by it
+_ASSIGNMENT = 2  #: SET, RESET, DISCARD
+_SUSPECT = 3
 
-_DDL = "create alter drop comment grant revoke security import reassign".split()
+# What kind of statement the words belong to, as far as `_word` cares.
+_OTHER = 0
+_DATA = 1
+_DECLARE = 2
+_EXPLAIN = 3
 
-#: Statements that end or begin a transaction: a SET beside one of them may be undone by it.
-_CONTROL = "begin start commit end rollback abort savepoint release prepare".split()
 
-_LEADS: dict[bytes, str] = {
-    **{word.encode(): "" for word in _CLEAN},
-    **{word.encode(): "ddl" for word in _DDL},
-    **{word.encode(): "control" for word in _CONTROL if word != "prepare"},
-    b"set": "assignment",
-    b"reset": "assignment",
-    b"discard": "assignment",
-    b"declare": "declare",
-    b"listen": "listen",
-    b"prepare": "sql_prepare",
-    b"execute": "sql_prepare",
-    b"load": "load",
-    b"do": "code",
-    b"call": "code",
-}
+class _Lead:
+    """A word that begins statements."""
+
+    __slots__ = ("context", "effect", "reason", "word")
+
+    def __init__(self, word: bytes, effect: int, reason: str = "", context: int = _OTHER) -> None:
+        self.word = word
+        self.effect = effect
+        self.reason = reason
+        self.context = context
+
+
+_LEADS = [
+    *(_Lead(word, _HARMLESS, context=_DATA) for word in b"select with table".split()),
+    _Lead(b"declare", _HARMLESS, context=_DECLARE),
+    _Lead(b"explain", _HARMLESS, context=_EXPLAIN),
+    *(
+        _Lead(word, _HARMLESS)
+        for word in b"insert update delete merge values show fetch move close copy notify lock analyze vacuum checkpoint "
+        b"truncate unlisten deallocate refresh reindex cluster".split()
+    ),
+    *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
+    *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard".split()),
+    *(
+        _Lead(word, _SUSPECT, "ddl")
+        for word in b"create alter drop comment grant revoke security import reassign".split()
+    ),
+    _Lead(b"listen", _SUSPECT, "listen"),
+    _Lead(b"prepare", _SUSPECT, "sql_prepare"),
+    _Lead(b"execute", _SUSPECT, "sql_prepare"),
+    _Lead(b"load", _SUSPECT, "load"),
+    _Lead(b"do", _SUSPECT, "code"),
+    _Lead(b"call", _SUSPECT, "code"),
+]
+
+#: A first word that is in no list is not understood.
+_UNKNOWN = _Lead(b"", _SUSPECT, "unclear")
 
 #: Words that are suspect wherever they stand, strings and comments included.
 _ANYWHERE: dict[bytes, str] = {
@@ -89,27 +112,37 @@ def _classes() -> bytes:
     return bytes(table)
 
 
+def _hash(word: bytes) -> int:
+    value = 0
+    for byte in word:
+        value = (value * 31 + (byte | 0x20)) & 0xFFF
+    return value
+
+
 def _sieve() -> bytes:
-    """Per word hash modulo 4096: 1 when a word of the lists has it. Most words of a query stop here."""
+    """Per word hash: 1 when a word of the lists has it. Most words of a query stop here."""
     table = bytearray(4096)
     for word in (*_ANYWHERE, *_INSIDE):
-        value = 0
-        for byte in word:
-            value = (value * 31 + (byte | 0x20)) & 0xFFF
-        table[value] = 1
+        table[_hash(word)] = 1
     return bytes(table)
+
+
+def _leads_by_hash() -> list[_Lead]:
+    """Per word hash, the one first word that has it, or the unknown one."""
+    table = [_UNKNOWN] * 4096
+    for lead in _LEADS:
+        if table[_hash(lead.word)] is not _UNKNOWN:
+            raise ValueError(f"{lead.word!r} shares its hash with another first word: choose another multiplier")
+        table[_hash(lead.word)] = lead
+    return table
 
 
 _CLASS = _classes()
 _SIEVE = _sieve()
+_LEAD_TABLE = _leads_by_hash()
 
 _WORD = 1
 _MARK = 3
-
-# What kind of statement the words belong to, as far as `_word` cares.
-_DATA = 1
-_DECLARE = 2
-_EXPLAIN = 3
 
 
 class Finding:
@@ -134,7 +167,7 @@ class Scanner:
     def __init__(self) -> None:
         self.cautious = False
         self._reason = ""
-        self._lead = 0
+        self._lead = _OTHER
         self._previous = 0  # where the word before begins
         self._first = True  # the next word begins a statement
         self._assigning = False
@@ -145,7 +178,7 @@ class Scanner:
     def look(self, text: bytearray, position: int, end: int) -> Finding | None:
         """None when text[position:end] (SQL in the client's encoding, no NUL) leaves no session state behind."""
         self._reason = ""
-        self._lead = 0
+        self._lead = _OTHER
         self._first = True
         self._assigning = False
         self.controls = False
@@ -173,7 +206,7 @@ class Scanner:
             position += 1
         if self._first:
             self._first = False
-            self._begin_statement(bytes(text[start:position]).lower(), start)
+            self._begin_statement(text, start, position, _LEAD_TABLE[value])
         elif _SIEVE[value]:
             self._word(text, start, position, True)
         elif position - start == 1 and position < end:
@@ -261,19 +294,21 @@ class Scanner:
             position += 1
         return end
 
-    def _begin_statement(self, word: bytes, start: int) -> None:
-        lead = _LEADS.get(word, "unclear")
-        if lead == "control":
+    def _begin_statement(self, text: bytearray, start: int, end: int, lead: _Lead) -> None:
+        """A statement begins at `start`; `lead` is the only listed word that its first word, up to `end`, may be."""
+        if not _is_word(text, start, end, lead.word):
+            lead = _UNKNOWN
+        if lead.effect == _CONTROL:
             self.controls = True
-        elif lead == "assignment":
+        elif lead.effect == _ASSIGNMENT:
             if not self._assigning:
                 self._assigning = True
                 self._starts = []
-        elif lead and lead != "declare":
-            self._reason = lead
+        elif lead.effect == _SUSPECT:
+            self._reason = lead.reason
         if self._assigning:
             self._starts.append(start)
-        self._lead = _CONTEXT.get(word, 0)
+        self._lead = lead.context
 
     def _word(self, text: bytearray, start: int, end: int, code: bool) -> None:
         """A word that may be of the lists: `code` when it stands outside strings and comments."""
@@ -310,8 +345,14 @@ class Scanner:
         return Finding("", tuple(found))
 
 
-#: Lead word -> the context in which `_word` reads INTO, HOLD, CREATE and DECLARE.
-_CONTEXT = {b"select": _DATA, b"with": _DATA, b"table": _DATA, b"declare": _DECLARE, b"explain": _EXPLAIN}
+def _is_word(text: bytearray, start: int, end: int, word: bytes) -> bool:
+    """Whether text[start:end] is `word` (lower case letters), whatever its case."""
+    if end - start != len(word):
+        return False
+    for index in range(len(word)):
+        if text[start + index] | 0x20 != word[index]:
+            return False
+    return True
 
 
 def _dollar_tag_end(text: bytearray, position: int, end: int) -> int:

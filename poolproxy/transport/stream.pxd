@@ -19,6 +19,7 @@ cdef class Stream(Pollable):
     cpdef bint write(self, object data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef send(self, bytes data)
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end)
+    cpdef bytes copy(self, Py_ssize_t start, Py_ssize_t end)
     cpdef pause(self)
     cpdef resume(self)
     cpdef close(self)

@@ -206,6 +206,10 @@ cdef class Stream(Pollable):
         if start < end:
             self._kept = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.poller.buffer) + start, end - start)
 
+    cpdef bytes copy(self, Py_ssize_t start, Py_ssize_t end):
+        """poller.buffer[start:end] as bytes of their own."""
+        return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.poller.buffer) + start, end - start)
+
     cpdef pause(self):
         """Read no more until `resume`. A peer that hangs up meanwhile is still reported."""
         self._paused = True
