@@ -61,7 +61,7 @@ def test_errors_by_class(stage: Stage) -> None:
         client.ask(m.query("select 1/0"))
         client.ask(m.query("selec"))
         client.ask(m.query("select nosuch"))
-    assert proxy.metrics().by("poolproxy_errors_total", "class") == {"22": 1, "42": 2}
+    assert proxy.metrics().by("poolproxy_errors_total", "sqlstate_class") == {"22": 1, "42": 2}
 
 
 def test_bytes_are_counted(stage: Stage) -> None:

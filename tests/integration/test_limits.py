@@ -89,20 +89,19 @@ def test_a_database_that_the_server_does_not_have(stage: Stage) -> None:
 
 def test_max_connections_of_a_database_over_its_pools(stage: Stage, direct: Direct) -> None:
     """Three servers for two pools of five: nobody starves, and PostgreSQL never sees more than three."""
-    proxy = stage.fresh(max_connections=3, pool_size=5)
-    clients = [proxy.login(user) for user in ("app", "other") * 6]
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    databases = {"second": {"url": f"postgres://{place}/second"}}
+    proxy = stage.fresh(databases=databases, max_connections=3, pool_size=5)
+    clients = [proxy.login(user, "second") for user in ("app", "other") * 6]
     for client in clients:
-        client.send(
-            m.query("select pg_sleep(0.02), count(*) from pg_stat_activity where usename <> 'postgres'")
-        )
+        client.send(m.query("select pg_sleep(0.02), count(*) from pg_stat_activity where datname = 'second'"))
     for client in clients:
         ((_, count),) = m.rows(client.read_ready())
         assert count is not None
         assert int(count) <= 3
         client.close()
-    limit = proxy.metrics().value("poolproxy_database_servers_limit", database=DATABASE)
-    assert limit == 3
-    assert proxy.metrics().value("poolproxy_database_servers", database=DATABASE) <= 3
+    assert proxy.metrics().value("poolproxy_database_servers_limit", database="second") == 3
+    assert proxy.metrics().value("poolproxy_database_servers", database="second") <= 3
 
 
 def test_idle_servers_of_another_pool_give_way(stage: Stage) -> None:

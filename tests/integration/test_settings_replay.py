@@ -177,9 +177,12 @@ def test_parameter_status_is_the_clients_own(narrow: ProxyProcess) -> None:
         assert parameter_changes(one.query("reset timezone")) == {"TimeZone": two.parameters["TimeZone"]}
 
 
-def test_client_encoding(narrow: ProxyProcess) -> None:
-    """One speaks latin1, the other UTF-8, over one server; values set in one survive (rule 8)."""
-    with narrow.login(client_encoding="LATIN1") as latin, narrow.login() as utf:
+def test_client_encoding(stage: Stage) -> None:
+    """One speaks latin1, the other UTF-8, values set in one survive (rule 8). Two servers, should one be
+    pinned.
+    """
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login(client_encoding="LATIN1") as latin, proxy.login() as utf:
         for _ in range(2):
             answer = latin.ask(m.query("set app.v = 'sch\u00e9ma'".encode("latin1")))
             assert m.errors(answer) == []
@@ -190,9 +193,10 @@ def test_client_encoding(narrow: ProxyProcess) -> None:
             ]
 
 
-def test_values_that_want_out_of_their_literal(narrow: ProxyProcess) -> None:
+def test_values_that_want_out_of_their_literal(stage: Stage) -> None:
     """Rule 8: with standard_conforming_strings off at the server, a replayed value stays a value."""
-    with narrow.login() as holder, narrow.login() as client:
+    proxy = stage.proxy(pool_size=2)
+    with proxy.login() as holder, proxy.login() as client:
         client.query("set app.v = '\\''; set work_mem to 77000; --'")
         before = client.value("show app.v")
         holder.query("set standard_conforming_strings = off")
@@ -227,6 +231,31 @@ def test_a_set_in_a_failing_pipeline(narrow: ProxyProcess) -> None:
         with narrow.login() as other:
             client.close()
             assert other.value("show work_mem") == "4MB"
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        ("set work_mem = '9MB'; select 1/0", "4MB"),
+        ("select 1; set work_mem = '9MB'", "9MB"),
+        ("set work_mem = '9MB'; reset work_mem", "4MB"),
+        ("begin; set work_mem = '9MB'; rollback", "4MB"),
+        ("begin; set work_mem = '9MB'; commit", "9MB"),
+        ("set work_mem = '9MB'; begin; set work_mem = '8MB'; rollback", "4MB"),
+        ("set local work_mem = '9MB'; show work_mem", "4MB"),
+    ],
+)
+def test_set_among_other_statements(narrow: ProxyProcess, sql: str, value: str) -> None:
+    """Whatever the proxy makes of it: this client has its own value, and the next one has none of it."""
+    with narrow.login() as client:
+        client.ask(m.query(sql))
+        assert client.value("show work_mem") == value
+        if _server_is_free(narrow):
+            with narrow.login() as other:
+                assert other.value("show work_mem") == "4MB"
+        assert client.value("show work_mem") == value
+    with narrow.login() as stranger:
+        assert stranger.value("show work_mem") == "4MB"
 
 
 def test_set_local_ends_with_its_transaction(narrow: ProxyProcess) -> None:

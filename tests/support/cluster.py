@@ -74,6 +74,14 @@ class Direct:
 
     def rows(self, sql: str, values: Sequence[Any] | None = None) -> list[tuple[Any, ...]]:
         """Run one statement in autocommit; its rows, or nothing when it returns none."""
+        try:
+            return self._ask(sql, values)
+        except psycopg.OperationalError:
+            if self._connection is not None and not self._connection.broken:
+                raise
+            return self._ask(sql, values)  # the server was away since the last question
+
+    def _ask(self, sql: str, values: Sequence[Any] | None) -> list[tuple[Any, ...]]:
         if self._connection is None or self._connection.closed or self._connection.broken:
             url = self.postgres.url(self._database)
             self._connection = psycopg.connect(url, autocommit=True, application_name="direct")

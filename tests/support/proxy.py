@@ -86,6 +86,7 @@ class ProxyProcess:
         self.log: list[dict[str, Any]] = []
         self._news = threading.Condition()
         self._ended = False
+        self._wires: list[Wire] = []
         self.host = "127.0.0.1"
         places = {
             "POOLPROXY_LISTEN_HOST": self.host,
@@ -186,7 +187,14 @@ class ProxyProcess:
     ) -> Wire:
         """A logged-in wire client. `options` are startup parameters, and those of Wire.login."""
         secret = PASSWORDS[user] if password is None else password
-        return Wire.login(self.address, user, secret, database, **options)
+        wire = Wire.login(self.address, user, secret, database, **options)
+        self._wires.append(wire)
+        return wire
+
+    def close_wires(self) -> None:
+        """Close what `login` gave: a test that failed may have left some open."""
+        while self._wires:
+            self._wires.pop().close()
 
     def url(self, user: str = "app", database: str = DATABASE) -> str:
         return f"postgres://{user}:{quote(PASSWORDS[user], safe='')}@{self.host}:{self.port}/{database}"

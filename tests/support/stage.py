@@ -82,6 +82,7 @@ class Stage:
         fresh, self._fresh = self._fresh, []
         try:
             for proxy in [*self._shared.values(), *fresh]:
+                proxy.close_wires()
                 if proxy.running:
                     invariants.check_at_rest(proxy)
                 elif proxy in self._shared.values():
