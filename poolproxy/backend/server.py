@@ -403,8 +403,11 @@ class Server(Member):
         self.rescue_until = now + self.pool.route.server_rescue_timeout
         if self.stream.paused:
             self.stream.resume()
-        if partial:
-            self.close("its client left in the middle of a message")
+        if partial or self.pipeline.unclear:
+            # Behind a Terminate PostgreSQL still runs what it has got, and then leaves.
+            if not partial:
+                self.stream.send(messages.terminate())
+            self.close("its client left in the middle of a message" if partial else "what its client left is not clear")
             return
         pipeline = self.pipeline
         self.framer.stops = _STOPS

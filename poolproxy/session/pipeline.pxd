@@ -5,6 +5,7 @@ cdef int STATUS_IDLE
 cdef class Unit:
     cdef public bint batch
     cdef public bint skip
+    cdef public int copy_ends
     cdef public tuple assignments
     cdef public list own_parses
     cdef public list own_closes
@@ -21,6 +22,8 @@ cdef class Pipeline:
     cdef public bint swallowed
     cdef public bint unclear
     cdef public bint mixed
+    cdef public int copy_ends
+    cdef public int early_copy_ends
     cdef public int parses
     cdef public int executes
     cdef public int parses_seen

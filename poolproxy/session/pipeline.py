@@ -21,12 +21,13 @@ STATUS_IDLE = 0x49
 class Unit:
     """One expected ReadyForQuery. `skip`: we asked, the client must not see it."""
 
-    __slots__ = ("assignments", "batch", "own_closes", "own_parses", "skip")
+    __slots__ = ("assignments", "batch", "copy_ends", "own_closes", "own_parses", "skip")
 
     def __init__(self, batch: bool = False, skip: bool = False, assignments: tuple[Assignment, ...] = ()) -> None:
         self.batch = batch  #: ended by a Sync
         self.skip = skip
         self.assignments = assignments  #: tracked assignments that hold if the unit ends well
+        self.copy_ends = 0  #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
         self.own_parses: list[int] = []  #: ordinals of the ParseCompletes that are ours, counted from 0
         self.own_closes: list[int] = []  #: the same of CloseCompletes
 
@@ -43,7 +44,7 @@ class Pipeline:
     """See the module. All counts start with a server that has just said ReadyForQuery, idle."""
 
     __slots__ = (
-        "batch_assignments", "closes", "closes_seen", "copying_in", "executes", "failed", "mixed", "open", "own_closes",
+        "batch_assignments", "copy_ends", "early_copy_ends", "closes", "closes_seen", "copying_in", "executes", "failed", "mixed", "open", "own_closes",
         "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "_head", "_units",
     )  # fmt: skip
 
@@ -62,6 +63,8 @@ class Pipeline:
         self.executes = 0  #: Execute messages in it
         self.parses_seen = 0  #: ParseCompletes of the unit being answered
         self.closes_seen = 0  #: CloseCompletes of it
+        self.copy_ends = 0  #: as in Unit, of the open batch
+        self.early_copy_ends = 0  #: the same behind a Query
         self.batch_assignments: tuple[Assignment, ...] = ()
         self.own_parses: list[int] = []  #: as in Unit, of the open batch
         self.own_closes: list[int] = []
@@ -149,10 +152,11 @@ class Pipeline:
         if self.copying_in:
             self.unclear = True
             return
-        if self.own_parses or self.own_closes or self.batch_assignments:
+        if self.own_parses or self.own_closes or self.batch_assignments or self.copy_ends:
             unit = Unit(batch=True, assignments=self.batch_assignments if self.certain() else ())
             unit.own_parses = self.own_parses
             unit.own_closes = self.own_closes
+            unit.copy_ends = self.copy_ends
             self._units.append(unit)
         else:
             self._units.append(_BATCH)
@@ -163,6 +167,7 @@ class Pipeline:
         self.parses = 0
         self.closes = 0
         self.executes = 0
+        self.copy_ends = 0
         if self.batch_assignments:
             self.batch_assignments = ()
         if self.own_parses or self.own_closes:
@@ -170,9 +175,14 @@ class Pipeline:
             self.own_closes = []
 
     def copy_ended(self) -> None:
-        """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again."""
-        self.copying_in = False
-        self.swallowed = False
+        """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again. A client that does not wait
+        for the CopyInResponse may be that early."""
+        if self.copying_in:
+            self.copying_in = False
+        elif self.open or (self.owed() > 0 and self._units[len(self._units) - 1].batch):
+            self.copy_ends += 1
+        elif self.owed() > 0:
+            self.early_copy_ends += 1
 
     # What came back.
 
@@ -196,26 +206,30 @@ class Pipeline:
         """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at any point,
         so whether a Sync sent before it was swallowed by a copy cannot be known."""
         self.failed = True
-        if self.mixed:
+        if self.mixed or (self.swallowed and not certain):
             self.unclear = True
-        if self.copying_in:
-            if self.swallowed and not certain:
-                self.unclear = True
-            self.copying_in = False
-            self.swallowed = False
+        self.copying_in = False
 
     def copy_in(self) -> None:
-        """A CopyInResponse. In a batch, the Syncs that were forwarded behind its Execute are swallowed."""
-        self.copying_in = True
+        """A CopyInResponse. In a batch, Syncs that were forwarded behind its Execute and ahead of the copy's end are
+        swallowed: what they were to end goes on."""
+        while self.owed() > 0 and self._units[self._head].batch and self._units[self._head].copy_ends == 0:
+            self._head += 1
+            self.swallowed = True
         if self.owed() == 0:
-            self.swallowed = True
-        elif self._units[self._head].batch:
-            if self.owed() > 1:
-                self.unclear = True
-            self._units.clear()
-            self._head = 0
+            self.copying_in = True
             self.open = True
-            self.swallowed = True
+            if self.copy_ends > 0:
+                self.copy_ends -= 1
+                self.copying_in = False
+        elif self._units[self._head].batch:
+            self._units[self._head].copy_ends -= 1
+        elif self.swallowed:
+            self.unclear = True  # a Query in the middle of a copy: an error, of which we cannot say when
+        elif self.early_copy_ends > 0:
+            self.early_copy_ends -= 1
+        else:
+            self.copying_in = True
 
     def ready(self, status: int) -> Unit | None:
         """A ReadyForQuery; the unit it ends, or None when nothing was owed."""
@@ -234,4 +248,5 @@ class Pipeline:
         self.closes_seen = 0
         self.copying_in = False
         self.swallowed = False
+        self.early_copy_ends = 0
         return unit
