@@ -41,8 +41,8 @@ FLOORS = {
     "__main__": 7,
     "demo": 7,
 }
-#: HTTP serves what the metrics render, on the same floor.
-NEIGHBOURS = {("http", "metrics")}
+#: On the same floor: HTTP serves what the metrics render, and the entrance leads to the commands and the demo.
+NEIGHBOURS = {("http", "metrics"), ("__main__", "cli"), ("cli", "demo")}
 #: The lowest floor that may know an event loop.
 LOOP_FLOOR = 3
 LOOPS = {"asyncio", "uvloop", "asyncpg", "anyio", "trio"}

@@ -81,7 +81,7 @@ def test_a_named_database_before_any(stage: Stage) -> None:
 def test_a_database_that_the_server_does_not_have(stage: Stage) -> None:
     stage.expect_log(".")
     place = f"{stage.postgres.host}:{stage.postgres.port}"
-    proxy = stage.proxy(databases={"*": {"url": f"postgres://{place}"}}, connection_borrow_timeout=2)
+    proxy = stage.fresh(databases={"*": {"url": f"postgres://{place}"}}, connection_borrow_timeout=2)
     with pytest.raises(WireError) as caught:
         proxy.login(database="nosuch")
     assert caught.value.sqlstate in {"3D000", "08006"}
@@ -90,18 +90,20 @@ def test_a_database_that_the_server_does_not_have(stage: Stage) -> None:
 def test_max_connections_of_a_database_over_its_pools(stage: Stage, direct: Direct) -> None:
     """Three servers for two pools of five: nobody starves, and PostgreSQL never sees more than three."""
     place = f"{stage.postgres.host}:{stage.postgres.port}"
-    databases = {"second": {"url": f"postgres://{place}/second"}}
+    databases = {"bounded": {"url": f"postgres://{place}/bounded"}}
     proxy = stage.fresh(databases=databases, max_connections=3, pool_size=5)
-    clients = [proxy.login(user, "second") for user in ("app", "other") * 6]
+    clients = [proxy.login(user, "bounded") for user in ("app", "other") * 6]
     for client in clients:
-        client.send(m.query("select pg_sleep(0.02), count(*) from pg_stat_activity where datname = 'second'"))
+        client.send(
+            m.query("select pg_sleep(0.02), count(*) from pg_stat_activity where datname = 'bounded'")
+        )
     for client in clients:
         ((_, count),) = m.rows(client.read_ready())
         assert count is not None
         assert int(count) <= 3
         client.close()
-    assert proxy.metrics().value("poolproxy_database_servers_limit", database="second") == 3
-    assert proxy.metrics().value("poolproxy_database_servers", database="second") <= 3
+    assert proxy.metrics().value("poolproxy_database_servers_limit", database="bounded") == 3
+    assert proxy.metrics().value("poolproxy_database_servers", database="bounded") <= 3
 
 
 def test_idle_servers_of_another_pool_give_way(stage: Stage) -> None:

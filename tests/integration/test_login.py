@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 
@@ -107,7 +108,7 @@ def test_replication_off_is_no_replication(proxy: ProxyProcess, value: str) -> N
 
 def test_parameters_are_those_of_a_direct_login(proxy: ProxyProcess, stage: Stage) -> None:
     """Every ParameterStatus of a direct login, at the first login and at one that needs no server."""
-    options = {"application_name": "params", "timezone": "Asia/Tokyo", "datestyle": "German"}
+    options: dict[str, Any] = {"application_name": "params", "timezone": "Asia/Tokyo", "datestyle": "German"}
     address = (stage.postgres.host, stage.postgres.port)
     with Wire.login(address, "app", PASSWORDS["app"], DATABASE, **options) as direct:
         expected = direct.parameters

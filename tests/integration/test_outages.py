@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from threading import Timer
 
 import pytest
@@ -56,7 +57,8 @@ def test_idle_servers_are_killed_without_waiting(outage: Stage) -> None:
         for _ in range(20):
             pid = client.value("select pg_backend_pid()")
             kill(outage, pid)
-            eventually(lambda pid=pid: not outage.direct.sessions(f"pid = {pid}"), "the server's end")
+            gone = f"not exists (select from pg_stat_activity where pid = {pid})"
+            eventually(partial(outage.direct.value, f"select {gone}"), "the server's end")
             assert client.value("select 1") == "1"
 
 

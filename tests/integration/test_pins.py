@@ -133,9 +133,9 @@ def test_two_clients_with_the_same_names(stage: Stage) -> None:
             client.query(f"create temp table mine as select {value} as v")
             client.ask(m.parse(f"select {value} + 0 * count(*) from mine", "s") + m.SYNC)
         for _ in range(3):
-            for client, value in ((one, b"1"), (two, b"2")):
-                assert m.rows(client.ask(m.bind(statement="s") + m.execute() + m.SYNC)) == [[value]]
-                assert client.rows("select v from mine") == [[value.decode()]]
+            for client, value in ((one, "1"), (two, "2")):
+                assert m.rows(client.ask(m.bind(statement="s") + m.execute() + m.SYNC)) == [[value.encode()]]
+                assert client.rows("select v from mine") == [[value]]
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,8 @@ def test_per_user_and_per_database_pool_size(stage: Stage) -> None:
 
 def test_borrow_metrics(stage: Stage) -> None:
     proxy = stage.fresh(pool_size=1)
-    names = ("borrow_duration_seconds_count", "queries_total", "transactions_total")
-    names += ("query_duration_seconds_count", "transaction_duration_seconds_count")
+    names = ["borrow_duration_seconds_count", "queries_total", "transactions_total"]
+    names += ["query_duration_seconds_count", "transaction_duration_seconds_count"]
     with proxy.login() as client:
         client.query("select 1")
         before = proxy.metrics()

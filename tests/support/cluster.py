@@ -56,7 +56,9 @@ def make_postgres(**options: Any) -> LocalPostgres:
             for user, password in PASSWORDS.items()
         )
         postgres.sql(f"set client_min_messages = error; {roles} create database {DATABASE};")
-        postgres.sql(f"grant all on database {DATABASE} to public; create database second;")
+        postgres.sql(
+            f"grant all on database {DATABASE} to public; create database second; create database bounded;"
+        )
         postgres.sql(_SCHEMA, DATABASE)
     except BaseException:
         postgres.close()

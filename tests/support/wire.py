@@ -9,7 +9,7 @@ import struct
 from types import TracebackType
 from typing import Self
 
-from scramp import ScramClient
+from scramp import ScramClient  # type: ignore[import-untyped]
 
 from tests.support import messages as m
 from tests.support.messages import Message
