@@ -41,7 +41,7 @@ FLOORS = {
     "__main__": 7,
     "demo": 7,
 }
-#: On the same floor: HTTP serves what the metrics render, and the entrance leads to the commands and the demo.
+#: On the same floor: HTTP serves what the metrics render, the entrance leads to the commands and the demo.
 NEIGHBOURS = {("http", "metrics"), ("__main__", "cli"), ("cli", "demo")}
 #: The lowest floor that may know an event loop.
 LOOP_FLOOR = 3

@@ -175,7 +175,7 @@ def test_pins_are_counted_and_logged(stage: Stage) -> None:
     proxy = stage.fresh()
     with proxy.login(application_name="pinner") as client:
         client.query("listen x")
-        line = proxy.wait_log(lambda line: line.get("reason") == "listen")
+        line = proxy.wait_log(lambda line: line.get("reason") == "listen", timeout=5)
         assert line["user"] == "app"
         assert line["database"] == "app"
         assert line["application_name"] == "pinner"
