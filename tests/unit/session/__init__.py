@@ -1,0 +1,1 @@
+"""Tests of poolproxy.session: pure decisions over bytes and values."""

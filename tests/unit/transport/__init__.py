@@ -1,0 +1,1 @@
+"""Tests of poolproxy.transport: real sockets, driven by `Poller.drain` alone."""
