@@ -116,7 +116,7 @@ RESERVED = ["user", "select", "end", "order", "default", "current_user"]
 @pytest.mark.parametrize("fragment", ["'1'", None])
 def test_a_name_that_holds_a_reserved_word_is_quoted(word: str, fragment: str | None) -> None:
     """`SET "app.user" = 'x'` is ordinary, `SET app.user TO 'x'` is a syntax error. With one
-    anywhere in a Query its guard is never run: the client's statement would have another client's settings."""
+    anywhere in a Query its guard is never run: the statement would have another client's settings."""
     named = parameter_set({f"app.{word}": "'1'"})
     (query,) = difference(EMPTY, named, True) if fragment else difference(named, EMPTY, True)
     assert f"app.{word} " not in query.decode() + " "
