@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import uvloop
 
@@ -63,6 +64,7 @@ class App:
                 self._pools.pool(route)
         self._stalls = Histogram()
         self._longest_stall = 0.0
+        self._unix_socket = ""
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -80,14 +82,14 @@ class App:
 
     async def run(self) -> int:
         """Serve until told to stop; the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._loop.add_signal_handler(number, self._asked_to_stop)
         self._listen()
         self._loop.add_reader(self._poller.fileno(), self._poller.drain)
         http = await start_http(
             self._settings.http_host, self._settings.http_port, partial(metrics.render, self), self._is_ready
         )
         _log.info("http listening", host=self._settings.http_host, port=http.port)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.call_later(TICK, self._tick)
         self._loop.call_later(WATCH, self._watch, time.monotonic() + WATCH)
         gc.collect()
@@ -108,7 +110,9 @@ class App:
         sockets = listen_tcp(settings.listen_host, settings.listen_port, self._options)
         port = sockets[0].getsockname()[1]
         if settings.unix_socket_dir:
-            sockets.append(listen_unix(settings.unix_socket_dir, port, int(settings.unix_socket_mode, 8)))
+            unix = listen_unix(settings.unix_socket_dir, port, int(settings.unix_socket_mode, 8))
+            self._unix_socket = unix.getsockname()
+            sockets.append(unix)
         for sock in sockets:
             self._door.listeners.append(Listener(self._poller, sock.detach(), self._door.accept, self._door.exhausted))
         _log.info("listening", host=settings.listen_host, port=port, version=__version__)
@@ -140,6 +144,8 @@ class App:
         """Idle clients leave at once, transactions finish, and nobody stays longer than drain_timeout."""
         _log.info("draining", clients=len(self._door.clients), seconds=self._settings.drain_timeout)
         self._door.drain()
+        if self._unix_socket:
+            Path(self._unix_socket).unlink(missing_ok=True)
         deadline = time.monotonic() + self._settings.drain_timeout
         while self._door.dismiss_idle() and time.monotonic() < deadline and not self._hurry.is_set():
             try:

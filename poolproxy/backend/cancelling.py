@@ -7,6 +7,7 @@ server is not handed out and not asked anything, so the signal cannot hit anothe
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 from poolproxy.backend.connecting import describe, open_socket
@@ -22,6 +23,9 @@ _log = get_logger()
 TIMEOUT = 10.0
 MAX_AT_ONCE = 32
 
+#: Seconds between two looks at a server that is answering a Query of ours.
+SKIP_PAUSE = 0.001
+
 
 class Canceller:
     """Forwards cancel requests, a bounded number at a time; `count(result)` hears of each: forwarded or failed."""
@@ -34,36 +38,47 @@ class Canceller:
 
     def cancel(self, server: Server) -> None:
         """Ask PostgreSQL to cancel what `server` runs; `server.cancel_over` follows."""
+        if server.cancelling:
+            self._count("forwarded")  # one on its way will do
+            return
+        if not server.key:
+            self._count("failed")  # the server has given no key: it takes no cancel requests
+            return
         server.cancelling += 1
         task = asyncio.get_running_loop().create_task(self._run(server))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, server: Server) -> None:
+        sock: socket.socket | None = None
         try:
             async with asyncio.timeout(TIMEOUT), self._places:
+                sock = await open_socket(server.pool.route.target, self._options)
+                while server.pipeline.skipping() and not server.stream.closed:
+                    await asyncio.sleep(SKIP_PAUSE)  # it must not hit the settings that go ahead of the query (rule 21)
                 if not server.pipeline.quiet() and not server.stream.closed:
-                    await self._send(server)
+                    await self._send(sock, server)
             self._count("forwarded")
         except OSError as error:
-            self._count("failed")
-            route: Route = server.pool.route
-            repeated(_log, ("cancel", route.database), "cancel failed", database=route.database, reason=describe(error))
-            # Whether and when PostgreSQL will act on it is not known: this server must not run anything else.
-            server.close("a cancel request to it could not be completed")
+            self._failed(server, error, sock is not None)
         finally:
+            if sock is not None:
+                sock.close()
             server.cancel_over()
 
-    async def _send(self, server: Server) -> None:
+    def _failed(self, server: Server, error: OSError, sent: bool) -> None:
+        self._count("failed")
         route: Route = server.pool.route
-        sock = await open_socket(route.target, self._options)
+        repeated(_log, ("cancel", route.database), "cancel failed", database=route.database, reason=describe(error))
+        if sent:
+            # Whether and when PostgreSQL will act on it is not known: this server must not run anything else.
+            server.close("a cancel request to it could not be completed")
+
+    async def _send(self, sock: socket.socket, server: Server) -> None:
         loop = asyncio.get_running_loop()
-        try:
-            await loop.sock_sendall(sock, messages.cancel_request(server.pid, server.key))
-            while await loop.sock_recv(sock, 256):
-                pass
-        finally:
-            sock.close()
+        await loop.sock_sendall(sock, messages.cancel_request(server.pid, server.key))
+        while await loop.sock_recv(sock, 256):
+            pass
 
     async def close(self) -> None:
         """End what is under way."""

@@ -99,7 +99,7 @@ class LoginDriver:
             position = self._framer.scan(buffer, position, end)
             following = position + self._framer.size
             if self._framer.kind in (NOTHING, PARTIAL) or following > end:
-                if self._framer.kind > PARTIAL and self._framer.size > _MAX_LOGIN_MESSAGE:
+                if self._framer.kind >= 0 and self._framer.size > _MAX_LOGIN_MESSAGE:
                     self.fail(UnexpectedServerAnswer(what=f"a message of {self._framer.size} bytes during login"))
                 break
             message = self._framer.kind, bytes(buffer[position + 5 : following])

@@ -55,6 +55,9 @@ class Grower:
         self._on_waiter_failed = on_waiter_failed
         self._wanting: deque[Pool] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._initialising: set[Server] = set()
+        self._refused_until: dict[Pool, float] = {}  # pools whose login PostgreSQL refuses: no reason to slow down others
+        self._pumping = False
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
@@ -67,23 +70,35 @@ class Grower:
 
     def _pump(self) -> None:
         """Begin as many attempts as are allowed, pools in turn so that none starves."""
-        if self._closed or self._retry is not None:
+        if self._closed or self._retry is not None or self._pumping:
             return
-        for _ in range(len(self._wanting)):
-            pool = self._wanting.popleft()
-            route: Route = pool.route
-            while pool.missing() and len(self._tasks) < (1 if self._failures else route.max_parallel_connects):
-                if not self.budget.take():
-                    # At the database's limit: an idle server of another pool makes way, so no user starves.
-                    if self._evict(pool):
-                        continue
-                    break
-                pool.connecting += 1
-                task = asyncio.get_running_loop().create_task(self._connect(pool))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            if pool.missing():
-                self._wanting.append(pool)
+        self._pumping = True  # evicting closes servers, and a closed server asks us to go on
+        try:
+            for pool in list(self._wanting):
+                self._wanting.remove(pool)
+                self._open_for(pool)
+        finally:
+            self._pumping = False
+
+    def _open_for(self, pool: Pool) -> None:
+        """As many attempts for one pool as it needs, and as are allowed."""
+        route: Route = pool.route
+        if self._refused_until.get(pool, 0.0) > self._poller.now:
+            self._wanting.append(pool)
+            self._schedule()
+            return
+        while pool.missing() and len(self._tasks) < (1 if self._failures else route.max_parallel_connects):
+            if not self.budget.take():
+                # At the database's limit: an idle server of another pool makes way, so no user starves.
+                if self._evict(pool):
+                    continue
+                break
+            pool.connecting += 1
+            task = asyncio.get_running_loop().create_task(self._connect(pool))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        if pool.missing():
+            self._wanting.append(pool)
 
     async def _connect(self, pool: Pool) -> None:
         route: Route = pool.route
@@ -101,10 +116,9 @@ class Grower:
         server.born = self._poller.now
         server.expires = self._poller.now + route.server_lifetime * random.uniform(0.9, 1.0) if route.server_lifetime else 0.0
         self._count(pool, "ok")
+        self._refused_until.pop(pool, None)
         self._note_reported(pool, server.reported)
         _log.info("server connected", database=route.database, user=route.user, server_pid=greeting.pid)
-        self._failures = 0
-        pool.up = True
         pool.down_reason = ""
         stream.resume()
         if route.init_query:
@@ -120,6 +134,8 @@ class Grower:
 
     def _initialise(self, pool: Pool, server: Server, init_query: str) -> None:
         """init_query, then what it left: that is the pool's baseline (sessions.md, rule 10)."""
+
+        self._initialising.add(server)
 
         def initialised(refusal: dict[str, str] | None) -> None:
             if refusal is not None:
@@ -140,13 +156,13 @@ class Grower:
     def _refused_query(self, pool: Pool, server: Server, refusal: dict[str, str]) -> None:
         reason = f"init_query failed: {refusal.get('M', '')}"
         repeated(_log, ("init", pool.route), "init query failed", database=pool.route.database, sqlstate=refusal.get("C"), reason=reason)
-        pool.up = False
         pool.down_reason = reason
-        self._failures += 1
         server.close(reason)
-        self._schedule()
 
     def _ready(self, pool: Pool, server: Server) -> None:
+        self._initialising.discard(server)
+        self._failures = 0
+        pool.up = True
         pool.move_server(server, SERVER_IDLE)
         server.idle_since = self._poller.now
         pool.serve(self._poller.now)
@@ -155,6 +171,12 @@ class Grower:
     def _gone(self, server: Server) -> None:
         """A server was closed, whoever closed it."""
         self.budget.give()
+        if server in self._initialising:
+            # It never became ready: a failure like any other, or init_query would have us connect without end.
+            self._initialising.discard(server)
+            server.pool.up = False
+            self._failures += 1
+            self._schedule()
         if server.pool.size() == 0:
             server.pool.greetings.clear()
         self._pump()
@@ -184,9 +206,14 @@ class Grower:
             _log, ("connect", pool.route.database, result), "server connect failed",
             database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate, reason=reason,
         )  # fmt: skip
-        self._failures += 1
-        if sqlstate.startswith(_HOPELESS) and not pool.size():
-            self._on_waiter_failed(pool, ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason))
+        if sqlstate.startswith(_HOPELESS):
+            self._refused_until[pool] = self._poller.now + LAST_RETRY
+            if not pool.size():
+                self._on_waiter_failed(pool, ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason))
+        else:
+            self._failures += 1
+        if pool not in self._wanting:
+            self._wanting.append(pool)
         self._schedule()
 
     def _schedule(self) -> None:
@@ -200,11 +227,21 @@ class Grower:
             self.budget.refused_at += 1  # one more try: others may have left
         self._pump()
 
-    async def close(self) -> None:
-        """End all attempts."""
+    def forget(self, pool: Pool) -> None:
+        """`pool` is no more."""
+        self._refused_until.pop(pool, None)
+        if pool in self._wanting:
+            self._wanting.remove(pool)
+
+    def stop(self) -> None:
+        """Begin nothing any more."""
         self._closed = True
         if self._retry is not None:
             self._retry.cancel()
+
+    async def close(self) -> None:
+        """End all attempts."""
+        self.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

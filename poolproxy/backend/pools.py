@@ -109,16 +109,23 @@ class Pools:
     def _drop_unused(self) -> bool:
         """Drop the pool that has been without clients for longest, with its idle servers."""
         for pool in list(self._unused_since):
-            self._drop(pool)
-            return True
+            if _unused(pool):
+                self._drop(pool)
+                return True
         return False
 
     def _drop(self, pool: Pool) -> None:
         self._unused_since.pop(pool, None)
         del self._pools[(pool.route.database, pool.route.user)]
-        self._databases[_database_key(pool.route.target)].pools.remove(pool)
+        key = _database_key(pool.route.target)
+        database = self._databases[key]
+        database.pools.remove(pool)
+        database.grower.forget(pool)
         for server in list(pool.idle):
             server.close("its pool was dropped")
+        if not database.pools and database.asking is None:
+            database.grower.stop()
+            del self._databases[key]
 
     # The tick.
 
@@ -157,7 +164,7 @@ class Pools:
         self.canceller.cancel(server)
 
     def _note_use(self, pool: Pool, now: float) -> None:
-        if any(pool.client_counts[1:4]) or pool.route.min_pool_size:
+        if not _unused(pool) or pool.route.min_pool_size:
             self._unused_since.pop(pool, None)
         elif now - self._unused_since.setdefault(pool, now) > EMPTY_POOL_LIFETIME and not pool.size():
             self._drop(pool)
@@ -200,6 +207,11 @@ class Pools:
         for pool in self:
             for server in [*pool.idle, *pool.active, *pool.resetting]:
                 server.close("shutting down")
+
+
+def _unused(pool: Pool) -> bool:
+    """No client, and no server but idle ones."""
+    return not any(pool.client_counts[1:4]) and pool.size() == len(pool.idle)
 
 
 def _database_key(target: Target) -> DatabaseKey:

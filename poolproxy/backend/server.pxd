@@ -14,7 +14,7 @@ cdef int READY_FOR_QUERY, ERROR_RESPONSE, NOTICE_RESPONSE, PARAMETER_STATUS, NOT
 cdef int COPY_IN_RESPONSE
 cdef int SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 cdef Py_ssize_t KEEP_LIMIT
-cdef bytes _STOPS, _STOPS_OWN, _STOPS_ALL
+cdef bytes _STOPS, _STOPS_ALL
 
 cdef class Sink(Waiter):
     cdef public Reported told
@@ -22,6 +22,8 @@ cdef class Sink(Waiter):
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
     cpdef assigned(self, tuple assignments, reported)
+    cpdef statement_failed(self, Py_ssize_t turn, int parses)
+    cpdef bint in_message(self) except -1
     cpdef detached(self, double now)
     cpdef server_drained(self)
     cpdef server_lost(self, bint told, refusal)
@@ -65,9 +67,10 @@ cdef class Server(Member):
     cdef _error(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following, bint skipping)
     cdef _parameter_status(self, bytes body)
     @cython.locals(pipeline=Pipeline, sink=Sink)
-    cdef _exchange_over(self)
+    cpdef review(self)
     @cython.locals(sink=Sink, now=double)
     cpdef detach(self)
+    cdef _release(self, double now)
     cpdef cancel_over(self)
     cpdef pin_down(self, str reason)
     cpdef abandon(self, bint partial)

@@ -40,10 +40,7 @@ COPY_IN_RESPONSE = 0x47
 
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
 #: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse, NoticeResponse.
-_PASSING = b"TDC2nstIdcHVN"
-_STOPS = stop_table(_PASSING + b"13")
-#: While a ParseComplete or CloseComplete of ours is expected in a client's batch.
-_STOPS_OWN = stop_table(_PASSING)
+_STOPS = stop_table(b"TDC2nstIdcHVN")
 #: While nothing is owed: every message is looked at.
 _STOPS_ALL = stop_table(b"")
 
@@ -68,6 +65,14 @@ class Sink(Waiter):
 
     def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
         """Tracked assignments of the client's hold now; `reported` is what the server reports since."""
+        raise NotImplementedError
+
+    def statement_failed(self, turn: int, parses: int) -> None:
+        """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were completed."""
+        raise NotImplementedError
+
+    def in_message(self) -> bool:
+        """Whether a message of the client's has been forwarded in part."""
         raise NotImplementedError
 
     def detached(self, now: float) -> None:
@@ -123,6 +128,7 @@ class Server(Member):
     def attach(self, sink: Sink, now: float) -> None:
         """Answers go to `sink` from now on. The pool has moved this server already."""
         self.sink = sink
+        self._ended = False  # whatever it was, it was not this client's
         if self.pool.session_mode and not self.pin:
             self.pool.pinned(self, "session_mode", now)
 
@@ -136,7 +142,6 @@ class Server(Member):
     def replace_unnamed(self, owner: Waiter, parse: bytes | None) -> bytes:
         """What to put into `owner`'s batch so that the unnamed statement is its own: its `parse` (a whole message) again,
         or, when it has none, a Close of what another one may have left: PostgreSQL will say that there is none."""
-        self.framer.stops = _STOPS_OWN
         self.unnamed_owner = owner
         if parse is not None:
             self.pipeline.injected_parse()
@@ -156,12 +161,17 @@ class Server(Member):
 
     def apply(self, wanted: ParameterSet, done: Callable[[dict[str, str] | None], None]) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may be sent
-        meanwhile. After an error the settings are the defaults."""
+        meanwhile. After an error it is pinned, and reset when released."""
         queries = difference(self.parameters, wanted, False) or (b"",)
         self.parameters = wanted
         for query in queries[:-1]:
             self.ask(query, None)
-        self.ask(queries[-1], done)
+        self.ask(queries[-1], lambda refusal: self._applied(done, refusal))
+
+    def _applied(self, done: Callable[[dict[str, str] | None], None], refusal: dict[str, str] | None) -> None:
+        if refusal is not None:
+            self.pin_down("setting")  # what it holds now is not known: DISCARD ALL before anyone else has it
+        done(refusal)
 
     def ask(self, sql: bytes, done: Callable[[dict[str, str] | None], None] | None) -> None:
         """A Query of our own; `done` gets the fields of its error, or None."""
@@ -204,7 +214,9 @@ class Server(Member):
                 if kind != ERROR_RESPONSE and kind != NOTICE_RESPONSE:
                     self._out_of_sync(f"message {kind:#04x} of {framer.size} bytes")
                     return
-                pipeline.error(False)
+                if kind == ERROR_RESPONSE:
+                    pipeline.error(False)
+                    self._fatal = True  # if it ends the session, its word is the last
                 position = framer.skip(position, end)
                 break
             if self.server_state == SERVER_CLOSED:
@@ -241,6 +253,8 @@ class Server(Member):
                     start = following
             elif kind == COPY_IN_RESPONSE and not self._unowed():
                 pipeline.copy_in()
+                if self.server_state == SERVER_RESETTING and pipeline.copying_in:
+                    self._end_copy()
             elif self._rows is not None and skipping:
                 if kind == DATA_ROW:
                     row = messages.data_row_values(bytes(buffer[position + 5 : following]))
@@ -255,7 +269,7 @@ class Server(Member):
         self.stream.keep(position, end)
         if self._ended:
             self._ended = False
-            self._exchange_over()
+            self.review()
 
     def _unowed(self) -> bool:
         """Whether nothing at all is expected now."""
@@ -273,9 +287,11 @@ class Server(Member):
         refusal, self.refusal = self.refusal, None
         if errand is not None:
             errand(refusal)
+        elif refusal is not None and self._errands:
+            self.refusal = refusal  # for the errand of the last of several Queries
         elif refusal is not None:
-            # Guarded, so the server is about to end; unguarded ones have an errand or are followed by one that has.
-            self.refusal = refusal
+            # An error that the guard did not turn into the end: the client's bytes must not be run behind it.
+            self._out_of_sync(f"settings refused without ending the session: {refusal.get('M', '')}")
 
     def _client_ready(self, buffer: bytearray, start: int, position: int, following: int) -> int:
         """A ReadyForQuery for the client; where forwarding goes on."""
@@ -336,9 +352,10 @@ class Server(Member):
         if self._fatal and self.sink is None:
             self.close(f"{sqlstate} {fields.get('M', '')}")
             return
+        parses = self.pipeline.parses_seen
         self.pipeline.error(not sqlstate.startswith("57"))
-        self.unnamed_owner = None
         if self.sink is not None:
+            self.sink.statement_failed(self.pipeline.answered, parses)
             errors = self.pool.counters.errors
             errors[sqlstate[:2]] = errors.get(sqlstate[:2], 0) + 1
 
@@ -346,8 +363,9 @@ class Server(Member):
         name, value = messages.parameter_status_fields(body)
         self.reported = report(self.reported, name, value)
 
-    def _exchange_over(self) -> None:
-        """All of a chunk is done with, and it ended something."""
+    def review(self) -> None:
+        """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all has, the
+        server goes back to the pool, or the client is told."""
         pipeline = self.pipeline
         if not pipeline.quiet() or self.server_state == SERVER_CLOSED:
             return
@@ -355,7 +373,7 @@ class Server(Member):
         if sink is None:
             if self.server_state == SERVER_RESETTING:
                 self._clean_up()
-        elif not self.pin and not self.cancelling and not sink.holding and pipeline.idle():
+        elif not self.pin and not self.cancelling and not sink.holding and pipeline.idle() and not sink.in_message():
             self.detach()
         else:
             if pipeline.unclear and self.pin != "unclear":
@@ -372,13 +390,22 @@ class Server(Member):
             self.stream.resume()
         if sink is not None:
             sink.detached(now)
-        self.pool.release(self, now)
+        self._release(now)
+
+    def _release(self, now: float) -> None:
+        """To the pool, or out of it when it is too old."""
+        self.rescue_until = 0.0
+        self.rescue_cancelled = False
+        if self.expires and now >= self.expires:
+            self.close("it has reached its lifetime")
+        else:
+            self.pool.release(self, now)
 
     def cancel_over(self) -> None:
         """A cancel request to this server has done what it may do: it can be handed out again."""
         self.cancelling -= 1
         if not self.cancelling and self.server_state != SERVER_CLOSED:
-            self._exchange_over()
+            self.review()
 
     def pin_down(self, reason: str) -> None:
         """Keep this server with its client until that leaves. A tainting reason outranks the one it has."""
@@ -387,8 +414,8 @@ class Server(Member):
             return
         self.pool.unpinned(self, now)
         self.pool.pinned(self, reason, now)
-        if _log.enabled("debug"):
-            _log.debug("pinned", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, reason=reason)
+        if _log.enabled("info"):
+            _log.info("pinned", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, reason=reason)
 
     # Without a client.
 
@@ -403,22 +430,38 @@ class Server(Member):
         self.rescue_until = now + self.pool.route.server_rescue_timeout
         if self.stream.paused:
             self.stream.resume()
-        if partial or self.pipeline.unclear:
-            # Behind a Terminate PostgreSQL still runs what it has got, and then leaves.
-            if not partial:
-                self.stream.send(messages.terminate())
-            self.close("its client left in the middle of a message" if partial else "what its client left is not clear")
+        if self._beyond_rescue(partial):
+            self.close("its client left in the middle of something")
             return
         pipeline = self.pipeline
         self.framer.stops = _STOPS
         if pipeline.copying_in:
-            self.stream.send(messages.copy_fail(b"the client has left"))
-            pipeline.copy_ended()
-        if pipeline.open:
+            self._end_copy()
+        elif pipeline.open:
             self.stream.send(messages.sync())
             pipeline.sync()
         if pipeline.quiet() and not self._errands:
             self._clean_up()
+
+    def _end_copy(self) -> None:
+        """Nobody goes on with the COPY that the server waits for."""
+        pipeline = self.pipeline
+        self.stream.send(messages.copy_fail(b"the client has left"))
+        pipeline.copy_ended()
+        if pipeline.open:
+            self.stream.send(messages.sync())
+            pipeline.sync()
+
+    def _beyond_rescue(self, partial: bool) -> bool:
+        """Whether closing is all that is left. A batch without its Sync is one: a Sync of ours would commit it."""
+        pipeline = self.pipeline
+        if partial or pipeline.copying_in:
+            return partial
+        if not pipeline.unclear and (not pipeline.open or (pipeline.failed and pipeline.owed() == 0)):
+            return False
+        # Behind a Terminate PostgreSQL runs what it has got, rolls back what is open, and leaves.
+        self.stream.send(messages.terminate())
+        return True
 
     def _clean_up(self) -> None:
         """Idle as far as answers go: end the transaction, undo what a pin stands for, give it to the pool."""
@@ -433,10 +476,8 @@ class Server(Member):
             self.parameters = EMPTY
             self.ask(b"DISCARD ALL", self._discarded)
         else:
-            self.rescue_until = 0.0
-            self.rescue_cancelled = False
             self.framer.stops = _STOPS_ALL
-            self.pool.release(self, self.stream.poller.now)
+            self._release(self.stream.poller.now)
 
     def _cleaned(self, refusal: dict[str, str] | None) -> None:
         if refusal is not None:
@@ -464,13 +505,10 @@ class Server(Member):
         self.pool.close_server(self)
         self.on_closed(self)
         sink, self.sink = self.sink, None
-        errands, self._errands = self._errands, deque()
-        for errand in errands:
-            if errand is not None:
-                errand(self.refusal or {"S": "FATAL", "C": "08006", "M": "the server connection was lost"})
         if sink is not None:
-            refused = self.refusal if errands else None
-            sink.server_lost(self._fatal and refused is None, refused)
+            refusal = self.refusal if self._errands else None
+            sink.server_lost(self._fatal and refusal is None, refusal)
+        self._errands.clear()
 
     def on_lost(self, reason: str) -> None:
         self.close("connection lost: " + reason)

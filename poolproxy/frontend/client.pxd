@@ -1,59 +1,46 @@
 cimport cython
 
 from poolproxy.backend.server cimport Server, Sink
+from poolproxy.frontend.session cimport ClientSession
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer, string_end
-from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.statements cimport Finding, Scanner
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
 cdef int NOTHING, PARTIAL
+cdef int WHOLE, UNSYNCED, UNSAFE
 cdef int QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE
-cdef int CLIENT_ACTIVE, CLIENT_CLOSED, CLIENT_IDLE, CLIENT_WAITING
-cdef Py_ssize_t KEEP_LIMIT, BIND_HEAD
-cdef bytes _STOPS, _STOPS_DETACHED
+cdef int CLIENT_IDLE
+cdef Py_ssize_t KEEP_LIMIT, HEAD
+cdef bytes STOPS, STOPS_COPYING
 cdef Scanner _scanner
 
-cdef class Client(Sink):
-    cdef public Stream stream
-    cdef public Pool pool
-    cdef public ParameterSet startup
-    cdef public ParameterSet session
-    cdef public bytes name
-    cdef public ParameterSet parameters
-    cdef public str address
-    cdef public object pid
-    cdef public bytes key
-    cdef public double connected_at
-    cdef public double last_active
-    cdef public object on_closed
-    cdef public Server server
-    cdef public Framer framer
-    cdef public bytes unnamed
-    cdef public bint controls
-    cdef bytes _prefix
-    cdef public object _greeting
-
+cdef class Client(ClientSession):
     @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, kind=int)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
+    cdef bint _needs_no_server(self, int kind) except -1
     cdef Server _borrow(self, int kind)
-    cdef _parse_again(self, Server server)
-    cdef _wait(self)
-    cdef _attach(self, Server server)
-    cpdef granted(self, Member server)
+    cdef _queued(self)
     cdef bint _begin(self, Server server) except -1
+    cdef _forward_to(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _forward(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    @cython.locals(finding=Finding)
+    @cython.locals(pipeline=Pipeline)
+    cdef bint _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
     cdef _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
-    @cython.locals(finding=Finding, named=bint, begin=Py_ssize_t, stop=Py_ssize_t)
+    cdef _exchange(self, Server server, Finding finding)
+    cdef tuple _follow(self, Server server, Finding finding)
+    @cython.locals(finding=Finding, pipeline=Pipeline, begin=Py_ssize_t, stop=Py_ssize_t, assignments=tuple)
     cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
-    cdef _sync(self, Server server)
+    cdef bint _unnamed_must_move(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
     cdef _parse_again(self, Server server)
-    cdef _function_call(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
-    cdef _read_on(self)
-    cpdef close(self, str reason)
+    cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
+    cpdef exchange_over(self, double now)
+    cpdef bint in_message(self) except -1
+    cpdef detached(self, double now)
+    cpdef server_drained(self)
 
 cdef bint _names_unnamed(bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1

@@ -7,29 +7,15 @@ followed, anything else that may leave state pins the server. Compiled: `on_data
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from poolproxy.backend.server import Server, Sink
-from poolproxy.errors import (
-    PoolFull,
-    PoolproxyError,
-    ProtocolViolation,
-    QueryCanceledInQueue,
-    ServerLost,
-    SettingsRefused,
-)
-from poolproxy.log import get_logger
-from poolproxy.pool.pool import Pool
-from poolproxy.pool.queue import Member
+from poolproxy.backend.server import Server
+from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
+from poolproxy.frontend.session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE, ClientSession
 from poolproxy.protocol import messages
-from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table, string_end
-from poolproxy.session.assignments import Assignment
-from poolproxy.session.lifecycle import CLIENT_ACTIVE, CLIENT_CLOSED, CLIENT_IDLE, CLIENT_WAITING
-from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, apply_assignment, fragment_of
+from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
+from poolproxy.session.assignments import ALL
+from poolproxy.session.lifecycle import CLIENT_IDLE
 from poolproxy.session.statements import Finding, Scanner
-from poolproxy.transport.stream import KEEP_LIMIT, Stream
-
-_log = get_logger()
+from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
 
@@ -48,137 +34,25 @@ COPY_DONE = 0x63
 COPY_FAIL = 0x66
 TERMINATE = 0x58
 
-_STOPS = stop_table(b"d")
-_STOPS_DETACHED = stop_table(b"")
+#: Enough of a message that passes in pieces to read the names it begins with.
+HEAD = 1024
 
-#: Enough of a Bind to read the names it begins with.
-BIND_HEAD = 1024
-
-#: Sets of startup parameters per pool whose effect is remembered.
-MAX_GREETINGS = 1000
-
-#: Functions that a FunctionCall may call without leaving session state: large objects (pg_proc.dat: lo_*).
+#: Functions that a FunctionCall may call without leaving session state: large objects (pg_proc.dat: lo_*, loread, lowrite).
 _HARMLESS_FUNCTIONS = frozenset({715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460})
 
 #: Pins under which the server's settings are the client's own business: nothing is replayed.
 _UNTRACKED = frozenset({"setting", "role", "code", "function_call", "large_text", "unclear"})
 
+#: Settings that change how the next text is to be read.
+_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL})
+
 _scanner = Scanner()
 
 
-class Client(Sink):
-    """See the module. Made by the login; `begin` greets it."""
+class Client(ClientSession):
+    """See the module."""
 
-    __slots__ = (
-        "_greeting", "_prefix", "address", "connected_at", "controls", "framer", "key", "last_active", "on_closed", "parameters", "pid",
-        "name", "pool", "server", "session", "startup", "stream", "unnamed",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        stream: Stream,
-        pool: Pool,
-        startup: ParameterSet,
-        name: bytes | None,
-        address: str,
-        key: bytes,
-        now: float,
-        on_closed: Callable[[Client], None],
-    ) -> None:
-        super().__init__()
-        self.stream = stream
-        self.pool = pool
-        self.startup = startup  #: what the startup message asked for
-        self.name = name  #: the application_name it came with, as PostgreSQL reports it; None = none
-        self.session = EMPTY  #: what SET has assigned since
-        self.parameters = startup.over(pool.baseline)  #: what a server must hold for this client
-        self.address = address
-        self.pid = 0  #: what the client believes its server's pid is
-        self.key = key  #: its cancel key
-        self.connected_at = now
-        self.last_active = now
-        self.on_closed = on_closed
-        self.server: Server | None = None
-        self.framer = Framer(_STOPS_DETACHED)
-        self.unnamed: bytes | None = None  #: its last Parse of the unnamed statement, whole
-        self.controls = False  #: the exchange under way begins or ends a transaction, as far as its text shows
-        self._prefix = b""  #: goes out ahead of the next bytes
-        self._greeting: Callable[[Client, Reported], bytes] | None = None
-
-    def __repr__(self) -> str:
-        server = f" on {self.server.pid}" if self.server is not None else ""
-        return f"<Client {self.address} {self.pool.route.database}/{self.pool.route.user} state {self.client_state}{server}>"
-
-    # Login.
-
-    def begin(self, greeting: Callable[[Client, Reported], bytes]) -> None:
-        """Greet the client: at once where it is known what a server reports under its parameters, else when a server
-        has told. `greeting(client, reported)` gives the bytes from AuthenticationOk to ReadyForQuery."""
-        self.pool.move_client(self, CLIENT_IDLE)
-        self._greeting = greeting
-        if self.pool.session_mode or not self._greet_known():
-            server = self.pool.borrow(self, self.stream.poller.now)
-            if server is None:
-                self._wait()
-            else:
-                self.granted(server)
-
-    def _greet_known(self) -> bool:
-        known = self.pool.greetings.get(self._asked())
-        if known is None:
-            return False
-        self._greet(known if self.name is None else known.named(self.name))
-        return True
-
-    def _asked(self) -> tuple[ParameterSet, bool]:
-        """Its parameters but for application_name, which is never refused and differs from client to client."""
-        return self.parameters.assign("application_name", None), self.name is None
-
-    def _greet(self, reported: Reported) -> None:
-        greeting, self._greeting = self._greeting, None
-        self.told = reported
-        self.stream.eager = False
-        if greeting is not None:
-            self.stream.send(greeting(self, reported))
-        self.stream.resume()
-
-    def _applied(self, refusal: dict[str, str] | None) -> None:
-        """A server holds this client's parameters now, or has refused them."""
-        server = self.server
-        if server is None:
-            return
-        if refusal is not None:
-            server.pin_down("setting")  # what it holds is not known: DISCARD ALL when it is released
-            self._refuse(refusal)
-        elif self._greeting is None:
-            self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn
-        else:
-            self.holding = False
-            if not self.pool.session_mode:
-                self._remember(server.reported)
-            self._greet(server.reported)
-
-    def _remember(self, reported: Reported) -> None:
-        """Greet all who wait only to learn this, and all who come."""
-        greetings = self.pool.greetings
-        if len(greetings) >= MAX_GREETINGS:
-            del greetings[next(iter(greetings))]
-        asked = self._asked()
-        greetings[asked] = reported
-        for waiter in [w for w in self.pool.waiting if isinstance(w, Client) and w._greeting is not None]:
-            if waiter._asked() == asked:
-                self.pool.move_client(waiter, CLIENT_IDLE)
-                waiter._greet_known()
-
-    def _refuse(self, refusal: dict[str, str]) -> None:
-        """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
-        self._end_with(
-            messages.error_response_fields(
-                "FATAL", refusal.get("C", "22023"), refusal.get("M", ""), refusal.get("D", ""), refusal.get("H", "")
-            ),
-            refusal.get("C", "22023"),
-            "its parameters were refused",
-        )
+    __slots__ = ()
 
     # From the client.
 
@@ -188,97 +62,83 @@ class Client(Sink):
         server = self.server
         start = 0
         position = 0
+        framer.stops = STOPS_COPYING if server is not None and server.pipeline.copying_in else STOPS
         while True:
-            position = framer.scan(buffer, position, end)
+            try:
+                position = framer.scan(buffer, position, end)
+            except PoolproxyError:
+                self._forward_to(server, buffer, start, position)
+                raise
             kind = framer.kind
             if kind == NOTHING or kind == PARTIAL:
                 break
             following = position + framer.size
-            if following > end and (framer.size <= KEEP_LIMIT or (kind == BIND and end - position < BIND_HEAD)):
+            if following > end and (framer.size <= KEEP_LIMIT or end - position < HEAD):
                 break
+            if kind == TERMINATE:
+                self._forward_to(server, buffer, start, position)
+                self.close("terminated")
+                return
             if server is None:
-                if kind == TERMINATE:
-                    self.close("terminated")
-                    return
-                if kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL or kind == FLUSH:
-                    # Late messages of a failed COPY, or a Flush of nothing: PostgreSQL ignores them, too (rule 22).
+                if self._needs_no_server(kind):
                     start = position = framer.skip(position, end)
                     continue
                 server = self._borrow(kind)
                 if server is None:
                     self.stream.keep(position, end)
-                    if self.pool.route.connection_borrow_timeout <= 0:
-                        self.give_up(PoolFull(database=self.pool.route.database, user=self.pool.route.user, seconds=0))
+                    self._queued()
                     return
                 start = position
-            if server.pipeline.quiet():
+            if server.pipeline.quiet() and kind != COPY_DATA and kind != COPY_DONE and kind != COPY_FAIL and kind != FLUSH:
                 self._forward(server, buffer, start, position)
                 start = position
                 if not self._begin(server):
                     self.stream.keep(position, end)
                     self.stream.pause()
                     return
-            if kind == SYNC:
-                self._sync(server)
-            elif kind == QUERY:
-                self._query(server, buffer, position, following, end)
-            elif kind == PARSE:
-                self._parse(server, buffer, position, following, end)
-            elif kind == BIND or kind == DESCRIBE:
-                server.pipeline.extended()
-                if server.pipeline.parses == 0 and server.unnamed_owner is not self and _names_unnamed(buffer, position, min(following, end)):
+            if kind == BIND or kind == DESCRIBE:
+                if self._unnamed_must_move(server, buffer, position, min(following, end)):
                     self._forward(server, buffer, start, position)
                     start = position
                     self._parse_again(server)
-            elif kind == EXECUTE:
-                server.pipeline.executes += 1
-                server.pipeline.extended()
-            elif kind == CLOSE:
-                server.pipeline.close()
-            elif kind == COPY_DONE or kind == COPY_FAIL:
-                server.pipeline.copy_ended()
-            elif kind == TERMINATE:
+            if not self._note(server, kind, buffer, position, following, end):
                 self._forward(server, buffer, start, position)
-                self.close("terminated")
-                return
-            elif kind == FUNCTION_CALL:
-                self._function_call(server, buffer, position, following, end)
-            elif kind != FLUSH:
                 raise ProtocolViolation(what=f"invalid frontend message type {kind}")
             position = following if following <= end else framer.skip(position, end)
-        if server is not None:
-            self._forward(server, buffer, start, position)
+        self._forward_to(server, buffer, start, position)
         self.stream.keep(position, end)
+        if server is not None and server.pipeline.quiet() and framer.rest == 0 and start < end:
+            server.review()
+
+    def _needs_no_server(self, kind: int) -> bool:
+        """Whether a message means nothing while no server is attached. What belongs to a refused batch is discarded up to
+        its Sync, which is answered; late messages of a failed COPY and a Flush of nothing PostgreSQL ignores, too (rule 22)."""
+        if self.discarding:
+            if kind == SYNC:
+                self.discarding = False
+                self.stream.send(messages.ready_for_query(STATUS_IDLE))
+            return True
+        return kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL or kind == FLUSH
 
     def _borrow(self, kind: int) -> Server | None:
         """A server for the exchange that begins with a message of this type; None: the client waits now."""
-        if kind != QUERY and kind != PARSE and kind != BIND and kind != DESCRIBE and kind != EXECUTE and kind != CLOSE and kind != SYNC and kind != FUNCTION_CALL:
+        if not (
+            kind == QUERY or kind == PARSE or kind == SYNC or kind == BIND or kind == DESCRIBE or kind == EXECUTE or kind == CLOSE
+            or kind == FUNCTION_CALL
+        ):  # fmt: skip
             raise ProtocolViolation(what=f"invalid frontend message type {kind}")
         member = self.pool.borrow(self, self.stream.poller.now)
         if member is None:
-            self._wait()
+            self.wait()
             return None
-        self._attach(member)
+        self.attach(member)
         return self.server
 
-    def _wait(self) -> None:
-        self.stream.eager = True
-        self.stream.pause()
-
-    def _attach(self, server: Server) -> None:
-        self.server = server
-        self.framer.stops = _STOPS
-        server.attach(self, self.stream.poller.now)
-
-    def granted(self, server: Member) -> None:
-        """The server this client waited for. What it had sent is delivered again in a turn of its own."""
-        self.stream.eager = False
-        self._attach(server)
-        if self._greeting is not None:
-            self.holding = True
-            self.server.apply(self.parameters, self._applied)
-        else:
-            self.stream.resume()
+    def _queued(self) -> None:
+        """In the queue: unless nobody is to wait there, and no server is being opened for this client either."""
+        route = self.pool.route
+        if route.connection_borrow_timeout <= 0 and self.pool.crowded():
+            self.give_up(PoolFull(database=route.database, user=route.user, seconds=0))
 
     def _begin(self, server: Server) -> bool:
         """An exchange begins on an attached server that owes nothing. False: not yet, `resume` will follow."""
@@ -287,19 +147,24 @@ class Client(Sink):
             return False
         server.began(self.stream.poller.now)
         self.controls = False
+        self.cautious = self.told.cautious
         if server.parameters is not self.parameters and server.pipeline.status == STATUS_IDLE and server.pin not in _UNTRACKED:
             if self.parameters.refused and not self.holding:
-                self.holding = True
-                server.apply(self.parameters, self._applied)
+                self.apply_parameters()
                 return False
             self._prefix = server.settle(self.parameters)
         self.holding = False
         return True
 
+    def _forward_to(self, server: Server | None, buffer: bytearray, start: int, end: int) -> None:
+        if server is not None:
+            self._forward(server, buffer, start, end)
+
     def _forward(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
         """Send buffer[start:end] to the server, behind what must go ahead of it; stop reading while it is full."""
         if start >= end:
             return
+        self.last_active = self.stream.poller.now
         self.pool.counters.bytes_received += end - start
         if self._prefix:
             data = self._prefix + self.stream.copy(start, end)
@@ -310,62 +175,114 @@ class Client(Sink):
         if not taken:
             self.stream.pause()
 
+    # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes in pieces.
+
+    def _note(self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int) -> bool:
+        """Tell the books of a message; False when there is no such type."""
+        pipeline = server.pipeline
+        if kind == SYNC:
+            if not pipeline.certain():
+                server.pin_down("setting")
+            pipeline.sync()
+        elif kind == QUERY:
+            self._query(server, buffer, position, following, end)
+        elif kind == PARSE:
+            self._parse(server, buffer, position, following, end)
+        elif kind == BIND:
+            pipeline.bind()
+        elif kind == EXECUTE:
+            pipeline.executes += 1
+            pipeline.extended()
+        elif kind == DESCRIBE:
+            pipeline.extended()
+        elif kind == CLOSE:
+            pipeline.close()
+        elif kind == COPY_DATA:
+            pipeline.early_copy_data()
+        elif kind == COPY_DONE or kind == COPY_FAIL:
+            pipeline.copy_ended()
+            self.framer.stops = STOPS
+        elif kind == FUNCTION_CALL:
+            oid = int.from_bytes(self.stream.copy(position + 5, position + 9), "big") if min(following, end) - position >= 9 else 0
+            if oid not in _HARMLESS_FUNCTIONS:
+                server.pin_down("function_call")
+            self._exchange(server, None)
+        elif kind != FLUSH:
+            return False
+        return True
+
+    def _look(self, buffer: bytearray, begin: int, stop: int) -> Finding | None:
+        _scanner.cautious = self.cautious
+        finding = _scanner.look(buffer, begin, stop)
+        self.controls = self.controls or _scanner.controls
+        return finding
+
     def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
         server.unnamed_owner = None
         if following > end:
             server.pin_down("large_text")
-            server.pipeline.query(())
-            return
-        _scanner.cautious = self.told.cautious
-        finding = _scanner.look(buffer, position + 5, following - 1)
-        self.controls = self.controls or _scanner.controls
-        if finding is None:
-            server.pipeline.query(())
-        elif finding.reason or server.pipeline.open:
-            server.pin_down(finding.reason or "setting")
-            server.pipeline.query(())
+            self._exchange(server, None)
         else:
-            server.pipeline.query(finding.assignments)
+            self._exchange(server, self._look(buffer, position + 5, following - 1))
+
+    def _exchange(self, server: Server, finding: Finding | None) -> None:
+        """A Query or FunctionCall is an exchange of its own; in an open batch it makes the answers ambiguous."""
+        assignments = self._follow(server, finding)
+        server.pipeline.query(assignments)
+        if server.pipeline.unclear:
+            server.pin_down("unclear")
+
+    def _follow(self, server: Server, finding: Finding | None) -> tuple[object, ...]:
+        """The assignments of a text that can be followed; everything else that it may leave pins."""
+        if finding is None:
+            return ()
+        if finding.reason:
+            server.pin_down(finding.reason)
+            return ()
+        for assignment in finding.assignments:
+            if assignment.name in _READING:
+                self.cautious = True  # until its answer has told how the next texts are read
+        return finding.assignments
 
     def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
         finding: Finding | None = None
-        named = buffer[position + 5] != 0
         if following > end:
             server.pin_down("large_text")
         else:
             begin = string_end(buffer, position + 5, following) + 1
             stop = string_end(buffer, begin, following)
             if begin > 0 and stop > 0:
-                _scanner.cautious = self.told.cautious
-                finding = _scanner.look(buffer, begin, stop)
-                self.controls = self.controls or _scanner.controls
-        if named:
+                finding = self._look(buffer, begin, stop)
+        assignments = self._follow(server, finding)
+        pipeline = server.pipeline
+        if buffer[position + 5] != 0:
             server.pin_down("named_statement")
-        else:
+        elif not (pipeline.failed and pipeline.owed() == 0):  # in a failed batch it will be skipped
             server.unnamed_owner = self
             self.unnamed = self.stream.copy(position, following) if following <= end else None
-        if finding is not None and finding.reason:
-            server.pin_down(finding.reason)
-            finding = None
-        server.pipeline.parse(finding.assignments if finding is not None else ())
+            self.unnamed_turn = pipeline.turn()
+            self.unnamed_ordinal = pipeline.parses
+            self.unnamed_assigns = len(assignments) > 0
+        pipeline.parse(assignments)
 
-    def _sync(self, server: Server) -> None:
-        if not server.pipeline.certain():
-            server.pin_down("setting")
-        server.pipeline.sync()
+    def _unnamed_must_move(self, server: Server, buffer: bytearray, position: int, end: int) -> bool:
+        """Whether a Bind or Describe means this client's unnamed statement, and the server does not hold it."""
+        if server.unnamed_owner is self and not self.unnamed_assigns:
+            return False
+        if not _names_unnamed(buffer, position, end):
+            return False
+        if self.unnamed_assigns and self.unnamed_turn != server.pipeline.turn():
+            server.pin_down("setting")  # parsed in an exchange before, run in this one
+        return server.unnamed_owner is not self
 
     def _parse_again(self, server: Server) -> None:
         """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule 9)."""
+        self.unnamed_turn = server.pipeline.turn()
+        self.unnamed_ordinal = server.pipeline.parses
         again = self._prefix + server.replace_unnamed(self, self.unnamed)
         self._prefix = b""
         if not server.stream.write(again, 0, len(again)):
             self.stream.pause()
-
-    def _function_call(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        oid = int.from_bytes(buffer[position + 5 : position + 9], "big") if following - position >= 9 else 0
-        if oid not in _HARMLESS_FUNCTIONS:
-            server.pin_down("function_call")
-        server.pipeline.query(())
 
     # From the server.
 
@@ -380,137 +297,51 @@ class Client(Sink):
     def exchange_over(self, now: float) -> None:
         self.last_active = now
         if self.holding and self.server is not None and not self.server.cancelling:
-            self._read_on()
+            self.read_on()
 
-    def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
-        for assignment in assignments:
-            value = reported.value_of(assignment.name) if assignment.fragment is not None else None
-            if value is not None:
-                # The server's own word for it: DateStyle, for one, depends on what was set before (rule 11).
-                assignment = Assignment(assignment.name, fragment_of(assignment.name, value))
-            self.session = apply_assignment(self.session, assignment)
-        self.parameters = self.session.over(self.startup).over(self.pool.baseline)
+    def in_message(self) -> bool:
+        return self.framer.rest > 0
 
     def detached(self, now: float) -> None:
         self.server = None
-        self.framer.stops = _STOPS_DETACHED
         self.last_active = now
         self.pool.move_client(self, CLIENT_IDLE)
         if self.stream.paused:
-            self._read_on()
+            self.read_on()
 
     def server_drained(self) -> None:
-        self._read_on()
-
-    def _read_on(self) -> None:
-        """Read the client again, unless there is another reason not to."""
-        if self.client_state == CLIENT_WAITING or self.stream.backlog:
-            return
-        if self.server is not None and self.server.stream.backlog:
-            return
-        self.stream.resume()
+        self.read_on()
 
     def on_drained(self) -> None:
         if self.server is not None:
             self.server.stream.resume()
-        self._read_on()
-
-    def server_lost(self, told: bool, refusal: dict[str, str] | None) -> None:
-        server, self.server = self.server, None
-        if told:
-            self.close("its server ended the session")
-        elif refusal is None or server is None:
-            self.fail(ServerLost())
-        else:
-            self.parameters.refused = True
-            self._answer_refusal(server, refusal)
-
-    def _answer_refusal(self, server: Server, refusal: dict[str, str]) -> None:
-        """Its settings were refused and nothing of its exchange was run: an error up to its Sync, where that is safe."""
-        owed = sum(1 for unit in server.pipeline.units if not unit.skip)
-        if owed != 1 or server.pipeline.open or self.controls or self.stream.kept or self.stream.pending:
-            self.fail(SettingsRefused(reason=refusal.get("M", "")))
-            return
-        self.pool.move_client(self, CLIENT_IDLE)
-        self.framer.stops = _STOPS_DETACHED
-        self._answer(messages.error_response_fields("ERROR", refusal.get("C", ""), refusal.get("M", "")), refusal.get("C", "08006"))
+        self.read_on()
 
     # In the queue.
 
-    def give_up(self, error: PoolproxyError) -> None:
-        """It has waited too long, or was cancelled: an ERROR up to its Sync where the session can go on (rule 16)."""
-        if self._greeting is not None or self.stream.pending or not _is_one_exchange(self.stream.take_kept(), self.told.cautious):
-            self.fail(error)
-            return
-        self.pool.move_client(self, CLIENT_IDLE)
-        self._answer(messages.error_response(error), error.sqlstate)
-
-    def _answer(self, error: bytes, sqlstate: str) -> None:
-        self._count(sqlstate)
-        self.stream.eager = False
-        self.last_active = self.stream.poller.now
-        self.stream.send(error + messages.ready_for_query(STATUS_IDLE))
-        self.stream.resume()
-
-    def waiting(self) -> bool:
-        return self.client_state == CLIENT_WAITING
-
-    def cancel_waiting(self) -> None:
-        """A cancel request while it waits: it leaves the queue."""
-        self.give_up(QueryCanceledInQueue())
-
-    # The end.
-
-    def idle_in_transaction(self) -> bool:
-        """Whether it holds a server in an open transaction and has nothing under way."""
-        return self.server is not None and self.server.pipeline.quiet() and self.server.pipeline.status != STATUS_IDLE
-
-    def idle_outside_transaction(self) -> bool:
-        """Whether it holds no server, or (pinned, in session mode) one that does nothing for it and is in no transaction."""
-        if self.server is None:
-            return self.client_state == CLIENT_IDLE
-        return self.server.pipeline.quiet() and self.server.pipeline.status == STATUS_IDLE and not self.holding
-
-    def closed(self) -> bool:
-        return self.client_state == CLIENT_CLOSED
-
-    def on_lost(self, reason: str) -> None:
-        self.close("connection lost: " + reason)
-
-    def fail(self, error: PoolproxyError) -> None:
-        """End the session with an error, told as FATAL whatever its own severity."""
-        hint = error.hint
-        self._end_with(messages.error_response_fields("FATAL", error.sqlstate, error.message, "", hint), error.sqlstate, error.message)
-
-    def _count(self, sqlstate: str) -> None:
-        errors = self.pool.counters.errors
-        errors[sqlstate[:2]] = errors.get(sqlstate[:2], 0) + 1
-
-    def _end_with(self, error: bytes, sqlstate: str, reason: str) -> None:
-        if self.client_state != CLIENT_CLOSED:
-            self._count(sqlstate)
-            self.stream.send(error)
-            self._leave(reason)
-            self.stream.finish()
-
-    def close(self, reason: str) -> None:
-        """End the session without another word."""
-        if self.client_state != CLIENT_CLOSED:
-            self._leave(reason)
-            self.stream.close()
-
-    def _leave(self, reason: str) -> None:
-        self.pool.move_client(self, CLIENT_CLOSED)
-        server, self.server = self.server, None
-        if server is not None:
-            server.abandon(self.framer.rest > 0)
-        if _log.enabled("info"):
-            _log.info(
-                "client disconnected", client=self.address, database=self.pool.route.database, user=self.pool.route.user,
-                application_name=self.told.name() if self.told is not None else "", reason=reason,
-                seconds=round(self.stream.poller.now - self.connected_at, 3),
-            )  # fmt: skip
-        self.on_closed(self)
+    def read_ahead(self, kept: bytes) -> int:
+        buffer = bytearray(kept)
+        framer = Framer(STOPS)
+        position, size = 0, len(buffer)
+        parsed = False
+        self.controls = False
+        while position < size:
+            position = framer.scan(buffer, position, size)
+            following = position + framer.size
+            if framer.kind == NOTHING or framer.kind == PARTIAL or following > size:
+                return UNSAFE
+            if framer.kind == QUERY or framer.kind == PARSE:
+                parsed = True
+                begin = position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
+                self._look(buffer, begin, max(begin, string_end(buffer, begin, following)))
+            elif framer.kind == BIND and not parsed:
+                return UNSAFE  # a statement parsed before: it may be anything
+            if self.controls:
+                return UNSAFE
+            if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:
+                return WHOLE if following == size else UNSAFE
+            position = following
+        return UNSYNCED
 
 
 def _names_unnamed(buffer: bytearray, position: int, end: int) -> bool:
@@ -519,25 +350,3 @@ def _names_unnamed(buffer: bytearray, position: int, end: int) -> bool:
         return end - position >= 7 and buffer[position + 5] == 83 and buffer[position + 6] == 0
     statement = string_end(buffer, position + 5, end) + 1
     return 0 < statement < end and buffer[statement] == 0
-
-
-def _is_one_exchange(kept: bytes, cautious: bool) -> bool:
-    """Whether these are exactly the messages of one exchange, up to its end, that opens or ends no transaction."""
-    buffer = bytearray(kept)
-    framer = Framer(_STOPS_DETACHED)
-    _scanner.cautious = cautious
-    position, size = 0, len(buffer)
-    while position < size:
-        position = framer.scan(buffer, position, size)
-        following = position + framer.size
-        if framer.kind in (NOTHING, PARTIAL) or following > size:
-            return False
-        begin = position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
-        if framer.kind in (QUERY, PARSE):
-            _scanner.look(buffer, begin, max(begin, string_end(buffer, begin, following)))
-            if _scanner.controls:
-                return False
-        if framer.kind in (QUERY, SYNC, FUNCTION_CALL):
-            return following == size
-        position = following
-    return False

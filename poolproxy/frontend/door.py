@@ -47,6 +47,9 @@ _log = get_logger()
 #: Seconds that a client which is being told an error has to read it.
 FAREWELL = 5.0
 
+#: Deadlines of clients that have left, kept before the heap is cleared of them.
+SPARE_DEADLINES = 1000
+
 
 class FrontDoor:
     """See the module. It is the `Door` of all logins."""
@@ -169,6 +172,10 @@ class FrontDoor:
 
     def _closed(self, client: Client) -> None:
         self.clients.remove(client)
+        if len(self._deadlines) > 2 * len(self.clients) + SPARE_DEADLINES:
+            # Those who have left would stay here until their time is up: at a thousand logins a second, a gigabyte.
+            self._deadlines = [entry for entry in self._deadlines if not entry[2].closed()]
+            heapq.heapify(self._deadlines)
         if client.stream.backlog:
             self._say_farewell(client.stream)
 

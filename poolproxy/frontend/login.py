@@ -152,7 +152,7 @@ class Login:
             if not self._advance(message):
                 break
         self.stream.keep(position, end)
-        if self.stream.handler is not self and position < end:
+        if self.stream.handler is not self and position < end and not self.stream.paused:
             self.stream.resume()  # what came behind the last message is for the new handler
 
     def on_drained(self) -> None:

@@ -36,6 +36,7 @@ cdef class Pool:
     @cython.locals(server=Member, client=Waiter)
     cpdef serve(self, double now)
     cpdef close_server(self, Member server)
+    cpdef bint crowded(self) except -1
     cpdef int missing(self) except -1
     cpdef pinned(self, Member server, str reason, double now)
     cpdef unpinned(self, Member server, double now)

@@ -116,6 +116,10 @@ class Pool:
             self.on_need(self)
         return None
 
+    def crowded(self) -> bool:
+        """Whether more clients wait than servers could be opened for, or are being opened, within pool_size."""
+        return self.waiting.size() > self.route.pool_size - self.size() + self.connecting
+
     # Servers.
 
     def move_server(self, server: Member, state: int) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from poolproxy.errors import ProtocolViolation
 from poolproxy.protocol.codes import MAX_MESSAGE_LENGTH
 
-#: `Framer.kind` when the walk ended without a message to look at.
-NOTHING = 0
+#: `Framer.kind` when the walk ended without a message to look at. Below zero: every byte can be a type.
+NOTHING = -1
 #: `Framer.kind` when less than a header stands at the returned position.
-PARTIAL = 1
+PARTIAL = -2
 
 
 def stop_table(passing: bytes) -> bytes:

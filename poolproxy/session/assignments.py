@@ -107,22 +107,27 @@ def _read_discard(words: list[str]) -> Assignment | str | None:
 
 
 def _read_set(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | str | None:
-    if words[:1] == ["local"] or words[:1] == ["transaction"] or words[:1] == ["constraints"]:
-        return None
-    if words[:1] == ["session"]:
-        if words[1:2] == ["authorization"]:
+    if words[1:2] in (["."], ["="], ["to"]):
+        return _read_named(tokens, words)  # whatever its name: local.x is a setting, LOCAL x is a clause
+    match words[:2]:
+        case ["local" | "transaction" | "constraints", *_]:
+            return None
+        case ["session", "authorization"] | ["role", *_]:
             return "role"
-        if words[1:2] == ["characteristics"]:
+        case ["session", "characteristics"]:
             return "setting"
-        tokens, words = tokens[1:], words[1:]
-    if words[:1] == ["role"]:
-        return "role"
-    if words[:1] == ["seed"]:
-        return "seed"
-    if words[:2] == ["time", "zone"]:
-        return _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
-    if words[:1] == ["names"]:
-        return _value("client_encoding", tokens[1:]) if len(tokens) == 2 and tokens[1][0] == "string" else "setting"
+        case ["session", *_]:
+            return _read_named(tokens[1:], words[1:])
+        case ["seed", *_]:
+            return "seed"
+        case ["time", "zone"]:
+            return _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
+        case ["names", *_]:
+            return _value("client_encoding", tokens[1:]) if len(tokens) == 2 and tokens[1][0] == "string" else "setting"
+    return "setting"
+
+
+def _read_named(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | str | None:
     for index, word in enumerate(words):
         if word in ("to", "="):
             return _value("".join(words[:index]), tokens[index + 1 :])
@@ -142,7 +147,7 @@ def _value(name: str, tokens: list[tuple[str, str]]) -> Assignment | str | None:
         return _assign(name, None)
     if len(tokens) > 1 and any(value.lower() == "default" for kind, value in tokens if kind == "word"):
         return "setting"
-    return _assign(name, " ".join(value for _, value in tokens).replace(" ,", ","))
+    return _assign(name, "".join(", " if value == "," else value for _, value in tokens))
 
 
 def _assign(name: str, fragment: str | None) -> Assignment | str | None:

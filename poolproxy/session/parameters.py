@@ -89,11 +89,12 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
 
 
 def _statement(name: str, fragment: str | None) -> str:
+    # Quoted: a part of a name may be a key word (app.user).
     if fragment is None:
-        return f"RESET {name}"
+        return f'RESET "{name}"'
     if not fragment:
         return f"SELECT pg_catalog.set_config('{name}', '', false)"  # an empty list has no other spelling
-    return f"SET {name} TO {fragment}"
+    return f'SET "{name}" TO {fragment}'
 
 
 def fragment_of(name: str, value: str) -> str:

@@ -16,12 +16,14 @@ cdef class Pipeline:
     cdef list _units
     cdef Py_ssize_t _head
     cdef public int status
+    cdef public Py_ssize_t answered
     cdef public bint open
     cdef public bint failed
     cdef public bint copying_in
     cdef public bint swallowed
     cdef public bint unclear
-    cdef public bint mixed
+    cdef public bint hasty
+    cdef public bint early_bind
     cdef public int copy_ends
     cdef public int early_copy_ends
     cdef public int parses
@@ -34,16 +36,21 @@ cdef class Pipeline:
     cdef public int closes_seen
 
     cpdef Py_ssize_t owed(self) except -1
+    cpdef Py_ssize_t turn(self) except -1
     cpdef bint quiet(self) except -1
     cpdef bint idle(self) except -1
     cpdef skip_query(self)
+    @cython.locals(unit=Unit)
     cpdef query(self, tuple assignments)
     cpdef extended(self)
     cpdef parse(self, tuple assignments)
     cpdef injected_parse(self)
     cpdef close(self)
     cpdef injected_close(self)
+    cpdef bind(self)
+    cpdef early_copy_data(self)
     cpdef bint certain(self) except -1
+    @cython.locals(unit=Unit)
     cpdef sync(self)
     cdef _end_batch(self)
     cpdef copy_ended(self)

@@ -44,7 +44,7 @@ class Pipeline:
     """See the module. All counts start with a server that has just said ReadyForQuery, idle."""
 
     __slots__ = (
-        "batch_assignments", "copy_ends", "early_copy_ends", "closes", "closes_seen", "copying_in", "executes", "failed", "mixed", "open", "own_closes",
+        "answered", "batch_assignments", "copy_ends", "early_copy_ends", "closes", "closes_seen", "copying_in", "executes", "early_bind", "failed", "hasty", "open", "own_closes",
         "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "_head", "_units",
     )  # fmt: skip
 
@@ -52,12 +52,14 @@ class Pipeline:
         self._units: list[Unit] = []  # a list and the place of its first unit: what a deque is, but compiled
         self._head = 0
         self.status = STATUS_IDLE
+        self.answered = 0  #: units that have ended: the number of the one being answered now
         self.open = False  #: an extended message was forwarded since the last Sync
         self.failed = False  #: the unit being answered (or the open batch, when none is queued) had an error
         self.copying_in = False
         self.swallowed = False  #: copy-in began in an extended batch: a Sync sent now may be swallowed
         self.unclear = False  #: the number of answers to come is not certain any more
-        self.mixed = False  #: a Query was forwarded into the open batch
+        self.hasty = False  #: CopyData was forwarded before any CopyInResponse
+        self.early_bind = False  #: a Bind stands in the open batch before its first Parse
         self.parses = 0  #: Parse messages in the open batch
         self.closes = 0  #: Close messages in it
         self.executes = 0  #: Execute messages in it
@@ -75,6 +77,10 @@ class Pipeline:
     def owed(self) -> int:
         """How many ReadyForQuery are to come."""
         return len(self._units) - self._head
+
+    def turn(self) -> int:
+        """The number of the unit that what is forwarded now belongs to."""
+        return self.answered + self.owed()
 
     @property
     def units(self) -> list[Unit]:
@@ -102,14 +108,18 @@ class Pipeline:
         self._units.append(_SKIP)
 
     def query(self, assignments: tuple[Assignment, ...]) -> None:
-        """A Query, or a FunctionCall. In an open batch it ends that batch, unless the batch has failed: then it is skipped."""
+        """A Query, or a FunctionCall. In a batch that has failed it is skipped; in one that has not, it ends that batch, and
+        whether a later error was the batch's or its own cannot be known."""
         if self.open:
             if self.failed and self.owed() == 0:
                 return
-            self.mixed = True
+            self.unclear = True
             self.open = False
+            unit = Unit()
+            unit.own_parses = self.own_parses
+            unit.own_closes = self.own_closes
+            self._units.append(unit)
             self._end_batch()
-            self._units.append(Unit())
         elif assignments:
             self._units.append(Unit(assignments=assignments))
         else:
@@ -143,9 +153,15 @@ class Pipeline:
         self.own_closes.append(self.closes)
         self.closes += 1
 
+    def bind(self) -> None:
+        """A Bind."""
+        self.open = True
+        if self.parses == 0:
+            self.early_bind = True
+
     def certain(self) -> bool:
-        """Whether the open batch ran its assignments, if any, exactly once: one statement, parsed and executed here."""
-        return not self.batch_assignments or (self.parses == 1 and self.executes == 1)
+        """Whether the open batch runs its assignments, if any, exactly once: one statement, parsed, bound and executed."""
+        return not self.batch_assignments or (self.parses == 1 and self.executes == 1 and not self.early_bind)
 
     def sync(self) -> None:
         """A Sync. In copy-in mode the server swallows it, unless an error is on its way to us already."""
@@ -168,11 +184,17 @@ class Pipeline:
         self.closes = 0
         self.executes = 0
         self.copy_ends = 0
+        self.early_bind = False
         if self.batch_assignments:
             self.batch_assignments = ()
         if self.own_parses or self.own_closes:
             self.own_parses = []
             self.own_closes = []
+
+    def early_copy_data(self) -> None:
+        """CopyData was forwarded although no CopyInResponse has come yet."""
+        if self.open or self.owed() > 0:
+            self.hasty = True
 
     def copy_ended(self) -> None:
         """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again. A client that does not wait
@@ -206,7 +228,7 @@ class Pipeline:
         """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at any point,
         so whether a Sync sent before it was swallowed by a copy cannot be known."""
         self.failed = True
-        if self.mixed or (self.swallowed and not certain):
+        if self.swallowed and not certain:
             self.unclear = True
         self.copying_in = False
 
@@ -215,21 +237,22 @@ class Pipeline:
         swallowed: what they were to end goes on."""
         while self.owed() > 0 and self._units[self._head].batch and self._units[self._head].copy_ends == 0:
             self._head += 1
+            self.answered += 1
             self.swallowed = True
+        if self.swallowed and self.hasty:
+            self.unclear = True  # had the data an error, the Sync behind it was not swallowed
         if self.owed() == 0:
-            self.copying_in = True
             self.open = True
-            if self.copy_ends > 0:
-                self.copy_ends -= 1
-                self.copying_in = False
+            self.copying_in = self.copy_ends == 0
+            self.copy_ends = max(0, self.copy_ends - 1)
         elif self._units[self._head].batch:
             self._units[self._head].copy_ends -= 1
-        elif self.swallowed:
-            self.unclear = True  # a Query in the middle of a copy: an error, of which we cannot say when
         elif self.early_copy_ends > 0:
             self.early_copy_ends -= 1
         else:
             self.copying_in = True
+            if self.swallowed or self.owed() > 1:
+                self.unclear = True  # something stands where only copy data is read
 
     def ready(self, status: int) -> Unit | None:
         """A ReadyForQuery; the unit it ends, or None when nothing was owed."""
@@ -242,11 +265,13 @@ class Pipeline:
                 del self._units[: self._head]
                 self._head = 0
         self.status = status
+        self.answered += 1
         self.failed = False
-        self.mixed = False
         self.parses_seen = 0
         self.closes_seen = 0
         self.copying_in = False
         self.swallowed = False
         self.early_copy_ends = 0
+        if not self.open and self.owed() == 0:
+            self.hasty = False
         return unit

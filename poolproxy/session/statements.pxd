@@ -6,7 +6,7 @@ cdef list _LEAD_TABLE
 cdef dict _ANYWHERE
 cdef int _WORD, _MARK
 cdef int _HARMLESS, _CONTROL, _ASSIGNMENT, _SUSPECT
-cdef int _OTHER, _DATA, _DECLARE, _EXPLAIN
+cdef int _OTHER, _DATA, _DECLARE, _EXPLAIN, _WITH
 
 cdef class _Lead:
     cdef readonly bytes word
@@ -54,3 +54,4 @@ cdef Py_ssize_t _dollar_tag_end(bytearray text, Py_ssize_t position, Py_ssize_t 
 
 @cython.locals(index=Py_ssize_t)
 cdef bint _is_word(bytearray text, Py_ssize_t start, Py_ssize_t end, bytes word) except -1
+cdef Py_ssize_t _line_end(bytearray text, Py_ssize_t position, Py_ssize_t end) except -1

@@ -22,6 +22,7 @@ _OTHER = 0
 _DATA = 1
 _DECLARE = 2
 _EXPLAIN = 3
+_WITH = 4
 
 
 class _Lead:
@@ -37,7 +38,8 @@ class _Lead:
 
 
 _LEADS = [
-    *(_Lead(word, _HARMLESS, context=_DATA) for word in b"select with table".split()),
+    *(_Lead(word, _HARMLESS, context=_DATA) for word in b"select table".split()),
+    _Lead(b"with", _HARMLESS, context=_WITH),
     _Lead(b"declare", _HARMLESS, context=_DECLARE),
     _Lead(b"explain", _HARMLESS, context=_EXPLAIN),
     *(
@@ -89,7 +91,12 @@ _ANYWHERE: dict[bytes, str] = {
     b"query_to_xmlschema": "unclear",
     b"query_to_xml_and_xmlschema": "unclear",
     b"ts_stat": "unclear",
+    b"ts_rewrite": "unclear",
     b"crosstab": "unclear",
+    b"crosstab2": "unclear",
+    b"crosstab3": "unclear",
+    b"crosstab4": "unclear",
+    b"crosstab_hash": "unclear",
     b"connectby": "unclear",
 }
 
@@ -233,8 +240,7 @@ class Scanner:
                 self._reason = "unclear"
             return self._take_until(text, position, end, b'"')
         elif byte == 45 and following == 45:  # --
-            found = text.find(b"\n", position, end)
-            return self._take_words(text, position, end if found < 0 else found)
+            return self._take_words(text, position, _line_end(text, position, end))
         elif byte == 47 and following == 42:  # /*
             return self._take_comment(text, position + 1, end)
         elif byte == 36:  # $
@@ -319,8 +325,10 @@ class Scanner:
         elif not code:
             return
         elif word == b"into":
-            # INSERT INTO and MERGE INTO write a table; SELECT ... INTO makes one.
-            if self._lead == _DATA and text[self._previous : start].split()[0].lower() not in (b"insert", b"merge"):
+            # SELECT ... INTO makes a table; INSERT INTO and MERGE INTO, in a WITH query, only write one.
+            before = text[self._previous : start].split()[0].lower()
+            writes = before in (b"insert", b"merge") and _begins_clause(text, self._previous)
+            if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
                 self._reason = "ddl"
         elif word == b"hold":
             if self._lead == _DECLARE:
@@ -343,6 +351,22 @@ class Scanner:
         if self.controls:
             return Finding("setting")
         return Finding("", tuple(found))
+
+
+def _line_end(text: bytearray, position: int, end: int) -> int:
+    """Where a line ends: at a line feed or, for PostgreSQL (scan.l: newline), at a carriage return."""
+    while position < end and text[position] != 10 and text[position] != 13:
+        position += 1
+    return position
+
+
+def _begins_clause(text: bytearray, position: int) -> bool:
+    """Whether a parenthesis stands before the word at `position`: INSERT INTO, not an alias of that name before INTO."""
+    while position > 0:
+        position -= 1
+        if text[position] not in b" \t\r\n\f\v":
+            return text[position] in b"()"
+    return False
 
 
 def _is_word(text: bytearray, start: int, end: int, word: bytes) -> bool:

@@ -26,4 +26,5 @@ cdef class Poller:
     cdef void add_again(self, Pollable pollable)
     cdef _dispatch(self, Pollable pollable, unsigned int events)
     cdef bint _drain_again(self) except -1
+    cdef _serve(self)
     cpdef drain(self)

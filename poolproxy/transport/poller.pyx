@@ -136,17 +136,30 @@ cdef class Poller:
 
     cpdef drain(self):
         """Serve all that is ready now. Called by the event loop when `fileno()` is readable."""
-        cdef epoll_event events[BATCH]
-        cdef int count, i, fd, rounds
-        cdef unsigned int generation
-        cdef Pollable pollable
-        cdef bint more
         cdef double started
         if self._epoll < 0:
             return
         self._draining = True
         self._scheduled = False
         started = self.now = monotonic()
+        try:
+            self._serve()
+        finally:
+            self._draining = False
+        if self._again and not self._scheduled:
+            self._scheduled = True
+            self._schedule(self.drain)
+        self.now = monotonic()
+        if self.now - started > self.longest:
+            self.longest = self.now - started
+
+    cdef _serve(self):
+        """Rounds of epoll_wait until nothing is ready, or it is time to let the event loop have its turn."""
+        cdef epoll_event events[BATCH]
+        cdef int count, i, fd, rounds
+        cdef unsigned int generation
+        cdef Pollable pollable
+        cdef bint more
         for rounds in range(ROUNDS):
             count = epoll_wait(self._epoll, events, BATCH, 0)
             if count < 0:
@@ -162,10 +175,3 @@ cdef class Poller:
             more = self._drain_again()
             if not more and count < BATCH:
                 break
-        self._draining = False
-        if self._again and not self._scheduled:
-            self._scheduled = True
-            self._schedule(self.drain)
-        self.now = monotonic()
-        if self.now - started > self.longest:
-            self.longest = self.now - started

@@ -30,8 +30,9 @@ cdef extern from "sys/socket.h" nogil:
 cdef enum:
     CHUNK = 65536
 
-#: The largest remainder that `keep` takes; a message that must be whole is at most this long.
-KEEP_LIMIT = 256 * 1024
+#: The largest remainder that is read on behind; a message that must be whole is at most this long.
+cdef Py_ssize_t LIMIT = 256 * 1024
+KEEP_LIMIT = LIMIT
 
 
 cdef class Stream(Pollable):
@@ -82,7 +83,8 @@ cdef class Stream(Pollable):
         if self._broken:
             self._lost_now(self._lost)
         elif self._paused:
-            if events & (EPOLLHUP | EPOLLERR) or (self.eager and self._hangup):
+            # Hung up is not lost: what the peer sent before may still be wanted (a last FATAL, an INSERT and a Terminate).
+            if events & EPOLLERR or (self.eager and self._hangup):
                 self._lost_now("eof")
         elif self._replay:
             self._deliver_kept()
@@ -118,6 +120,8 @@ cdef class Stream(Pollable):
         cdef ssize_t count
         if self._kept is not None:
             offset = len(self._kept)
+            if offset > LIMIT:
+                raise ValueError(f"{offset} bytes were kept: more than a message that must be whole")
             memcpy(data, PyBytes_AS_STRING(self._kept), offset)
         while True:
             count = recv(self.fd, data + offset, CHUNK, 0)
@@ -202,7 +206,9 @@ cdef class Stream(Pollable):
 
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end):
         """Keep poller.buffer[start:end] for the next `on_data`, which finds it in front. At most KEEP_LIMIT bytes
-        plus one chunk."""
+        where the stream is to be read on at once."""
+        if start < 0 or end > len(self.poller.buffer):
+            raise ValueError(f"no bytes {start} to {end} in the shared buffer")
         if start < end:
             self._kept = PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.poller.buffer) + start, end - start)
 

@@ -1,0 +1,42 @@
+from poolproxy.backend.server cimport Server, Sink
+from poolproxy.pool.pool cimport Pool
+from poolproxy.pool.queue cimport Member, Waiter
+from poolproxy.protocol.framing cimport Framer
+from poolproxy.session.parameters cimport ParameterSet, Reported
+from poolproxy.session.pipeline cimport Pipeline
+from poolproxy.transport.stream cimport Stream
+
+cdef class ClientSession(Sink):
+    cdef public Stream stream
+    cdef public Pool pool
+    cdef public ParameterSet startup
+    cdef public ParameterSet session
+    cdef public ParameterSet parameters
+    cdef public bytes name
+    cdef public str address
+    cdef public object pid
+    cdef public bytes key
+    cdef public double connected_at
+    cdef public double last_active
+    cdef public object on_closed
+    cdef public Server server
+    cdef public Framer framer
+    cdef public bytes unnamed
+    cdef public Py_ssize_t unnamed_turn
+    cdef public int unnamed_ordinal
+    cdef public bint unnamed_assigns
+    cdef public bint cautious
+    cdef public bint controls
+    cdef public bint discarding
+    cdef public bytes _prefix
+    cdef public object _greeting
+
+    cpdef wait(self)
+    cpdef granted(self, Member server)
+    cpdef attach(self, Member server)
+    cpdef apply_parameters(self)
+    cpdef read_on(self)
+    cpdef assigned(self, tuple assignments, reported)
+    cpdef statement_failed(self, Py_ssize_t turn, int parses)
+    cpdef server_lost(self, bint told, refusal)
+    cpdef close(self, str reason)
