@@ -117,14 +117,14 @@ def _read_set(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | s
         case ["session", "characteristics"]:
             return "setting"
         case ["session", *_]:
-            return _read_named(tokens[1:], words[1:])
+            return _read_set(tokens[1:], words[1:])
         case ["seed", *_]:
             return "seed"
         case ["time", "zone"]:
             return _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
         case ["names", *_]:
             return _value("client_encoding", tokens[1:]) if len(tokens) == 2 and tokens[1][0] == "string" else "setting"
-    return "setting"
+    return _read_named(tokens, words)
 
 
 def _read_named(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | str | None:
