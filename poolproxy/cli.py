@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 if TYPE_CHECKING:
-    from poolproxy.router import Route
+    from poolproxy.route import Route
     from poolproxy.settings import Settings
 
 FAILED: Final = 1

@@ -1,55 +1,20 @@
 """Which pool serves a client: its user and database, looked up in the settings once, at login.
 
-A `Route` is a frozen plain object: the hot part holds no settings model. Must not know about connections.
+The hot part gets a `Route`, a frozen plain object, and no settings model. Must not know about connections.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Final, Literal
+from typing import Final
 
 from poolproxy.errors import UnknownDatabase
+from poolproxy.route import Route, Target
 from poolproxy.settings import ANY_DATABASE, DatabaseSettings, Settings
 
 #: Routes remembered per process. Behind a database "*" clients choose the names, so there must be an end.
 MAX_CACHED_ROUTES: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a pool's servers are, and who we are there."""
-
-    host: str  #: name, address, or the directory of the Unix socket
-    port: int
-    unix_path: str | None  #: the socket's full path; None = TCP
-    dbname: str
-    user: str
-    password: str | None = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A pool's key (the names the client used), its target and its limits. Times are in seconds."""
-
-    database: str
-    user: str
-    target: Target
-    pool_mode: Literal["transaction", "session"]
-    pool_size: int
-    min_pool_size: int
-    max_connections: int  #: of the whole database; 0 = max_connections_percent counts
-    max_connections_percent: int
-    max_idle_connections_percent: int
-    max_parallel_connects: int
-    connection_borrow_timeout: float
-    idle_transaction_timeout: float
-    server_connect_timeout: float
-    server_lifetime: float
-    server_idle_timeout: float
-    server_rescue_timeout: float
-    init_query: str
 
 
 class Router:

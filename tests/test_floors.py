@@ -30,6 +30,7 @@ FLOORS = {
     "settings": 1,
     "auth": 2,
     "pool": 2,
+    "route": 1,
     "router": 2,
     "backend": 3,
     "frontend": 4,

@@ -14,7 +14,7 @@ from poolproxy.backend.connecting import describe, open_socket
 from poolproxy.backend.server import Server
 from poolproxy.log import get_logger, repeated
 from poolproxy.protocol import messages
-from poolproxy.router import Route
+from poolproxy.route import Route
 from poolproxy.transport.sockets import TcpOptions
 
 _log = get_logger()
@@ -68,7 +68,7 @@ class Canceller:
 
     def _failed(self, server: Server, error: OSError, sent: bool) -> None:
         self._count("failed")
-        route: Route = server.pool.route
+        route = server.pool.route
         repeated(_log, ("cancel", route.database), "cancel failed", database=route.database, reason=describe(error))
         if sent:
             # Whether and when PostgreSQL will act on it is not known: this server must not run anything else.

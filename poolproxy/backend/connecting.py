@@ -10,13 +10,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from poolproxy.auth.dialogue import Dialogue, Offload, Receive, Send, Step
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, server_login
-from poolproxy.errors import UnexpectedServerAnswer
+from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
-from poolproxy.router import Target
+from poolproxy.route import Target
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
@@ -29,10 +30,10 @@ async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
     """A connected, non-blocking socket; OSError says what was tried. All addresses of the name are tried in turn."""
     loop = asyncio.get_running_loop()
     if target.unix_path is not None:
-        addresses = [(socket.AF_UNIX, target.unix_path)]
+        addresses: list[tuple[int, Any]] = [(socket.AF_UNIX, target.unix_path)]
     else:
         found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        addresses = [(socket.AddressFamily(entry[0]), entry[4]) for entry in found]
+        addresses = [(entry[0], entry[4]) for entry in found]
     problem: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {target.host}")
     for family, address in addresses:
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -114,7 +115,7 @@ class LoginDriver:
     def on_lost(self, reason: str) -> None:
         self._finish(None, ConnectionResetError(f"connection lost during login: {reason}"))
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: PoolproxyError) -> None:
         """A length out of range, or an answer that cannot be."""
         self._finish(None, error)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
-from poolproxy.router import Target
+from poolproxy.route import Target
 
 #: What our own connections call themselves in pg_stat_activity.
 APPLICATION_NAME = "poolproxy control"

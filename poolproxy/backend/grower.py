@@ -18,9 +18,10 @@ from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
-from poolproxy.router import Route
+from poolproxy.route import Route
 from poolproxy.session.lifecycle import SERVER_IDLE
-from poolproxy.session.parameters import Reported, fragment_of, literal, parameter_set, reported_set
+from poolproxy.session.assignments import literal
+from poolproxy.session.parameters import Reported, fragment_of, parameter_set, reported_set
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 
@@ -82,7 +83,7 @@ class Grower:
 
     def _open_for(self, pool: Pool) -> None:
         """As many attempts for one pool as it needs, and as are allowed."""
-        route: Route = pool.route
+        route = pool.route
         if self._refused_until.get(pool, 0.0) > self._poller.now:
             self._wanting.append(pool)
             self._schedule()
@@ -101,7 +102,7 @@ class Grower:
             self._wanting.append(pool)
 
     async def _connect(self, pool: Pool) -> None:
-        route: Route = pool.route
+        route = pool.route
         try:
             async with asyncio.timeout(route.server_connect_timeout):
                 stream, greeting = await log_in(self._poller, route.target, self._options, self._keys)

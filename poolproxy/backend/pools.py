@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from typing import cast
 
 import asyncpg
 
@@ -21,8 +22,9 @@ from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget, database_limit
 from poolproxy.pool.janitor import overdue_rescues, surplus_servers
 from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import Member
 from poolproxy.pool.snapshot import DatabaseSnapshot
-from poolproxy.router import Route, Target
+from poolproxy.route import Route, Target
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 
@@ -102,8 +104,7 @@ class Pools:
         rich = max((pool for pool in siblings if pool is not needy and pool.idle), key=lambda pool: len(pool.idle), default=None)
         if rich is None:
             return False
-        coldest: Server = rich.idle[0]
-        coldest.close("evicted for another pool of this database")
+        _server(rich.idle[0]).close("evicted for another pool of this database")
         return True
 
     def _drop_unused(self) -> bool:
@@ -122,7 +123,7 @@ class Pools:
         database.pools.remove(pool)
         database.grower.forget(pool)
         for server in list(pool.idle):
-            server.close("its pool was dropped")
+            _server(server).close("its pool was dropped")
         if not database.pools and database.asking is None:
             database.grower.stop()
             del self._databases[key]
@@ -135,7 +136,7 @@ class Pools:
             database = self._databases[_database_key(pool.route.target)]
             self._close_surplus(pool, database.budget, now)
             for server in overdue_rescues(pool, now):
-                self._end_rescue(server, now)
+                self._end_rescue(_server(server), now)
             if pool.missing():
                 database.grower.need(pool)
             self._note_use(pool, now)
@@ -144,13 +145,13 @@ class Pools:
                 self._ask_when_due(database)
 
     def _close_surplus(self, pool: Pool, budget: Budget, now: float) -> None:
-        route: Route = pool.route
+        route = pool.route
         limit = budget.limit or route.pool_size
         idle_limit = max(1, limit * route.max_idle_connections_percent // 100)
         # The pid is as good a jitter as any: it spreads the pools, and stays the same from tick to tick.
         jitter = (id(pool) // 64 % 16) / 64
         for server in surplus_servers(pool, now, route.server_idle_timeout, jitter, idle_limit):
-            server.close("idle or old")
+            _server(server).close("idle or old")
 
     def _end_rescue(self, server: Server, now: float) -> None:
         """Cancel what an absent client's server still runs; close it when that did not help either."""
@@ -206,7 +207,12 @@ class Pools:
         await self.canceller.close()
         for pool in self:
             for server in [*pool.idle, *pool.active, *pool.resetting]:
-                server.close("shutting down")
+                _server(server).close("shutting down")
+
+
+def _server(member: Member) -> Server:
+    """What a pool of ours holds: it is generic, and these are its members."""
+    return cast(Server, member)
 
 
 def _unused(pool: Pool) -> bool:

@@ -18,7 +18,16 @@ from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.session.assignments import Assignment
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
-from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, apply_assignment, changes, difference, report
+from poolproxy.session.parameters import (
+    EMPTY,
+    NOTHING_REPORTED,
+    ParameterSet,
+    Reported,
+    apply_assignment,
+    changes,
+    difference,
+    report,
+)
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import Pipeline, Unit
 from poolproxy.transport.stream import KEEP_LIMIT, Stream
@@ -52,7 +61,7 @@ class Sink(Waiter):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: Reported | None = None  #: what it was last told of the server's reported parameters
+        self.told = NOTHING_REPORTED  #: what it was last told of the server's reported parameters
         self.holding = False  #: it needs its server although nothing is under way
 
     def write(self, buffer: bytearray | bytes, start: int, end: int) -> bool:
@@ -324,7 +333,7 @@ class Server(Member):
 
     def _tell(self, sink: Sink) -> None:
         """ParameterStatus for what differs from what the client was last told; PostgreSQL, too, sends them before Z."""
-        for name, value in changes(sink.told, self.reported) if sink.told is not None else ():
+        for name, value in changes(sink.told, self.reported):
             report_message = messages.parameter_status(name, value)
             sink.write(report_message, 0, len(report_message))
         sink.told = self.reported

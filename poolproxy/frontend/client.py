@@ -12,7 +12,7 @@ from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
 from poolproxy.frontend.session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE, ClientSession
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
-from poolproxy.session.assignments import ALL
+from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.lifecycle import CLIENT_IDLE
 from poolproxy.session.statements import Finding, Scanner
 from poolproxy.transport.stream import KEEP_LIMIT
@@ -232,7 +232,7 @@ class Client(ClientSession):
         if server.pipeline.unclear:
             server.pin_down("unclear")
 
-    def _follow(self, server: Server, finding: Finding | None) -> tuple[object, ...]:
+    def _follow(self, server: Server, finding: Finding | None) -> tuple[Assignment, ...]:
         """The assignments of a text that can be followed; everything else that it may leave pins."""
         if finding is None:
             return ()

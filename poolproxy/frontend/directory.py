@@ -11,7 +11,7 @@ import os
 import random
 from collections.abc import Iterator
 
-from poolproxy.frontend.client import Client
+from poolproxy.frontend.session import ClientSession
 
 #: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.
 FIRST_PID = 2**22 + 1
@@ -26,20 +26,20 @@ class Directory:
     """See the module."""
 
     def __init__(self) -> None:
-        self._clients: dict[int, Client] = {}
+        self._clients: dict[int, ClientSession] = {}
         self._random = random.SystemRandom()
 
     def __len__(self) -> int:
         return len(self._clients)
 
-    def __iter__(self) -> Iterator[Client]:
+    def __iter__(self) -> Iterator[ClientSession]:
         return iter(self._clients.values())
 
     def new_key(self, minor: int) -> bytes:
         """A cancel key for a client of protocol 3.`minor`."""
         return os.urandom(LONG_KEY if minor >= 2 else SHORT_KEY)
 
-    def enlist(self, client: Client) -> None:
+    def enlist(self, client: ClientSession) -> None:
         """Give `client` a pid of ours and remember it under it."""
         pid = self._random.randint(FIRST_PID, LAST_PID)
         while pid in self._clients:
@@ -47,18 +47,18 @@ class Directory:
         client.pid = pid
         self._clients[pid] = client
 
-    def rename(self, client: Client, pid: int) -> None:
+    def rename(self, client: ClientSession, pid: int) -> None:
         """Give it its server's pid, unless somebody has the same one of another server."""
         if pid not in self._clients:
             del self._clients[client.pid]
             client.pid = pid
             self._clients[pid] = client
 
-    def remove(self, client: Client) -> None:
+    def remove(self, client: ClientSession) -> None:
         """It has left."""
         self._clients.pop(client.pid, None)
 
-    def find(self, pid: int, key: bytes) -> Client | None:
+    def find(self, pid: int, key: bytes) -> ClientSession | None:
         """Whom this cancel request means; None for anyone who only guesses."""
         client = self._clients.get(pid)
         # The same work for an unknown pid: whether one exists is not told.

@@ -27,13 +27,14 @@ from poolproxy.errors import (
 from poolproxy.frontend.client import Client
 from poolproxy.frontend.directory import Directory
 from poolproxy.frontend.login import Login
+from poolproxy.frontend.session import ClientSession
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.janitor import overdue_waiters
 from poolproxy.pool.pool import Pool
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import STATUS_IDLE
 from poolproxy.protocol.startup import StartupMessage
-from poolproxy.router import Route, Router
+from poolproxy.router import Router
 from poolproxy.session.lifecycle import CLIENT_IDLE
 from poolproxy.session.parameters import ParameterSet, Reported
 from poolproxy.session.startup_parameters import application_name
@@ -70,7 +71,7 @@ class FrontDoor:
         self._router = router
         self._credentials = credentials
         self._farewells: list[tuple[float, Stream]] = []
-        self._deadlines: list[tuple[float, int, Client]] = []
+        self._deadlines: list[tuple[float, int, ClientSession]] = []
         self._exhausted = False
 
     # Accepting.
@@ -126,7 +127,7 @@ class FrontDoor:
             )  # fmt: skip
         client.begin(lambda client, reported: proof + self._greeting(client, reported))
 
-    def _greeting(self, client: Client, reported: Reported) -> bytes:
+    def _greeting(self, client: ClientSession, reported: Reported) -> bytes:
         """AuthenticationOk, the parameters, the cancel key, and ReadyForQuery."""
         if client.server is not None and client.pool.session_mode:
             self.clients.rename(client, client.server.pid)
@@ -170,7 +171,7 @@ class FrontDoor:
 
     # What clients and pools tell.
 
-    def _closed(self, client: Client) -> None:
+    def _closed(self, client: ClientSession) -> None:
         self.clients.remove(client)
         if len(self._deadlines) > 2 * len(self.clients) + SPARE_DEADLINES:
             # Those who have left would stay here until their time is up: at a thousand logins a second, a gigabyte.
@@ -182,18 +183,18 @@ class FrontDoor:
     def fail_waiters(self, pool: Pool, error: ServerLoginRefused) -> None:
         """PostgreSQL refuses our own login: nobody need wait for that."""
         for client in list(pool.waiting):
-            assert isinstance(client, Client)
+            assert isinstance(client, ClientSession)
             client.give_up(error)
 
     # The tick.
 
-    def _watch(self, client: Client) -> None:
+    def _watch(self, client: ClientSession) -> None:
         """Look at this client when it may have been idle for too long: a heap entry, not a timer."""
         timeout = self._patience(client)
         if timeout:
             heapq.heappush(self._deadlines, (client.last_active + timeout, id(client), client))
 
-    def _patience(self, client: Client) -> float:
+    def _patience(self, client: ClientSession) -> float:
         limits = [self._settings.idle_client_timeout, client.pool.route.idle_transaction_timeout]
         return min((limit for limit in limits if limit), default=0.0)
 
@@ -216,10 +217,10 @@ class FrontDoor:
                 listener.resume()
 
     def _end_waits(self, pool: Pool, now: float) -> None:
-        route: Route = pool.route
+        route = pool.route
         timeout = route.connection_borrow_timeout
         for client in overdue_waiters(pool, now, timeout):
-            assert isinstance(client, Client)
+            assert isinstance(client, ClientSession)
             if timeout == 0.0 and now - client.waiting_since < route.server_connect_timeout:
                 continue  # a login that only learns what servers report; exchanges are not queued at all
             seconds = round(now - client.waiting_since, 1)
@@ -228,7 +229,7 @@ class FrontDoor:
             else:
                 client.give_up(DatabaseDown(database=route.database, user=route.user, seconds=seconds, reason=pool.down_reason))
 
-    def _check_idle(self, client: Client, now: float) -> None:
+    def _check_idle(self, client: ClientSession, now: float) -> None:
         if client.closed():
             return
         idle = now - client.last_active
@@ -246,7 +247,7 @@ class FrontDoor:
             client.last_active = max(client.last_active, now - self._patience(client) / 2)  # busy: look again soon
         self._watch_again(client, now)
 
-    def _watch_again(self, client: Client, now: float) -> None:
+    def _watch_again(self, client: ClientSession, now: float) -> None:
         timeout = self._patience(client)
         due = client.last_active + timeout
         if due <= now:  # idle for longer than the limit that does not apply to it: until the one that does

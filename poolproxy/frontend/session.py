@@ -328,7 +328,7 @@ class ClientSession(Sink):
         if _log.enabled("info"):
             _log.info(
                 "client disconnected", client=self.address, database=self.pool.route.database, user=self.pool.route.user,
-                application_name=self.told.name() if self.told is not None else "", reason=reason,
+                application_name=self.told.name(), reason=reason,
                 seconds=round(self.stream.poller.now - self.connected_at, 3),
             )  # fmt: skip
         self.on_closed(self)

@@ -8,11 +8,11 @@ none is overtaken. An idle server and a waiting client never exist at the same t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from poolproxy.counters import PoolCounters
 from poolproxy.pool.queue import Member, Queue, Waiter
 from poolproxy.pool.snapshot import PoolSnapshot
+from poolproxy.route import Route
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_IDLE,
@@ -31,27 +31,6 @@ from poolproxy.session.lifecycle import (
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 
 
-class Limits(Protocol):
-    """What a pool must know of its route: its key, and its limits (numbers of servers, seconds)."""
-
-    @property
-    def database(self) -> str: ...
-    @property
-    def user(self) -> str: ...
-    @property
-    def pool_mode(self) -> str: ...
-    @property
-    def pool_size(self) -> int: ...
-    @property
-    def min_pool_size(self) -> int: ...
-    @property
-    def server_rescue_timeout(self) -> float: ...
-    @property
-    def connection_borrow_timeout(self) -> float: ...
-    @property
-    def idle_transaction_timeout(self) -> float: ...
-
-
 class Pool:
     """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
 
@@ -60,7 +39,7 @@ class Pool:
         "on_need", "pins", "reported", "resetting", "session_mode", "route", "up", "waiting",
     )  # fmt: skip
 
-    def __init__(self, route: Limits, on_need: Callable[[Pool], None]) -> None:
+    def __init__(self, route: Route, on_need: Callable[[Pool], None]) -> None:
         self.route = route
         self.session_mode = route.pool_mode == "session"
         self.on_need = on_need

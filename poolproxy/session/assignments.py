@@ -64,13 +64,13 @@ def read_assignment(text: bytes) -> Assignment | str | None:
     if tokens is None:
         lead = text[:7].lower()
         return "setting" if lead.startswith((b"set", b"reset", b"discard")) else None
-    lead = tokens[0][1].lower() if tokens else ""
+    first = tokens[0][1].lower() if tokens else ""
     words = [value.lower() if kind == "word" else value for kind, value in tokens]
-    if lead == "reset":
+    if first == "reset":
         return _read_reset(words)
-    if lead == "discard":
+    if first == "discard":
         return _read_discard(words)
-    return _read_set(tokens[1:], words[1:]) if lead == "set" else None
+    return _read_set(tokens[1:], words[1:]) if first == "set" else None
 
 
 def _tokens(text: bytes) -> list[tuple[str, str]] | None:

@@ -77,7 +77,8 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting is
     proof against standard_conforming_strings, and the encoding is set before any other byte is read.
     """
-    first, rest = [], []
+    first: list[str] = []
+    rest: list[str] = []
     for name in sorted(held.values.keys() | wanted.values.keys(), key=lambda name: (name != "search_path", name)):
         fragment = wanted.values.get(name)
         if fragment != held.values.get(name):
@@ -193,3 +194,7 @@ def report(current: Reported, name: bytes, value: bytes) -> Reported:
 def changes(told: Reported, now: Reported) -> tuple[tuple[bytes, bytes], ...]:
     """The (name, value) pairs a client must be told that was last told `told`."""
     return tuple((name, value) for name, value in now.values.items() if told.values.get(name) != value)
+
+
+#: What somebody has been told who has been told nothing.
+NOTHING_REPORTED: Final = reported_set({})

@@ -326,7 +326,7 @@ class Scanner:
             return
         elif word == b"into":
             # SELECT ... INTO makes a table; INSERT INTO and MERGE INTO, in a WITH query, only write one.
-            before = text[self._previous : start].split()[0].lower()
+            before = bytes(text[self._previous : start]).split()[0].lower()
             writes = before in (b"insert", b"merge") and _begins_clause(text, self._previous)
             if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
                 self._reason = "ddl"

@@ -1,18 +1,23 @@
 from typing import Protocol
 
+from poolproxy.errors import PoolproxyError
 from poolproxy.transport.poller import Pollable, Poller
 
 KEEP_LIMIT: int
 
 class Handler(Protocol):
-    """What a stream calls. `on_data(buffer, end)`: buffer[:end] holds the bytes kept before and those just read; it is
-    shared and valid until the call returns, what is not consumed goes to `Stream.keep`. `on_drained`: the socket has taken
-    all that was written. `on_lost`: the peer has closed ("eof") or the socket failed (its error's text); not called
-    after `close`."""
+    """What a stream calls.
+
+    `on_data(buffer, end)`: buffer[:end] holds the bytes kept before and those just read. The buffer is shared, and
+    valid until the call returns: what is not consumed goes to `Stream.keep`. `on_drained`: the socket has taken all
+    that was written. `on_lost`: the peer has closed ("eof") or the socket failed (its error's text); not called after
+    `close`. `fail`: `on_data` has raised this.
+    """
 
     def on_data(self, buffer: bytearray, end: int) -> None: ...
     def on_drained(self) -> None: ...
     def on_lost(self, reason: str) -> None: ...
+    def fail(self, error: PoolproxyError) -> None: ...
 
 class Stream(Pollable):
     handler: Handler

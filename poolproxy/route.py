@@ -1,0 +1,41 @@
+"""Where a client's pool is and what its limits are: plain values, resolved once at login by the router."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a pool's servers are, and who we are there."""
+
+    host: str  #: name, address, or the directory of the Unix socket
+    port: int
+    unix_path: str | None  #: the socket's full path; None = TCP
+    dbname: str
+    user: str
+    password: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A pool's key (the names the client used), its target and its limits. Times are in seconds."""
+
+    database: str
+    user: str
+    target: Target
+    pool_mode: Literal["transaction", "session"]
+    pool_size: int
+    min_pool_size: int
+    max_connections: int  #: of the whole database; 0 = max_connections_percent counts
+    max_connections_percent: int
+    max_idle_connections_percent: int
+    max_parallel_connects: int
+    connection_borrow_timeout: float
+    idle_transaction_timeout: float
+    server_connect_timeout: float
+    server_lifetime: float
+    server_idle_timeout: float
+    server_rescue_timeout: float
+    init_query: str
