@@ -76,6 +76,10 @@ class Sink(Waiter):
         """Tracked assignments of the client's hold now; `reported` is what the server reports since."""
         raise NotImplementedError
 
+    def pinned(self, reason: str) -> None:
+        """The server stays with this client from now on, for this reason."""
+        raise NotImplementedError
+
     def statement_failed(self, turn: int, parses: int) -> None:
         """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were completed."""
         raise NotImplementedError
@@ -423,8 +427,8 @@ class Server(Member):
             return
         self.pool.unpinned(self, now)
         self.pool.pinned(self, reason, now)
-        if _log.enabled("info"):
-            _log.info("pinned", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, reason=reason)
+        if self.sink is not None:
+            self.sink.pinned(reason)
 
     # Without a client.
 

@@ -83,6 +83,12 @@ class ClientSession(Sink):
         server = f" on {self.server.pid}" if self.server is not None else ""
         return f"<Client {self.address} {self.pool.route.database}/{self.pool.route.user} state {self.client_state}{server}>"
 
+    def _named(self) -> dict[str, str]:
+        """Who this is, in a log line."""
+        route = self.pool.route
+        name = self.told.name()
+        return {"client": self.address, "database": route.database, "user": route.user, "application_name": name}
+
     # Greeting.
 
     def begin(self, greeting: Callable[[ClientSession, Reported], bytes]) -> None:
@@ -192,6 +198,10 @@ class ClientSession(Sink):
 
     def _settle_parameters(self) -> None:
         self.parameters = self.session.over(self.startup).over(self.pool.baseline)
+
+    def pinned(self, reason: str) -> None:
+        if _log.enabled("info"):
+            _log.info("pinned", **self._named(), reason=reason)
 
     def statement_failed(self, turn: int, parses: int) -> None:
         # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in place.
@@ -326,9 +336,6 @@ class ClientSession(Sink):
         if server is not None:
             server.abandon(self.framer.rest > 0)
         if _log.enabled("info"):
-            _log.info(
-                "client disconnected", client=self.address, database=self.pool.route.database, user=self.pool.route.user,
-                application_name=self.told.name(), reason=reason,
-                seconds=round(self.stream.poller.now - self.connected_at, 3),
-            )  # fmt: skip
+            seconds = round(self.stream.poller.now - self.connected_at, 3)
+            _log.info("client disconnected", **self._named(), reason=reason, seconds=seconds)
         self.on_closed(self)
