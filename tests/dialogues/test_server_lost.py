@@ -17,7 +17,7 @@ def test_while_a_clients_parameters_are_tried(stages: Callable[..., Stage], mode
     stage = stages(pool_mode=mode)
     server, client = stage.server(), stage.knock()
     client >> m.startup({"user": "app", "database": "app", "work_mem": "1MB"})
-    server << query("SET work_mem TO '1MB'")
+    server << query("SET \"work_mem\" TO '1MB'")
     server.leave()
     client << ended("08006") << END
     assert len(stage.door.clients) == 0

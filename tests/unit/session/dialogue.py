@@ -47,8 +47,13 @@ class Dialogue:
             pipeline.injected_close()
         elif message == "K":
             pipeline.close()
-        elif message in "BDEec":
+        elif message == "B":
+            pipeline.bind()
+        elif message in "DEec":
+            pipeline.executes += message in "Eec"
             pipeline.extended()
+        elif message in "dx" and not pipeline.copying_in:
+            pipeline.early_copy_data()
         elif message == "S":
             pipeline.sync()
         elif message in ".!":

@@ -27,7 +27,6 @@ AT_REST = [
     "PBeES*",
     "pBES*",
     "PBEH>>><<< S*",
-    "PBE*Q*",  # a Query ends an open batch
     "Pp*QS*",  # a failed batch skips a Query
     "0*",
     "00Q*",
@@ -59,7 +58,6 @@ OWED = [
     ("PBESP", 1, True, False),
     ("p*", 0, True, False),
     ("p*Q", 0, True, False),
-    ("PQ", 1, False, False),
     ("H", 0, False, False),
     ("C*", 1, False, True),
     ("C*.", 1, False, False),
@@ -72,7 +70,8 @@ OWED = [
 UNCLEAR = [
     "Pc*S",  # swallowed, unless an error is on its way
     "C*S",
-    "PQ>q",
+    "PBE*Q*",  # PostgreSQL 18 does not say what it does with a Query in an open batch; see the manual, 54.2.3
+    "PBEF*",
     "PpQ*",  # was the Query skipped, or did it fail itself?
 ]
 
@@ -112,7 +111,7 @@ def test_what_is_owed(script: str, owed: int, opened: bool, copying: bool) -> No
     assert pipeline.quiet() == pipeline.idle() == (script == "H")
 
 
-@pytest.mark.parametrize("script", [script for script in UNCLEAR if ">" not in script])
+@pytest.mark.parametrize("script", UNCLEAR)
 def test_what_cannot_be_told_is_said_to_be_unclear(script: str) -> None:
     dialogue = talk(script)
     assert dialogue.pipeline.unclear
