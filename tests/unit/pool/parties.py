@@ -1,26 +1,13 @@
-"""Who meets in a pool: a client that remembers what it was granted, a bare server, a route."""
+"""Who meets in a pool: a client that remembers what it was granted, a bare server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member, Waiter
 from poolproxy.session.lifecycle import CLIENT_IDLE, SERVER_IDLE
-
-
-@dataclass(frozen=True)
-class Limits:
-    """As much of a route as a pool must know."""
-
-    database: str = "shop"
-    user: str = "app"
-    pool_mode: str = "transaction"
-    pool_size: int = 3
-    min_pool_size: int = 0
-    server_rescue_timeout: float = 10.0
-    connection_borrow_timeout: float = 120.0
-    idle_transaction_timeout: float = 0.0
+from tests.fakes.routes import route_of
 
 
 class Client(Waiter):
@@ -43,9 +30,9 @@ class Server(Member):
     """Nothing but a place in the pool."""
 
 
-def pool_of(needs: list[Pool] | None = None, **limits: object) -> Pool:
+def pool_of(needs: list[Pool] | None = None, **limits: Any) -> Pool:
     """A pool; `needs` hears when it could use a server."""
-    return Pool(Limits(**limits), (needs if needs is not None else []).append)  # type: ignore[arg-type]
+    return Pool(route_of(**limits), (needs if needs is not None else []).append)
 
 
 def connected(pool: Pool, now: float = 0.0) -> Server:

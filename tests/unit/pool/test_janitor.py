@@ -118,7 +118,7 @@ class TestSurplusServers:
         assert len(stay) <= max(limit, floor - busy, floor)
         if timeout and len(stay) + busy > floor:
             assert all(100.0 - server.idle_since < timeout for server in stay)
-        colder = [servers.index(server) for server in found if server not in old]
+        colder = [place for place, server in enumerate(servers) if server in found and server not in old]
         assert all(place < servers.index(server) for place in colder for server in stay)
 
 

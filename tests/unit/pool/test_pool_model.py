@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from poolproxy.pool.janitor import overdue_waiters, surplus_servers
 from poolproxy.pool.pool import Pool
-from poolproxy.pool.queue import Member
+from poolproxy.pool.queue import Member, Waiter
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_CLOSED,
@@ -23,13 +23,13 @@ from poolproxy.session.lifecycle import (
     SERVER_IDLE,
     SERVER_RESETTING,
 )
-from tests.unit.pool.parties import Client, Limits, Server, connected, gives_back
+from tests.unit.pool.parties import Client, Server, connected, gives_back, pool_of
 
 
 class Served(Client):
     """A client whose turn the model checks."""
 
-    def __init__(self, name: str, turns: list[Client]) -> None:
+    def __init__(self, name: str, turns: list[Waiter]) -> None:
         super().__init__(name)
         self._turns = turns
 
@@ -45,10 +45,10 @@ class PoolModel(RuleBasedStateMachine):
     def begin(self, size: int, floor: int) -> None:
         self.now = 1.0
         self.needs: list[Pool] = []
-        self.pool = Pool(Limits(pool_size=size, min_pool_size=min(floor, size)), self.needs.append)
+        self.pool = pool_of(self.needs, pool_size=size, min_pool_size=min(floor, size))
         self.clients: list[Served] = []
         self.servers: list[Server] = []
-        self.queue: list[Client] = []
+        self.queue: list[Waiter] = []
         self.connecting = 0
         self.arrivals = 0
 
