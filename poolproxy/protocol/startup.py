@@ -7,6 +7,7 @@ calls `read_first_packet` until it answers, again after each refused request for
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from poolproxy.errors import MissingUser, ProtocolViolation, UnsupportedProtocol
 from poolproxy.protocol import codes, messages
@@ -15,8 +16,7 @@ from poolproxy.protocol import codes, messages
 NEWEST_MINOR = 2
 
 
-@dataclass(frozen=True, slots=True)
-class StartupMessage:
+class StartupMessage(NamedTuple):
     """A client that wants a session. Strings are UTF-8 with `surrogateescape`; the last of equals counts."""
 
     major: int
@@ -56,7 +56,7 @@ class CancelRequest:
 FirstPacket = StartupMessage | SslRequest | GssEncRequest | CancelRequest
 
 
-def read_first_packet(data: bytes | bytearray | memoryview) -> tuple[FirstPacket, int] | None:
+def read_first_packet(data: bytes) -> tuple[FirstPacket, int] | None:
     """(the packet, how many bytes it took), or None while bytes are missing.
 
     Decides as early as it can, so that a stranger's bytes (HTTP, a TLS hello, noise) are refused at once and
@@ -65,16 +65,24 @@ def read_first_packet(data: bytes | bytearray | memoryview) -> tuple[FirstPacket
     """
     if len(data) < 4:
         return None
-    length = int.from_bytes(data[:4], "big")
+    length = _uint32(data, 0)
     if not 8 <= length <= codes.MAX_STARTUP_LENGTH:
         raise ProtocolViolation(what="invalid length of startup packet")
     if len(data) < 8:
         return None
-    code = int.from_bytes(data[4:8], "big")
+    code = _uint32(data, 4)
     _check_kind(code, length)
     if len(data) < length:
         return None
-    return _packet(code, bytes(data[8:length])), length
+    return _packet(code, data[8:length]), length
+
+
+def _uint32(data: bytes, position: int) -> int:
+    # Compiled, these are four loads; a slice and int.from_bytes cost 0.15 us.
+    value = data[position]
+    value = (value << 8) | data[position + 1]
+    value = (value << 8) | data[position + 2]
+    return (value << 8) | data[position + 3]
 
 
 def _check_kind(code: int, length: int) -> None:
@@ -110,12 +118,18 @@ def _startup(code: int, body: bytes) -> StartupMessage:
     if len(parts) % 2 or parts[-2:] != ["", ""] or "" in names:
         raise ProtocolViolation(what="invalid startup packet layout")
     parameters = dict(zip(names, values, strict=True))
-    unknown = tuple(name for name in parameters if name.startswith("_pq_."))
-    for name in unknown:
-        del parameters[name]
+    unknown = _unknown_options(parameters) if b"_pq_." in body else ()
     if not parameters.get("user"):
         raise MissingUser()
     return StartupMessage(code >> 16, code & 0xFFFF, parameters, unknown)
+
+
+def _unknown_options(parameters: dict[str, str]) -> tuple[str, ...]:
+    """Takes the names of protocol options, of which we know none, out of the parameters."""
+    unknown = tuple(name for name in parameters if name.startswith("_pq_."))
+    for name in unknown:
+        del parameters[name]
+    return unknown
 
 
 def negotiation(startup: StartupMessage) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from poolproxy.auth.client_login import ClientLogin
 from poolproxy.auth.dialogue import Dialogue, Offload, Receive, Send
 
 T = TypeVar("T")
@@ -61,3 +62,25 @@ class Driven(Generic[T]):
     def result(self) -> T:
         (result,) = self._result
         return result
+
+
+class DrivenClient:
+    """A client's login, which asks for a message or is done. What it raises comes out of `feed`."""
+
+    def __init__(self, login: ClientLogin) -> None:
+        self._login = login
+        self.sent = login.begin()
+        self.result = self.sent if login.done else b""
+
+    def feed(self, data: bytes) -> bytes:
+        """The client says these messages; what it is sent after the last, short of AuthenticationOk."""
+        for kind, body in split(data):
+            assert not self.done, "nothing more is asked for"
+            self.sent = self._login.answer(kind, body)
+            if self.done:
+                self.result, self.sent = self.sent, b""
+        return self.sent
+
+    @property
+    def done(self) -> bool:
+        return self._login.done

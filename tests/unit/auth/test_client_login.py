@@ -16,7 +16,7 @@ from poolproxy.auth.credentials import Credentials
 from poolproxy.errors import AuthenticationFailed, ProtocolViolation
 from poolproxy.protocol import codes, messages, scram
 from poolproxy.protocol.md5 import md5_hash, md5_response
-from tests.unit.auth.driven import Driven, split
+from tests.unit.auth.driven import DrivenClient, split
 
 PASSWORDS = {
     "bob": "pencil",
@@ -31,8 +31,8 @@ def zeros(size: int) -> bytes:
     return bytes(size)
 
 
-def start(method: AuthMethod, user: str) -> Driven[bytes]:
-    return Driven(client_login(method, user, CREDENTIALS.lookup(user), zeros))
+def start(method: AuthMethod, user: str) -> DrivenClient:
+    return DrivenClient(client_login(method, user, CREDENTIALS.lookup(user), zeros))
 
 
 def sasl_data(sent: bytes, code: int) -> bytes:
@@ -44,7 +44,7 @@ def sasl_data(sent: bytes, code: int) -> bytes:
     return data
 
 
-def scram_answers(login: Driven[bytes], password: str) -> bytes:
+def scram_answers(login: DrivenClient, password: str) -> bytes:
     """An honest client up to its last message, which is returned rather than fed."""
     client = scram.ScramClient(scram.new_nonce())
     challenge = login.feed(messages.sasl_initial_response(scram.MECHANISM, client.first()))
@@ -52,12 +52,12 @@ def scram_answers(login: Driven[bytes], password: str) -> bytes:
     return messages.sasl_response(client.final(scram.derive_keys(password, salt, iterations)))
 
 
-def md5_answer(login: Driven[bytes], user: str, password: str) -> bytes:
+def md5_answer(login: DrivenClient, user: str, password: str) -> bytes:
     salt = sasl_data(login.sent, codes.AUTH_MD5)
     return messages.password_message(md5_response(md5_hash(user, password), salt))
 
 
-def answer(method: AuthMethod, login: Driven[bytes], user: str, password: str) -> bytes:
+def answer(method: AuthMethod, login: DrivenClient, user: str, password: str) -> bytes:
     return scram_answers(login, password) if method == "scram-sha-256" else md5_answer(login, user, password)
 
 
@@ -73,7 +73,6 @@ class TestScram:
         keys = scram.derive_keys("pencil", *client.challenge(server_first))
         assert login.feed(messages.sasl_response(client.final(keys))) == b"", "the caller sends the rest"
         client.verify(sasl_data(login.result, codes.AUTH_SASL_FINAL))
-        assert login.offloaded == 0
 
     def test_the_first_message_may_come_apart(self) -> None:
         login, client = start("scram-sha-256", "bob"), scram.ScramClient(b"abc")
@@ -126,7 +125,7 @@ class TestMd5:
     def test_the_salt_is_new_each_time(self) -> None:
         salts = iter([b"1234", b"5678"])
         for salt in (b"1234", b"5678"):
-            login = Driven(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda _: next(salts)))
+            login = DrivenClient(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda _: next(salts)))
             assert login.sent == messages.authentication_md5(salt)
 
 
@@ -158,7 +157,7 @@ class TestFailures:
     def test_a_mock_fails_even_if_its_keys_were_known(self, method: AuthMethod) -> None:
         known = CREDENTIALS.lookup("bob")
         mock = type(known)(known.scram, known.md5, known=False)
-        login = Driven(client_login(method, "bob", mock, zeros))
+        login = DrivenClient(client_login(method, "bob", mock, zeros))
         last = answer(method, login, "bob", "pencil")
         with pytest.raises(AuthenticationFailed):
             login.feed(last)
@@ -208,12 +207,13 @@ class TestStrangersLearnNothing:
             return call
 
         for module, name in (
-            (hmac, "digest"),
             (hmac, "compare_digest"),
             (hashlib, "sha256"),
             (hashlib, "md5"),
         ):
             monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
+        with contextlib.suppress(TypeError):  # compiled, its methods stay as they are
+            monkeypatch.setattr(scram.Mac, "digest", counted("mac", scram.Mac.digest))
         monkeypatch.setattr(scram, "derive_keys", lambda *_: scram.ScramKeys(b"c" * 32, b"s" * 32))
         self.shape(method, "bob")
         known = calls.copy()

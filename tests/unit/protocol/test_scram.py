@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hmac
 import re
 from collections.abc import Callable
 
@@ -31,7 +32,7 @@ KEYS = scram.derive_keys("pencil", SALT, 4096)
 
 
 def server(secret: ScramSecret = SECRET) -> ScramServer:
-    return ScramServer(secret, lambda: SERVER_NONCE)
+    return ScramServer(secret, SERVER_NONCE)
 
 
 def client() -> ScramClient:
@@ -85,6 +86,17 @@ class TestOracle:
         theirs.set_server_first(exchange.first(theirs.get_client_first().encode()).decode())
         with pytest.raises(ProofRejected):
             exchange.final(theirs.get_client_final().encode())
+
+
+class TestMac:
+    @given(st.binary(max_size=64), st.lists(st.binary(max_size=200), max_size=3))
+    def test_is_hmac(self, key: bytes, said: list[bytes]) -> None:
+        mac = scram.Mac(key)
+        assert [mac.digest(m) for m in said] == [hmac.digest(key, m, "sha256") for m in said]
+
+    def test_a_longer_key_is_refused(self) -> None:
+        with pytest.raises(ValueError, match="at most 64"):
+            scram.Mac(bytes(65))
 
 
 class TestSecret:

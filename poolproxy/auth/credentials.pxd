@@ -1,0 +1,20 @@
+from poolproxy.protocol.scram cimport Mac, ScramSecret
+
+cdef int SALT_LENGTH
+
+cdef class UserSecret:
+    cdef readonly ScramSecret scram
+    cdef readonly str md5
+    cdef readonly bint known
+
+cdef class _Mocks:
+    cdef Mac _process_key
+    cdef ScramSecret _secret
+    cdef readonly str md5
+    cpdef bytes salt(self, str user)
+    cpdef ScramSecret scram(self, str user)
+
+cdef class Credentials:
+    cdef dict _users
+    cdef _Mocks _mocks
+    cpdef UserSecret lookup(self, str user)

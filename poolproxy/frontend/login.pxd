@@ -1,0 +1,34 @@
+cimport cython
+
+from poolproxy.auth.client_login cimport ClientLogin, client_login
+from poolproxy.protocol.startup cimport negotiation, read_first_packet
+from poolproxy.session.parameters cimport ParameterSet
+from poolproxy.session.startup_parameters cimport wanted_parameters
+from poolproxy.transport.poller cimport Poller
+from poolproxy.transport.stream cimport Stream
+
+cdef int MAX_STARTUP_LENGTH
+cdef frozenset _NOTHING_ASKED
+
+cdef class Login:
+    cdef object _door
+    cdef ClientLogin _dialogue
+    cdef object _startup
+    cdef ParameterSet _wanted
+    cdef frozenset _encryption_asked
+    cdef readonly str address
+    cdef readonly double began
+    cdef readonly Stream stream
+
+    cpdef user(self)
+    @cython.locals(position=Py_ssize_t)
+    cpdef on_data(self, bytearray buffer, Py_ssize_t end)
+    @cython.locals(position=Py_ssize_t)
+    cdef Py_ssize_t _first_packets(self, Py_ssize_t end) except -1
+    cdef bint _first_packet(self, packet) except -1
+    @cython.locals(user=str)
+    cdef _start(self, startup)
+    cdef _go_on(self, bytes answer)
+    @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
+    cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)
+    cdef _over(self, str result, error=*)

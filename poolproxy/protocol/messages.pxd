@@ -1,0 +1,7 @@
+cdef bytes _authentication(int code, bytes data=*)
+cpdef bytes message(int kind, bytes body=*)
+cpdef bytes authentication_sasl_continue(bytes data)
+cpdef bytes authentication_sasl_final(bytes data)
+cpdef bytes backend_key_data(object pid, bytes key)
+cdef bytes _checked_key(bytes key)
+cpdef tuple sasl_initial_fields(body)

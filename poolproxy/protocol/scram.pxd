@@ -1,0 +1,39 @@
+cimport cython
+
+cdef bytes _PRINTABLE, _INNER_PAD, _OUTER_PAD
+cdef dict _GS2_HEADERS
+cdef int _KEY_LENGTH, _BLOCK_LENGTH
+
+cdef class Mac:
+    cdef object _inner
+    cdef object _outer
+    cpdef bytes digest(self, bytes message)
+
+cdef class ScramSecret:
+    cdef readonly object iterations
+    cdef readonly bytes salt
+    cdef readonly bytes stored_key
+    cdef readonly bytes server_key
+    cdef bytes _challenge
+    cdef Mac _stored_mac
+    cdef Mac _server_mac
+    cdef _ask_for(self, iterations, bytes salt)
+    @cython.locals(other=ScramSecret)
+    cpdef ScramSecret salted(self, bytes salt)
+
+cdef class ScramServer:
+    cdef bytes _expected
+    cdef bytes _first_messages
+    cdef bytes _nonce
+    cdef ScramSecret _secret
+    @cython.locals(header=bytes, bare=bytes, name=bytes, rest=bytes, nonce=bytes, nonces=bytes, server_first=bytes)
+    cpdef bytes first(self, bytes client_first)
+    @cython.locals(without_proof=bytes, separator=bytes, proof=bytes, expected=bytes, claimed=bytes)
+    cpdef bytes final(self, bytes client_final)
+    @cython.locals(secret=ScramSecret, client_key=bytes, signature=bytes)
+    cdef bytes _verdict(self, bytes auth_message, bytes proof)
+
+cdef bytes _b64(bytes data)
+cdef bytes _decoded(bytes data)
+cdef bytes _xor(bytes left, bytes right)
+cdef _check_nonce(bytes nonce)

@@ -1,0 +1,1 @@
+cpdef wanted_parameters(dict startup)
