@@ -1,0 +1,226 @@
+"""Batches and function calls: answers in order, errors PostgreSQL's own, nothing made up."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialogues.stage import Stage
+from tests.dialogues.words import (
+    BOUND,
+    CALLED,
+    CLOSED,
+    DESCRIPTION,
+    EMPTY,
+    END,
+    NO_DATA,
+    PARSED,
+    SUSPENDED,
+    answer,
+    done,
+    error,
+    ready,
+    row,
+    tag,
+)
+from tests.support.messages import (
+    FLUSH,
+    SYNC,
+    TERMINATE,
+    bind,
+    close_portal,
+    close_statement,
+    describe_statement,
+    execute,
+    extended,
+    function_call,
+    parse,
+    query,
+)
+
+LO_CREAT = 957
+PG_ADVISORY_LOCK = 2880
+
+
+def test_batches_in_one_write_are_answered_one_by_one(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> (extended("select 1") + SYNC) * 3
+    server << (extended("select 1") + SYNC) * 3
+    one = PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + ready()
+    server >> one + one
+    assert not stage.pool().idle
+    server >> one
+    client << one * 3
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_batch_that_fails_between_two_that_do_not(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> extended("select 1") + SYNC + extended("select 1/0") + SYNC + extended("select 3") + SYNC
+    server << extended("select 1") + SYNC + extended("select 1/0") + SYNC + extended("select 3") + SYNC
+    begun = PARSED + BOUND + DESCRIPTION
+    good = begun + row("1") + tag("SELECT 1") + ready()
+    for said in (good, begun + error("22012") + ready(), good):
+        server >> said
+        client << said
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_behind_an_error_everything_up_to_the_sync_is_left_to_postgresql(stage: Stage) -> None:
+    """A Query and a FunctionCall, too, are skipped by it: no answer is owed for them."""
+    server, client = stage.server(), stage.client()
+    client >> parse("select nope") + FLUSH
+    server << parse("select nope") + FLUSH
+    server >> error("42703")
+    client << error("42703")
+    skipped = (
+        bind(statement="s")
+        + query("select 2")
+        + function_call(LO_CREAT, b"1")
+        + close_statement("x")
+        + execute()
+    )
+    client >> skipped
+    server << skipped
+    assert not stage.pool().idle
+    client >> SYNC
+    server << SYNC
+    server >> ready()
+    client << ready()
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_an_error_in_a_transaction_keeps_the_server_until_its_rollback(stage: Stage) -> None:
+    server, client, other = stage.server(), stage.client(), stage.client()
+    client >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client << done("BEGIN", "T")
+    client >> extended("select 1/0") + SYNC
+    server << extended("select 1/0") + SYNC
+    server >> PARSED + error("22012") + ready("E")
+    client << PARSED + error("22012") + ready("E")
+    other >> query("select 'other'")
+    client >> query("rollback")
+    server << query("rollback")
+    server >> done("ROLLBACK")
+    client << done("ROLLBACK")
+    server << query("select 'other'")
+    server >> answer("other")
+    other << answer("other")
+    stage.nothing_more()
+
+
+def test_a_portal_lives_across_flushes(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    first = parse("select x from t") + bind(portal="p") + execute("p", 1) + FLUSH
+    client >> first
+    server << first
+    server >> PARSED + BOUND + row("1") + SUSPENDED
+    client << PARSED + BOUND + row("1") + SUSPENDED
+    assert not stage.pool().idle
+    client >> execute("p", 1) + close_portal("p") + FLUSH
+    server << execute("p", 1) + close_portal("p") + FLUSH
+    server >> row("2") + SUSPENDED + CLOSED
+    client << row("2") + SUSPENDED + CLOSED
+    assert not stage.pool().idle
+    client >> SYNC
+    server << SYNC
+    server >> ready()
+    client << ready()
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (query(""), EMPTY + ready()),
+        (query("select 1; select 2"), (DESCRIPTION + row("1") + tag("SELECT 1")) * 2 + ready()),
+        (parse("") + bind() + execute() + SYNC, PARSED + BOUND + EMPTY + ready()),
+        (parse("select 1") + describe_statement() + SYNC, PARSED + NO_DATA + ready()),
+        (SYNC + SYNC, ready() + ready()),
+    ],
+    ids=["empty query", "two statements", "empty statement", "only parsed", "two syncs"],
+)
+def test_small_exchanges(stage: Stage, asked: bytes, said: bytes) -> None:
+    server, client = stage.server(), stage.client()
+    client >> asked
+    server << asked
+    server >> said
+    client << said
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_function_call_of_a_large_object_function_is_an_exchange(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> function_call(LO_CREAT, b"1") * 2
+    server << function_call(LO_CREAT, b"1") * 2
+    server >> CALLED + ready()
+    assert not stage.pool().idle
+    server >> error("42501") + ready()
+    client << CALLED + ready() + error("42501") + ready()
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_any_other_function_call_keeps_the_server_and_closes_it(stage: Stage) -> None:
+    """Nothing shows what it does: a lock, a setting (rule 12). What it may leave behind cannot be undone."""
+    server, client = stage.server(), stage.client()
+    client >> function_call(PG_ADVISORY_LOCK, b"7")
+    server << function_call(PG_ADVISORY_LOCK, b"7")
+    server >> CALLED + ready()
+    client << CALLED + ready()
+    assert server.server.pin == "function_call"
+    client >> TERMINATE
+    client << END
+    server << END
+    assert stage.pool().size() == 0
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("ending", [query("select 1"), function_call(LO_CREAT, b"1")], ids=["query", "call"])
+def test_a_batch_without_a_sync_that_an_exchange_of_another_kind_ends(stage: Stage, ending: bytes) -> None:
+    """PostgreSQL answers that in more than one way: the server serves nobody else afterwards."""
+    server, client = stage.server(), stage.client()
+    client >> extended("select 1") + ending
+    server << extended("select 1") + ending
+    said = PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + CALLED + ready()
+    server >> said
+    client << said
+    assert server.server.pin == "unclear"
+    client >> query("select 2")
+    server << query("select 2")
+    server >> answer("2")
+    client << answer("2")
+    client >> TERMINATE
+    client << END
+    server.take_all()
+    server << END
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("text", ["select 1", "begin", "set app.x to 'y'"])
+def test_a_named_statement_keeps_its_server_until_its_client_leaves(stage: Stage, text: str) -> None:
+    server, client, other = stage.server(), stage.client(), stage.client()
+    client >> parse(text, "s1") + SYNC
+    server << parse(text, "s1") + SYNC
+    server >> PARSED + ready()
+    client << PARSED + ready()
+    assert server.server.pin == "named_statement"
+    other >> query("select 'other'")
+    client >> bind(statement="s1") + execute() + SYNC
+    server << bind(statement="s1") + execute() + SYNC
+    server >> BOUND + tag("SELECT 1") + ready()
+    client << BOUND + tag("SELECT 1") + ready()
+    client >> TERMINATE
+    client << END
+    server << query("DISCARD ALL")
+    server >> done("DISCARD ALL")
+    server << query("select 'other'")
+    server >> answer("other")
+    other << answer("other")
+    stage.nothing_more()
