@@ -24,7 +24,7 @@ from poolproxy.http import start_http
 from poolproxy.log import get_logger
 from poolproxy.pool.snapshot import PoolSnapshot, ProcessSnapshot
 from poolproxy.router import Router
-from poolproxy.settings import InvalidSettings, Settings, check_descriptors, descriptors_needed
+from poolproxy.settings import Settings, check_descriptors, descriptors_needed
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix

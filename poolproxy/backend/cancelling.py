@@ -14,7 +14,6 @@ from poolproxy.backend.connecting import describe, open_socket
 from poolproxy.backend.server import Server
 from poolproxy.log import get_logger, repeated
 from poolproxy.protocol import messages
-from poolproxy.route import Route
 from poolproxy.transport.sockets import TcpOptions
 
 _log = get_logger()

@@ -14,13 +14,13 @@ from collections.abc import Callable
 from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.server import Server
+from poolproxy.backend.session import ServerSession
 from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
-from poolproxy.route import Route
-from poolproxy.session.lifecycle import SERVER_IDLE
 from poolproxy.session.assignments import literal
+from poolproxy.session.lifecycle import SERVER_IDLE
 from poolproxy.session.parameters import Reported, fragment_of, parameter_set, reported_set
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
@@ -56,7 +56,7 @@ class Grower:
         self._on_waiter_failed = on_waiter_failed
         self._wanting: deque[Pool] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._initialising: set[Server] = set()
+        self._initialising: set[ServerSession] = set()
         self._refused_until: dict[Pool, float] = {}  # pools whose login PostgreSQL refuses: no reason to slow down others
         self._pumping = False
         self._failures = 0
@@ -169,7 +169,7 @@ class Grower:
         pool.serve(self._poller.now)
         self._pump()
 
-    def _gone(self, server: Server) -> None:
+    def _gone(self, server: ServerSession) -> None:
         """A server was closed, whoever closed it."""
         self.budget.give()
         if server in self._initialising:

@@ -1,6 +1,7 @@
 cimport cython
 
-from poolproxy.backend.server cimport Server, Sink
+from poolproxy.backend.server cimport Server
+from poolproxy.backend.sink cimport Sink
 from poolproxy.frontend.session cimport ClientSession
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter

@@ -1,4 +1,5 @@
-from poolproxy.backend.server cimport Server, Sink
+from poolproxy.backend.server cimport Server
+from poolproxy.backend.sink cimport Sink
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer

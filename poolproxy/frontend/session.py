@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from poolproxy.backend.server import Server, Sink
+from poolproxy.backend.server import Server
+from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
 from poolproxy.log import get_logger
 from poolproxy.pool.pool import Pool
@@ -261,11 +262,11 @@ class ClientSession(Sink):
     def give_up(self, error: PoolproxyError) -> None:
         """It has waited too long, or was cancelled: an ERROR up to its Sync where the session can go on, that is where
         nothing of what it has sent could run outside the transaction it was meant for (rule 16)."""
-        if self._greeting is not None or self.stream.pending or error.severity == "FATAL":
+        if self._greeting is not None or error.severity == "FATAL":
             self.fail(error)
             return
         asked = self.read_ahead(self.stream.take_kept())
-        if asked == UNSAFE:
+        if asked == UNSAFE or self.stream.pending:
             self.fail(error)
             return
         self.pool.move_client(self, CLIENT_IDLE)

@@ -10,8 +10,6 @@ Must not know bytes, sockets or who the client is.
 
 from __future__ import annotations
 
-from collections import deque
-
 from poolproxy.session.assignments import Assignment
 
 STATUS_IDLE = 0x49

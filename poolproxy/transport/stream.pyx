@@ -61,7 +61,18 @@ cdef class Stream(Pollable):
         return self._readable
 
     def take_kept(self):
-        """What waited here to be delivered again (bytes); it is the caller's now."""
+        """What waited here to be delivered again, and what has arrived since (bytes, up to KEEP_LIMIT in all; see
+        `pending`); it is the caller's now."""
+        cdef char *data = PyByteArray_AS_STRING(self.poller.buffer)
+        cdef ssize_t count
+        while self._readable and self.fd >= 0 and len(self._kept or b"") < LIMIT:
+            count = recv(self.fd, data, CHUNK, 0)
+            if count > 0:
+                self._kept = (self._kept or b"") + PyBytes_FromStringAndSize(data, count)
+            elif count < 0 and errno == EAGAIN:
+                self._readable = False
+            elif count == 0 or errno != EINTR:
+                break  # told when it is read again
         kept = self._kept
         self._kept = None
         return kept if kept is not None else b""

@@ -1,0 +1,45 @@
+cimport cython
+
+from poolproxy.backend.sink cimport Sink
+from poolproxy.pool.pool cimport Pool
+from poolproxy.pool.queue cimport Member, Waiter
+from poolproxy.protocol.framing cimport Framer
+from poolproxy.session.parameters cimport ParameterSet, Reported
+from poolproxy.session.pipeline cimport Pipeline
+from poolproxy.transport.stream cimport Stream
+
+cdef int STATUS_IDLE
+cdef int SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
+
+cdef class ServerSession(Member):
+    cdef public Pool pool
+    cdef public Stream stream
+    cdef public object pid
+    cdef public bytes key
+    cdef public object on_closed
+    cdef public Sink sink
+    cdef public Pipeline pipeline
+    cdef public Framer framer
+    cdef public ParameterSet parameters
+    cdef public Reported reported
+    cdef public Waiter unnamed_owner
+    cdef public object refusal
+    cdef public int cancelling
+    cdef public bint rescue_cancelled
+    cdef public double exchange_at
+    cdef public double transaction_at
+    cdef object _errands
+    cdef list _rows
+    cdef bint _fatal
+    cdef bint _ended
+
+    cpdef bytes settle(self, wanted)
+    cpdef ask(self, bytes sql, done)
+    cpdef pin_down(self, str reason)
+    @cython.locals(pipeline=Pipeline)
+    cpdef abandon(self, bint partial)
+    cdef _end_copy(self)
+    cpdef clean_up(self)
+    cdef _release(self, double now)
+    cpdef close(self, str reason)
+    cpdef _out_of_sync(self, str what)

@@ -1,0 +1,247 @@
+"""One server connection apart from its relay: the Queries of our own, its pins, what follows when its client has left.
+
+`Server` (server.py) adds the relay. Without a client it finishes what that began, rolls back, resets and returns to
+its pool, or is closed where that is all that is left. Must not know the frontend.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TypeAlias
+
+from poolproxy.backend.sink import Sink
+from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
+from poolproxy.log import get_logger
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import Member, Waiter
+from poolproxy.protocol import messages
+from poolproxy.protocol.framing import Framer, stop_table
+from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
+from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, difference
+from poolproxy.session.pins import TAINTING
+from poolproxy.session.pipeline import Pipeline
+from poolproxy.transport.stream import Stream
+
+_log = get_logger()
+
+STATUS_IDLE = 0x49
+
+#: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
+#: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse, NoticeResponse.
+STOPS = stop_table(b"TDC2nstIdcHVN")
+#: While nothing is owed, or rows are wanted: every message is looked at.
+STOPS_ALL = stop_table(b"")
+
+#: The fields of an ErrorResponse by their letters, as messages.error_fields reads them.
+Refusal: TypeAlias = dict[str, str]
+Done: TypeAlias = "Callable[[Refusal | None], None]"
+RowsDone: TypeAlias = "Callable[[list[list[str]], Refusal | None], None]"
+
+
+class ServerSession(Member):
+    """See the module. Made by the grower once the login is over."""
+
+    __slots__ = (
+        "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed", "parameters",
+        "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "sink", "stream", "transaction_at",
+        "unnamed_owner",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool, stream: Stream, pid: int, key: bytes, reported: Reported, on_closed: Callable[[ServerSession], None]) -> None:
+        super().__init__()
+        self.pool = pool
+        self.stream = stream
+        self.pid = pid
+        self.key = key  #: the server's own cancel key
+        self.on_closed = on_closed
+        self.sink: Sink | None = None
+        self.pipeline = Pipeline()
+        self.framer = Framer(STOPS_ALL)
+        self.parameters: ParameterSet = EMPTY  #: the settings it holds, as far as they differ from its defaults
+        self.reported = reported
+        self.unnamed_owner: Waiter | None = None  #: whose unnamed prepared statement it holds
+        self.refusal: Refusal | None = None  #: the error of a Query of ours
+        self.cancelling = 0  #: cancel requests on their way to it
+        self.rescue_cancelled = False  #: what its absent client left running has been cancelled
+        self.exchange_at = 0.0
+        self.transaction_at = 0.0
+        self._errands: deque[Done | None] = deque()  #: one per Query of ours
+        self._rows: list[list[str]] | None = None  #: rows of the Query of ours under way, where they are wanted
+        self._fatal = False
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<Server pid {self.pid} state {self.server_state} {self.pipeline}{' pinned ' + self.pin if self.pin else ''}>"
+
+    # Queries of our own.
+
+    def settle(self, wanted: ParameterSet) -> bytes:
+        """The Queries to send ahead of the client's bytes, in the same write; what they answer is not the client's."""
+        queries = difference(self.parameters, wanted, True)
+        self.parameters = wanted
+        self.unnamed_owner = None
+        for _ in queries:
+            self.pipeline.skip_query()
+            self._errands.append(None)
+        return b"".join(map(messages.query, queries))
+
+    def apply(self, wanted: ParameterSet, done: Done) -> None:
+        """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may be sent
+        meanwhile. After an error it is pinned, and reset when released."""
+        queries = difference(self.parameters, wanted, False) or (b"",)
+        self.parameters = wanted
+        for query in queries[:-1]:
+            self.ask(query, None)
+        self.ask(queries[-1], lambda refusal: self._applied(done, refusal))
+
+    def _applied(self, done: Done, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.pin_down("setting")  # what it holds now is not known: DISCARD ALL before anyone else has it
+        done(refusal)
+
+    def ask(self, sql: bytes, done: Done | None) -> None:
+        """A Query of our own; `done` gets the fields of its error, or None."""
+        self.unnamed_owner = None
+        self.framer.stops = STOPS
+        self.pipeline.skip_query()
+        self._errands.append(done)
+        self.stream.send(messages.query(sql))
+
+    def ask_rows(self, sql: bytes, done: RowsDone) -> None:
+        """A Query of our own whose rows are wanted (text columns, no NULLs); `done` gets them, or its error's fields."""
+        self._rows = []
+        self.ask(sql, lambda refusal: self._rows_done(done, refusal))
+        self.framer.stops = STOPS_ALL
+
+    def _rows_done(self, done: RowsDone, refusal: Refusal | None) -> None:
+        rows, self._rows = self._rows or [], None
+        done(rows, refusal)
+
+    # Pins.
+
+    def pin_down(self, reason: str) -> None:
+        """Keep this server with its client until that leaves. A tainting reason outranks the one it has."""
+        now = self.stream.poller.now
+        if self.pin and (reason not in TAINTING or self.pin in TAINTING):
+            return
+        self.pool.unpinned(self, now)
+        self.pool.pinned(self, reason, now)
+        if self.sink is not None:
+            self.sink.pinned(reason)
+    # Without a client.
+
+    def abandon(self, partial: bool) -> None:
+        """The client has left. `partial`: in the middle of a message that was forwarded in part, which cannot be mended.
+
+        What runs is finished (sessions.md, rule 23), an open batch or COPY ended, a transaction rolled back.
+        """
+        now = self.stream.poller.now
+        self.sink = None
+        self.pool.move_server(self, SERVER_RESETTING)
+        self.rescue_until = now + self.pool.route.server_rescue_timeout
+        if self.stream.paused:
+            self.stream.resume()
+        if self._beyond_rescue(partial):
+            self.close("its client left in the middle of something")
+            return
+        pipeline = self.pipeline
+        self.framer.stops = STOPS
+        if pipeline.copying_in:
+            self._end_copy()
+        elif pipeline.open:
+            self.stream.send(messages.sync())
+            pipeline.sync()
+        if pipeline.quiet() and not self._errands:
+            self.clean_up()
+
+    def _end_copy(self) -> None:
+        """Nobody goes on with the COPY that the server waits for."""
+        pipeline = self.pipeline
+        self.stream.send(messages.copy_fail(b"the client has left"))
+        pipeline.copy_ended()
+        if pipeline.open:
+            self.stream.send(messages.sync())
+            pipeline.sync()
+
+    def _beyond_rescue(self, partial: bool) -> bool:
+        """Whether closing is all that is left. A batch without its Sync is one: a Sync of ours would commit it."""
+        pipeline = self.pipeline
+        if partial or pipeline.copying_in:
+            return partial
+        if not pipeline.unclear and (not pipeline.open or (pipeline.failed and pipeline.owed() == 0)):
+            return False
+        # Behind a Terminate PostgreSQL runs what it has got, rolls back what is open, and leaves.
+        self.stream.send(messages.terminate())
+        return True
+
+    def clean_up(self) -> None:
+        """Idle as far as answers go: end the transaction, undo what a pin stands for, give it to the pool."""
+        if self.cancelling:
+            return
+        pipeline = self.pipeline
+        if pipeline.unclear or self.pin in TAINTING:
+            self.close("what its client left behind cannot be undone")
+        elif pipeline.status != STATUS_IDLE:
+            self.ask(b"ROLLBACK", self._cleaned)
+        elif self.pin:
+            self.parameters = EMPTY
+            self.ask(b"DISCARD ALL", self._discarded)
+        else:
+            self.framer.stops = STOPS_ALL
+            self._release(self.stream.poller.now)
+
+    def _cleaned(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.close(f"it refused to roll back: {refusal.get('M', '')}")
+
+    def _discarded(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.close(f"it refused to discard its state: {refusal.get('M', '')}")
+        else:
+            self.pool.unpinned(self, self.stream.poller.now)
+
+    def _release(self, now: float) -> None:
+        """To the pool, or out of it when it is too old."""
+        self.rescue_until = 0.0
+        self.rescue_cancelled = False
+        if self.expires and now >= self.expires:
+            self.close("it has reached its lifetime")
+        else:
+            self.pool.release(self, now)
+
+
+    # The end.
+
+    def close(self, reason: str) -> None:
+        """Close this server; a client attached to it is told."""
+        if self.server_state == SERVER_CLOSED:
+            return
+        _log.info(
+            "server closed", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, reason=reason
+        )
+        if self.server_state == SERVER_IDLE:
+            self.stream.send(messages.terminate())
+        self.stream.close()
+        self.pool.unpinned(self, self.stream.poller.now)
+        self.pool.close_server(self)
+        self.on_closed(self)
+        sink, self.sink = self.sink, None
+        if sink is not None:
+            refusal = self.refusal if self._errands else None
+            sink.server_lost(self._fatal and refusal is None, refusal)
+        self._errands.clear()
+
+    def on_lost(self, reason: str) -> None:
+        self.close("connection lost: " + reason)
+
+    def _out_of_sync(self, what: str) -> None:
+        self.pool.counters.out_of_sync += 1
+        _log.error(
+            "server out of sync", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, what=what
+        )
+        self.close(UnexpectedServerAnswer(what=what).message)
+
+    def fail(self, error: PoolproxyError) -> None:
+        """An error of ours while its answers were read (a length out of range): never the client's fault."""
+        self._out_of_sync(error.message)

@@ -1,0 +1,15 @@
+from poolproxy.pool.queue cimport Waiter
+from poolproxy.session.parameters cimport Reported
+
+cdef class Sink(Waiter):
+    cdef public Reported told
+    cdef public bint holding
+    cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
+    cpdef exchange_over(self, double now)
+    cpdef assigned(self, tuple assignments, reported)
+    cpdef pinned(self, str reason)
+    cpdef statement_failed(self, Py_ssize_t turn, int parses)
+    cpdef bint in_message(self) except -1
+    cpdef detached(self, double now)
+    cpdef server_drained(self)
+    cpdef server_lost(self, bint told, refusal)

@@ -1,0 +1,55 @@
+"""What a server is attached to, as far as it knows: whoever takes its answers and hears what becomes of it."""
+
+from __future__ import annotations
+
+from poolproxy.pool.queue import Waiter
+from poolproxy.session.assignments import Assignment
+from poolproxy.session.parameters import NOTHING_REPORTED, Reported
+
+
+class Sink(Waiter):
+    """What a server is attached to."""
+
+    __slots__ = ("holding", "told")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = NOTHING_REPORTED  #: what it was last told of the server's reported parameters
+        self.holding = False  #: it needs its server although nothing is under way
+
+    def write(self, buffer: bytearray | bytes, start: int, end: int) -> bool:
+        """Answers for the client; False when the server must not be read until `on_drained`."""
+        raise NotImplementedError
+
+    def exchange_over(self, now: float) -> None:
+        """All that was asked is answered, and the server stays attached."""
+        raise NotImplementedError
+
+    def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
+        """Tracked assignments of the client's hold now; `reported` is what the server reports since."""
+        raise NotImplementedError
+
+    def pinned(self, reason: str) -> None:
+        """The server stays with this client from now on, for this reason."""
+        raise NotImplementedError
+
+    def statement_failed(self, turn: int, parses: int) -> None:
+        """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were completed."""
+        raise NotImplementedError
+
+    def in_message(self) -> bool:
+        """Whether a message of the client's has been forwarded in part."""
+        raise NotImplementedError
+
+    def detached(self, now: float) -> None:
+        """The server has been taken back."""
+        raise NotImplementedError
+
+    def server_drained(self) -> None:
+        """The server's socket has taken all that was written to it."""
+        raise NotImplementedError
+
+    def server_lost(self, told: bool, refusal: dict[str, str] | None) -> None:
+        """The server is gone. `told`: it said FATAL and that was forwarded. `refusal`: it refused this client's
+        settings before it read anything of the client's."""
+        raise NotImplementedError
