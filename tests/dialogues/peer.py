@@ -96,7 +96,8 @@ class Peer:
             assert self.ended, f"{self.name} is still connected"
             self.ended = False
         elif isinstance(expected, Refusal):
-            assert expected.accepts(self.take()), expected
+            heard = self.take()
+            assert expected.accepts(heard), f"{self.name} heard {heard}, expected {expected}"
         else:
             heard = bytes(self.heard[: len(expected)])
             assert heard == expected, (

@@ -1,4 +1,4 @@
-"""Waiting for a server: in order, for a bounded time, and refused so that nothing runs where it should not."""
+"""Waiting for a server: in order, for a bounded time, and refused so that nothing runs elsewhere."""
 
 from __future__ import annotations
 
@@ -116,8 +116,7 @@ def test_a_terminate_behind_a_waiting_query(stage: Stage) -> None:
 def test_an_exchange_that_waited_too_long_is_refused_whole(stage: Stage, asked: bytes) -> None:
     server, busy = occupied(stage)
     client = stage.client()
-    client.push(asked)
-    stage.settle()
+    client >> asked
     stage.later(119)
     stage.nothing_more()
     stage.later(121)
@@ -128,13 +127,11 @@ def test_an_exchange_that_waited_too_long_is_refused_whole(stage: Stage, asked: 
     stage.nothing_more()
 
 
-@pytest.mark.parametrize(
-    "asked", [extended("select 1"), extended("select 1") + FLUSH], ids=["batch", "flush"]
-)
-def test_a_batch_without_its_sync_is_refused_up_to_it(stage: Stage, asked: bytes) -> None:
+@pytest.mark.parametrize("behind", [b"", bind() + execute(), FLUSH], ids=["parse", "execute", "flush"])
+def test_a_batch_without_its_sync_is_refused_up_to_it(stage: Stage, behind: bytes) -> None:
     server, busy = occupied(stage)
     client = stage.client()
-    client >> asked
+    client >> parse("select 1") + behind
     stage.later(121)
     client << refused("53300")
     freed(stage, server, busy)
