@@ -1,4 +1,5 @@
-"""Builds the compiled part: every .pyx, and every .py that has a sibling .pxd (one readable truth, typed beside it)."""
+"""Builds the compiled part: every .pyx, and every .py that has a sibling .pxd (one readable truth, typed
+beside it)."""
 
 import os
 from pathlib import Path
@@ -6,9 +7,13 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-# Extensions beside plain .pyx sources, and .py sources typed by a .pxd. A .pxd beside a .pyx only declares it.
+# Extensions beside plain .pyx sources, and .py sources typed by a .pxd. A .pxd beside a .pyx only declares
+# it.
 SOURCES = sorted(
-    [*Path("poolproxy").rglob("*.pyx"), *(p for pxd in Path("poolproxy").rglob("*.pxd") if (p := pxd.with_suffix(".py")).exists())]
+    [
+        *Path("poolproxy").rglob("*.pyx"),
+        *(p for pxd in Path("poolproxy").rglob("*.pxd") if (p := pxd.with_suffix(".py")).exists()),
+    ]
 )
 
 DIRECTIVES = {

@@ -1,4 +1,5 @@
-"""The composition root: builds everything, wires it, runs the tick, drains. The only module that knows all others."""
+"""The composition root: builds everything, wires it, runs the tick, drains. The only module that knows all
+others."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ class App:
         router = Router(settings)
         credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
         self._door = FrontDoor(self._poller, settings, router, credentials)
-        self._pools = Pools(self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters)
+        self._pools = Pools(
+            self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters
+        )
         self._door.pools = self._pools
         for route in router.fixed_routes():
             if route.min_pool_size:
@@ -114,7 +117,9 @@ class App:
             self._unix_socket = unix.getsockname()
             sockets.append(unix)
         for sock in sockets:
-            self._door.listeners.append(Listener(self._poller, sock.detach(), self._door.accept, self._door.exhausted))
+            self._door.listeners.append(
+                Listener(self._poller, sock.detach(), self._door.accept, self._door.exhausted)
+            )
         _log.info("listening", host=settings.listen_host, port=port, version=__version__)
 
     def _tick(self) -> None:
@@ -144,8 +149,7 @@ class App:
         """Idle clients leave at once, transactions finish, and nobody stays longer than drain_timeout."""
         _log.info("draining", clients=len(self._door.clients), seconds=self._settings.drain_timeout)
         self._door.drain()
-        if self._unix_socket:
-            Path(self._unix_socket).unlink(missing_ok=True)
+        self._remove_unix_socket()
         deadline = time.monotonic() + self._settings.drain_timeout
         while self._door.dismiss_idle() and time.monotonic() < deadline and not self._hurry.is_set():
             try:
@@ -154,6 +158,10 @@ class App:
             except TimeoutError:
                 continue
         self._door.dismiss_all()
+
+    def _remove_unix_socket(self) -> None:
+        if self._unix_socket:
+            Path(self._unix_socket).unlink(missing_ok=True)
 
     # Snapshots.
 

@@ -1,8 +1,9 @@
 """Every error a client may be told, one class each: SQLSTATE, severity, whose fault, cause and cure.
 
-One declaration per error: `docs/errors.md` is generated from these classes, and `protocol.messages.error_response`
-turns any of them into an ErrorResponse. Nothing here may know about sockets, pools or settings. A message never
-holds a secret and never more of a foreign value than `shown` lets through.
+One declaration per error: `docs/errors.md` is generated from these classes, and
+`protocol.messages.error_response` turns any of them into an ErrorResponse. Nothing here may know about
+sockets, pools or settings. A message never holds a secret and never more of a foreign value than `shown` lets
+through.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class PoolproxyError(Exception):
 class ProtocolViolation(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "client"
     template = "protocol violation: {what}"
-    cause = "The bytes received are not what the PostgreSQL protocol allows at this point, or a length is out of range."
-    cure = "Check that a PostgreSQL client is talking to this port, and that nothing on the way changes its bytes."
+    cause = "The bytes received are not what the protocol allows at this point, or a length is out of range."
+    cure = "Check that a PostgreSQL client talks to this port, and that nothing on the way changes its bytes."
 
 
 class UnsupportedProtocol(PoolproxyError):
@@ -125,14 +126,21 @@ class TooManyPools(PoolproxyError):
 
 class PoolFull(PoolproxyError):
     sqlstate, severity, fault = "53300", "ERROR", "us"
-    template = 'no server of pool {database}/{user} became free within {seconds:g} s (connection_borrow_timeout)'
+    template = (
+        "no server of pool {database}/{user} became free within {seconds:g} s (connection_borrow_timeout)"
+    )
     cause = "All servers of the pool were busy with other clients for the whole borrow timeout."
-    cure = "Raise pool_size or connection_borrow_timeout, or find the long transactions (poolproxy_transaction_duration_seconds)."
+    cure = (
+        "Raise pool_size or connection_borrow_timeout, or find the long transactions "
+        "(poolproxy_transaction_duration_seconds)."
+    )
 
 
 class DatabaseDown(PoolproxyError):
     sqlstate, severity, fault = "57P03", "ERROR", "server"
-    template = "no server for pool {database}/{user} within {seconds:g} s: the database cannot be reached ({reason})"
+    template = (
+        "no server for pool {database}/{user} within {seconds:g} s: the database cannot be reached ({reason})"
+    )
     cause = "No connection to PostgreSQL could be opened during the whole borrow timeout."
     cure = "Look at the database; the proxy retries by itself and clients may simply try again."
 

@@ -1,7 +1,8 @@
 """Passing a cancel request on to PostgreSQL, and waiting until it can do no more harm.
 
-A request is a connection of its own (manual 54.2.9): PostgreSQL closes it when the signal has been sent. Until then the
-server is not handed out and not asked anything, so the signal cannot hit another query (measured: 0 of 1,500).
+A request is a connection of its own (manual 54.2.9): PostgreSQL closes it when the signal has been sent.
+Until then the server is not handed out and not asked anything, so the signal cannot hit another query
+(measured: 0 of 1,500).
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from poolproxy.transport.sockets import TcpOptions
 
 _log = get_logger()
 
-#: Seconds a cancel connection may take in all, and how many may be open at once (they are bounded apart from servers).
+#: Seconds a cancel connection may take in all, and how many may be open at once (they are bounded apart from
+#: servers).
 TIMEOUT = 10.0
 MAX_AT_ONCE = 32
 
@@ -27,7 +29,8 @@ SKIP_PAUSE = 0.001
 
 
 class Canceller:
-    """Forwards cancel requests, a bounded number at a time; `count(result)` hears of each: forwarded or failed."""
+    """Forwards cancel requests, a bounded number at a time; `count(result)` hears of each: forwarded or
+    failed."""
 
     def __init__(self, options: TcpOptions, count: Callable[[str], None]) -> None:
         self._options = options
@@ -54,7 +57,9 @@ class Canceller:
             async with asyncio.timeout(TIMEOUT), self._places:
                 sock = await open_socket(server.pool.route.target, self._options)
                 while server.pipeline.skipping() and not server.stream.closed:
-                    await asyncio.sleep(SKIP_PAUSE)  # it must not hit the settings that go ahead of the query (rule 21)
+                    await asyncio.sleep(
+                        SKIP_PAUSE
+                    )  # it must not hit the settings that go ahead of the query (rule 21)
                 if not server.pipeline.quiet() and not server.stream.closed:
                     await self._send(sock, server)
             self._count("forwarded")
@@ -68,7 +73,9 @@ class Canceller:
     def _failed(self, server: Server, error: OSError, sent: bool) -> None:
         self._count("failed")
         route = server.pool.route
-        repeated(_log, ("cancel", route.database), "cancel failed", database=route.database, reason=describe(error))
+        repeated(
+            _log, ("cancel", route.database), "cancel failed", database=route.database, reason=describe(error)
+        )
         if sent:
             # Whether and when PostgreSQL will act on it is not known: this server must not run anything else.
             server.close("a cancel request to it could not be completed")

@@ -1,6 +1,8 @@
-"""One connection to PostgreSQL: DNS, socket, and the login dialogue driven over a stream. Policy is the grower's.
+"""One connection to PostgreSQL: DNS, socket, and the login dialogue driven over a stream. Policy is the
+grower's.
 
-asyncio for the waiting, the data plane's own streams for the bytes. Must not know pools beyond the route's target.
+asyncio for the waiting, the data plane's own streams for the bytes. Must not know pools beyond the route's
+target.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ _MAX_LOGIN_MESSAGE = 8 * MAX_STARTUP_LENGTH
 
 
 async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
-    """A connected, non-blocking socket; OSError says what was tried. All addresses of the name are tried in turn."""
+    """A connected, non-blocking socket; OSError says what was tried. All addresses of the name are tried in
+    turn."""
     loop = asyncio.get_running_loop()
     if target.unix_path is not None:
         addresses: list[tuple[int, Any]] = [(socket.AF_UNIX, target.unix_path)]
@@ -101,7 +104,9 @@ class LoginDriver:
             following = position + self._framer.size
             if self._framer.kind in (NOTHING, PARTIAL) or following > end:
                 if self._framer.kind >= 0 and self._framer.size > _MAX_LOGIN_MESSAGE:
-                    self.fail(UnexpectedServerAnswer(what=f"a message of {self._framer.size} bytes during login"))
+                    self.fail(
+                        UnexpectedServerAnswer(what=f"a message of {self._framer.size} bytes during login")
+                    )
                 break
             message = self._framer.kind, bytes(buffer[position + 5 : following])
             position = following
@@ -116,18 +121,20 @@ class LoginDriver:
         self._finish(None, ConnectionResetError(f"connection lost during login: {reason}"))
 
     def fail(self, error: PoolproxyError) -> None:
-        """A length out of range, or an answer that cannot be."""
-        self._finish(None, error)
+        """A length out of range, or an answer that cannot be: whoever it is, it is no PostgreSQL."""
+        self._finish(None, UnexpectedServerAnswer(what=error.message))
 
 
 async def log_in(
     poller: Poller, target: Target, options: TcpOptions, keys: ScramKeyCache
 ) -> tuple[Stream, ServerGreeting]:
-    """A stream to a session that is ready for its first query, still paused. Raises OSError, ServerRefusedLogin,
-    UnexpectedServerAnswer; the caller bounds the time."""
+    """A stream to a session that is ready for its first query, still paused. Raises OSError,
+    ServerRefusedLogin, UnexpectedServerAnswer; the caller bounds the time."""
     sock = await open_socket(target, options)
     local = target.unix_path is not None
-    driver = LoginDriver(poller, sock, server_login(target.user, target.password, {"database": target.dbname}, local, keys))
+    driver = LoginDriver(
+        poller, sock, server_login(target.user, target.password, {"database": target.dbname}, local, keys)
+    )
     try:
         return driver.stream, await driver.done
     except BaseException:

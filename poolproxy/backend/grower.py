@@ -1,7 +1,9 @@
-"""Opening servers for those who wait: how many at once, how soon again after a failure, and never above the budget.
+"""Opening servers for those who wait: how many at once, how soon again after a failure, and never above the
+budget.
 
-One grower per database (host, port, dbname). Failures back off with jitter, but never longer than a database that is
-back would be kept waiting for: under a second. A login that is refused ends the waiting; a database that is down does not.
+One grower per database (host, port, dbname). Failures back off with jitter, but never longer than a database
+that is back would be kept waiting for: under a second. A login that is refused ends the waiting; a database
+that is down does not.
 """
 
 from __future__ import annotations
@@ -27,7 +29,8 @@ from poolproxy.transport.sockets import TcpOptions
 
 _log = get_logger()
 
-#: Seconds before the first retry and the longest between two; a failure doubles, each with up to a third of jitter.
+#: Seconds before the first retry and the longest between two; a failure doubles, each with up to a third of
+#: jitter.
 FIRST_RETRY = 0.05
 LAST_RETRY = 0.6
 
@@ -57,7 +60,9 @@ class Grower:
         self._wanting: deque[Pool] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._initialising: set[ServerSession] = set()
-        self._refused_until: dict[Pool, float] = {}  # pools whose login PostgreSQL refuses: no reason to slow down others
+        self._refused_until: dict[
+            Pool, float
+        ] = {}  # pools whose login PostgreSQL refuses: no reason to slow down others
         self._pumping = False
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
@@ -112,10 +117,16 @@ class Grower:
         except BaseException:
             self._forget(pool)
             raise
-        server = Server(pool, stream, greeting.pid, greeting.key, reported_set(greeting.parameters), self._gone)
+        server = Server(
+            pool, stream, greeting.pid, greeting.key, reported_set(greeting.parameters), self._gone
+        )
         stream.handler = server
         server.born = self._poller.now
-        server.expires = self._poller.now + route.server_lifetime * random.uniform(0.9, 1.0) if route.server_lifetime else 0.0
+        server.expires = (
+            self._poller.now + route.server_lifetime * random.uniform(0.9, 1.0)
+            if route.server_lifetime
+            else 0.0
+        )
         self._count(pool, "ok")
         self._refused_until.pop(pool, None)
         self._note_reported(pool, server.reported)
@@ -128,7 +139,8 @@ class Grower:
             self._ready(pool, server)
 
     def _note_reported(self, pool: Pool, reported: Reported) -> None:
-        """What servers of this pool report may have changed (a failover, an upgrade): then greetings are learnt anew."""
+        """What servers of this pool report may have changed (a failover, an upgrade): then greetings are
+        learnt anew."""
         if pool.reported is not reported:
             pool.greetings.clear()
             pool.reported = reported
@@ -148,7 +160,7 @@ class Grower:
             if refusal is not None:
                 self._refused_query(pool, server, refusal)
                 return
-            server.parameters = pool.baseline = parameter_set({name: fragment for name, fragment in map(_fragment, rows)})
+            server.parameters = pool.baseline = parameter_set(dict(map(_fragment, rows)))
             self._note_reported(pool, server.reported)
             self._ready(pool, server)
 
@@ -156,7 +168,14 @@ class Grower:
 
     def _refused_query(self, pool: Pool, server: Server, refusal: dict[str, str]) -> None:
         reason = f"init_query failed: {refusal.get('M', '')}"
-        repeated(_log, ("init", pool.route), "init query failed", database=pool.route.database, sqlstate=refusal.get("C"), reason=reason)
+        repeated(
+            _log,
+            ("init", pool.route),
+            "init query failed",
+            database=pool.route.database,
+            sqlstate=refusal.get("C"),
+            reason=reason,
+        )
         pool.down_reason = reason
         server.close(reason)
 
@@ -173,7 +192,8 @@ class Grower:
         """A server was closed, whoever closed it."""
         self.budget.give()
         if server in self._initialising:
-            # It never became ready: a failure like any other, or init_query would have us connect without end.
+            # It never became ready: a failure like any other, or init_query would have us connect without
+            # end.
             self._initialising.discard(server)
             server.pool.up = False
             self._failures += 1
@@ -205,12 +225,16 @@ class Grower:
         pool.down_reason = reason
         repeated(
             _log, ("connect", pool.route.database, result), "server connect failed",
-            database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate, reason=reason,
+            database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate,
+            reason=reason,
         )  # fmt: skip
         if sqlstate.startswith(_HOPELESS):
             self._refused_until[pool] = self._poller.now + LAST_RETRY
             if not pool.size():
-                self._on_waiter_failed(pool, ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason))
+                self._on_waiter_failed(
+                    pool,
+                    ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason),
+                )
         else:
             self._failures += 1
         if pool not in self._wanting:
@@ -250,8 +274,9 @@ class Grower:
 
 #: What init_query has set (rule 3; SET TRANSACTION in it leaves the first three behind, falsely).
 _BASELINE = (
-    b"SELECT name, setting FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session' AND name "
-    b"OPERATOR(pg_catalog.<>) ALL ('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])"
+    b"SELECT name, setting FROM pg_catalog.pg_show_all_settings() "
+    b"WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL "
+    b"('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])"
 )
 
 

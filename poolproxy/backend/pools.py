@@ -1,6 +1,8 @@
-"""All pools, and the databases whose connection budgets they share: made at first use, dropped when nobody needs them.
+"""All pools, and the databases whose connection budgets they share: made at first use, dropped when nobody
+needs them.
 
-Wires the pure decisions of `poolproxy.pool` to growers, servers and the tick. Must not know clients but as waiters.
+Wires the pure decisions of `poolproxy.pool` to growers, servers and the tick. Must not know clients but as
+waiters.
 """
 
 from __future__ import annotations
@@ -101,7 +103,11 @@ class Pools:
     def _evict(self, needy: Pool) -> bool:
         """Close one idle server of another pool of the same database; True when a place became free."""
         siblings = self._databases[_database_key(needy.route.target)].pools
-        rich = max((pool for pool in siblings if pool is not needy and pool.idle), key=lambda pool: len(pool.idle), default=None)
+        rich = max(
+            (pool for pool in siblings if pool is not needy and pool.idle),
+            key=lambda pool: len(pool.idle),
+            default=None,
+        )
         if rich is None:
             return False
         _server(rich.idle[0]).close("evicted for another pool of this database")
@@ -186,7 +192,13 @@ class Pools:
             usable = await usable_connections(route.target, route.server_connect_timeout)
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             database.ask_at = self._poller.now + ASK_SOON
-            repeated(_log, ("control", route.database), "control query failed", database=route.database, reason=describe(error))
+            repeated(
+                _log,
+                ("control", route.database),
+                "control query failed",
+                database=route.database,
+                reason=describe(error),
+            )
         else:
             database.budget.limit = database_limit(0, route.max_connections_percent, usable)
         finally:

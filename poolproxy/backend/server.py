@@ -1,7 +1,8 @@
-"""One server connection: relays its answers to whoever it is attached to, and keeps the books of what it owes.
+"""One server connection: relays its answers to whoever it is attached to, and keeps the books of what it
+owes.
 
-What the client side forwards is told to `pipeline` by the client. Compiled: `on_data` runs once per chunk of answers.
-Must not know the frontend.
+What the client side forwards is told to `pipeline` by the client. Compiled: `on_data` runs once per chunk of
+answers. Must not know the frontend.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
 
-# Message types that are looked at (protocol/codes.py has the letters; compiled code needs them as C integers).
+# Message types that are looked at (protocol/codes.py has the letters; compiled code needs them as C
+# integers).
 READY_FOR_QUERY = 0x5A
 ERROR_RESPONSE = 0x45
 NOTICE_RESPONSE = 0x4E
@@ -28,6 +30,7 @@ PARSE_COMPLETE = 0x31
 CLOSE_COMPLETE = 0x33
 DATA_ROW = 0x44
 COPY_IN_RESPONSE = 0x47
+
 
 class Server(ServerSession):
     """See the module."""
@@ -51,8 +54,9 @@ class Server(ServerSession):
             self.transaction_at = now
 
     def replace_unnamed(self, owner: Waiter, parse: bytes | None) -> bytes:
-        """What to put into `owner`'s batch so that the unnamed statement is its own: its `parse` (a whole message) again,
-        or, when it has none, a Close of what another one may have left: PostgreSQL will say that there is none."""
+        """What to put into `owner`'s batch so that the unnamed statement is its own: its `parse` (a whole
+        message) again, or, when it has none, a Close of what another one may have left: PostgreSQL will
+        say that there is none."""
         self.unnamed_owner = owner
         if parse is not None:
             self.pipeline.injected_parse()
@@ -72,7 +76,7 @@ class Server(ServerSession):
         while True:
             position = framer.scan(buffer, position, end)
             kind = framer.kind
-            if kind == NOTHING or kind == PARTIAL:
+            if kind in (NOTHING, PARTIAL):
                 break
             following = position + framer.size
             if following > end:
@@ -102,8 +106,8 @@ class Server(ServerSession):
         return self.framer.skip(position, end)
 
     def _message(self, kind: int, buffer: bytearray, start: int, position: int, following: int) -> int:
-        """Act on a whole message. buffer[start:position] is not forwarded yet; the new `start` is returned: `following`
-        where the message is not for the client."""
+        """Act on a whole message. buffer[start:position] is not forwarded yet; the new `start` is returned:
+        `following` where the message is not for the client."""
         pipeline = self.pipeline
         skipping = pipeline.skipping()
         if kind == READY_FOR_QUERY:
@@ -123,11 +127,13 @@ class Server(ServerSession):
             mine = True  # the client is told ahead of its ReadyForQuery, and only what is new to it
         elif kind == NOTIFICATION_RESPONSE:
             mine = skipping or not self.pin
+        elif self._unowed() and kind != NOTICE_RESPONSE:
+            self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
         elif kind == PARSE_COMPLETE:
             mine = pipeline.parse_complete()
         elif kind == CLOSE_COMPLETE:
             mine = pipeline.close_complete()
-        elif kind == COPY_IN_RESPONSE and not self._unowed():
+        elif kind == COPY_IN_RESPONSE:
             self._copy_in()
         elif self._rows is not None and skipping:
             if kind == DATA_ROW:
@@ -202,14 +208,15 @@ class Server(ServerSession):
         return following
 
     def _tell(self, sink: Sink) -> None:
-        """ParameterStatus for what differs from what the client was last told; PostgreSQL, too, sends them before Z."""
+        """ParameterStatus for what differs from what the client was last told; PostgreSQL, too, sends them
+        before Z."""
         for name, value in changes(sink.told, self.reported):
             report_message = messages.parameter_status(name, value)
             sink.write(report_message, 0, len(report_message))
         sink.told = self.reported
 
     def _assigned(self, unit: Unit, before: int) -> None:
-        """A tracked SET or RESET was answered without an error. In a transaction its fate is not known yet."""
+        """A tracked SET or RESET was answered without an error. In a transaction its fate is still open."""
         if before != STATUS_IDLE or self.pipeline.status != STATUS_IDLE:
             self.pin_down("setting")
             return
@@ -243,8 +250,8 @@ class Server(ServerSession):
         self.reported = report(self.reported, name, value)
 
     def review(self) -> None:
-        """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all has, the
-        server goes back to the pool, or the client is told."""
+        """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all
+        has, the server goes back to the pool, or the client is told."""
         pipeline = self.pipeline
         if not pipeline.quiet() or self.server_state == SERVER_CLOSED:
             return
@@ -252,7 +259,13 @@ class Server(ServerSession):
         if sink is None:
             if self.server_state == SERVER_RESETTING:
                 self.clean_up()
-        elif not self.pin and not self.cancelling and not sink.holding and pipeline.idle() and not sink.in_message():
+        elif (
+            not self.pin
+            and not self.cancelling
+            and not sink.holding
+            and pipeline.idle()
+            and not sink.in_message()
+        ):
             self.detach()
         else:
             if pipeline.unclear and self.pin != "unclear":

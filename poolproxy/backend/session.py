@@ -1,7 +1,8 @@
-"""One server connection apart from its relay: the Queries of our own, its pins, what follows when its client has left.
+"""One server connection apart from its relay: the Queries of our own, its pins, what follows when its client
+has left.
 
-`Server` (server.py) adds the relay. Without a client it finishes what that began, rolls back, resets and returns to
-its pool, or is closed where that is all that is left. Must not know the frontend.
+`Server` (server.py) adds the relay. Without a client it finishes what that began, rolls back, resets and
+returns to its pool, or is closed where that is all that is left. Must not know the frontend.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _log = get_logger()
 STATUS_IDLE = 0x49
 
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
-#: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse, NoticeResponse.
+#: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse,
+#: NoticeResponse.
 STOPS = stop_table(b"TDC2nstIdcHVN")
 #: While nothing is owed, or rows are wanted: every message is looked at.
 STOPS_ALL = stop_table(b"")
@@ -43,12 +45,20 @@ class ServerSession(Member):
     """See the module. Made by the grower once the login is over."""
 
     __slots__ = (
-        "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed", "parameters",
-        "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "sink", "stream", "transaction_at",
-        "unnamed_owner",
+        "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed",
+        "parameters", "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "sink", "stream",
+        "transaction_at", "unnamed_owner",
     )  # fmt: skip
 
-    def __init__(self, pool: Pool, stream: Stream, pid: int, key: bytes, reported: Reported, on_closed: Callable[[ServerSession], None]) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        stream: Stream,
+        pid: int,
+        key: bytes,
+        reported: Reported,
+        on_closed: Callable[[ServerSession], None],
+    ) -> None:
         super().__init__()
         self.pool = pool
         self.stream = stream
@@ -58,7 +68,9 @@ class ServerSession(Member):
         self.sink: Sink | None = None
         self.pipeline = Pipeline()
         self.framer = Framer(STOPS_ALL)
-        self.parameters: ParameterSet = EMPTY  #: the settings it holds, as far as they differ from its defaults
+        self.parameters: ParameterSet = (
+            EMPTY  #: the settings it holds, as far as they differ from its defaults
+        )
         self.reported = reported
         self.unnamed_owner: Waiter | None = None  #: whose unnamed prepared statement it holds
         self.refusal: Refusal | None = None  #: the error of a Query of ours
@@ -67,17 +79,21 @@ class ServerSession(Member):
         self.exchange_at = 0.0
         self.transaction_at = 0.0
         self._errands: deque[Done | None] = deque()  #: one per Query of ours
-        self._rows: list[list[str]] | None = None  #: rows of the Query of ours under way, where they are wanted
+        self._rows: list[list[str]] | None = (
+            None  #: rows of the Query of ours under way, where they are wanted
+        )
         self._fatal = False
         self._ended = False
 
     def __repr__(self) -> str:
-        return f"<Server pid {self.pid} state {self.server_state} {self.pipeline}{' pinned ' + self.pin if self.pin else ''}>"
+        pinned = f" pinned {self.pin}" if self.pin else ""
+        return f"<Server pid {self.pid} state {self.server_state} {self.pipeline}{pinned}>"
 
     # Queries of our own.
 
     def settle(self, wanted: ParameterSet) -> bytes:
-        """The Queries to send ahead of the client's bytes, in the same write; what they answer is not the client's."""
+        """The Queries to send ahead of the client's bytes, in the same write; what they answer is not the
+        client's."""
         queries = difference(self.parameters, wanted, True)
         self.parameters = wanted
         self.unnamed_owner = None
@@ -87,8 +103,8 @@ class ServerSession(Member):
         return b"".join(map(messages.query, queries))
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
-        """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may be sent
-        meanwhile. After an error it is pinned, and reset when released."""
+        """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
+        be sent meanwhile. After an error it is pinned, and reset when released."""
         queries = difference(self.parameters, wanted, False) or (b"",)
         self.parameters = wanted
         for query in queries[:-1]:
@@ -109,7 +125,8 @@ class ServerSession(Member):
         self.stream.send(messages.query(sql))
 
     def ask_rows(self, sql: bytes, done: RowsDone) -> None:
-        """A Query of our own whose rows are wanted (text columns, no NULLs); `done` gets them, or its error's fields."""
+        """A Query of our own whose rows are wanted (text columns, no NULLs); `done` gets them, or its error's
+        fields."""
         self._rows = []
         self.ask(sql, lambda refusal: self._rows_done(done, refusal))
         self.framer.stops = STOPS_ALL
@@ -129,10 +146,12 @@ class ServerSession(Member):
         self.pool.pinned(self, reason, now)
         if self.sink is not None:
             self.sink.pinned(reason)
+
     # Without a client.
 
     def abandon(self, partial: bool) -> None:
-        """The client has left. `partial`: in the middle of a message that was forwarded in part, which cannot be mended.
+        """The client has left. `partial`: in the middle of a message that was forwarded in part, which cannot
+        be mended.
 
         What runs is finished (sessions.md, rule 23), an open batch or COPY ended, a transaction rolled back.
         """
@@ -165,7 +184,8 @@ class ServerSession(Member):
             pipeline.sync()
 
     def _beyond_rescue(self, partial: bool) -> bool:
-        """Whether closing is all that is left. A batch without its Sync is one: a Sync of ours would commit it."""
+        """Whether closing is all that is left. A batch without its Sync is one: a Sync of ours would commit
+        it."""
         pipeline = self.pipeline
         if partial or pipeline.copying_in:
             return partial
@@ -210,7 +230,6 @@ class ServerSession(Member):
         else:
             self.pool.release(self, now)
 
-
     # The end.
 
     def close(self, reason: str) -> None:
@@ -218,7 +237,11 @@ class ServerSession(Member):
         if self.server_state == SERVER_CLOSED:
             return
         _log.info(
-            "server closed", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, reason=reason
+            "server closed",
+            database=self.pool.route.database,
+            user=self.pool.route.user,
+            server_pid=self.pid,
+            reason=reason,
         )
         if self.server_state == SERVER_IDLE:
             self.stream.send(messages.terminate())
@@ -238,7 +261,11 @@ class ServerSession(Member):
     def _out_of_sync(self, what: str) -> None:
         self.pool.counters.out_of_sync += 1
         _log.error(
-            "server out of sync", database=self.pool.route.database, user=self.pool.route.user, server_pid=self.pid, what=what
+            "server out of sync",
+            database=self.pool.route.database,
+            user=self.pool.route.user,
+            server_pid=self.pid,
+            what=what,
         )
         self.close(UnexpectedServerAnswer(what=what).message)
 

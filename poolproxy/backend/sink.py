@@ -1,4 +1,4 @@
-"""What a server is attached to, as far as it knows: whoever takes its answers and hears what becomes of it."""
+"""What a server is attached to, as far as it knows: whoever takes its answers and hears of its end."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ class Sink(Waiter):
         raise NotImplementedError
 
     def statement_failed(self, turn: int, parses: int) -> None:
-        """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were completed."""
+        """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were
+        completed."""
         raise NotImplementedError
 
     def in_message(self) -> bool:
@@ -50,6 +51,6 @@ class Sink(Waiter):
         raise NotImplementedError
 
     def server_lost(self, told: bool, refusal: dict[str, str] | None) -> None:
-        """The server is gone. `told`: it said FATAL and that was forwarded. `refusal`: it refused this client's
-        settings before it read anything of the client's."""
+        """The server is gone. `told`: it said FATAL and that was forwarded. `refusal`: it refused this
+        client's settings before it read anything of the client's."""
         raise NotImplementedError

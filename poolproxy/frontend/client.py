@@ -1,8 +1,10 @@
-"""One logged-in client: forwards what it asks to a server it borrows, and takes answers as that server's sink.
+"""One logged-in client: forwards what it asks to a server it borrows, and takes answers as that server's
+sink.
 
-The first message of an exchange borrows a server; the pool takes it back when nothing is owed. What the client sends
-is told to the server's pipeline, and each statement's text is looked at once (session.statements): a plain SET is
-followed, anything else that may leave state pins the server. Compiled: `on_data` runs once per chunk.
+The first message of an exchange borrows a server; the pool takes it back when nothing is owed. What the
+client sends is told to the server's pipeline, and each statement's text is looked at once
+(session.statements): a plain SET is followed, anything else that may leave state pins the server. Compiled:
+`on_data` runs once per chunk.
 """
 
 from __future__ import annotations
@@ -37,8 +39,11 @@ TERMINATE = 0x58
 #: Enough of a message that passes in pieces to read the names it begins with.
 HEAD = 1024
 
-#: Functions that a FunctionCall may call without leaving session state: large objects (pg_proc.dat: lo_*, loread, lowrite).
-_HARMLESS_FUNCTIONS = frozenset({715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460})
+#: Functions that a FunctionCall may call without leaving session state: large objects (pg_proc.dat: lo_*,
+#: loread, lowrite).
+_HARMLESS_FUNCTIONS = frozenset(
+    {715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460}
+)
 
 #: Pins under which the server's settings are the client's own business: nothing is replayed.
 _UNTRACKED = frozenset({"setting", "role", "code", "function_call", "large_text", "unclear"})
@@ -70,7 +75,7 @@ class Client(ClientSession):
                 self._forward_to(server, buffer, start, position)
                 raise
             kind = framer.kind
-            if kind == NOTHING or kind == PARTIAL:
+            if kind in (NOTHING, PARTIAL):
                 break
             following = position + framer.size
             if following > end and (framer.size <= KEEP_LIMIT or end - position < HEAD):
@@ -89,18 +94,25 @@ class Client(ClientSession):
                     self._queued()
                     return
                 start = position
-            if server.pipeline.quiet() and kind != COPY_DATA and kind != COPY_DONE and kind != COPY_FAIL and kind != FLUSH:
+            if (
+                server.pipeline.quiet()
+                and kind != COPY_DATA
+                and kind != COPY_DONE
+                and kind != COPY_FAIL
+                and kind != FLUSH
+            ):
                 self._forward(server, buffer, start, position)
                 start = position
                 if not self._begin(server):
                     self.stream.keep(position, end)
                     self.stream.pause()
                     return
-            if kind == BIND or kind == DESCRIBE:
-                if self._unnamed_must_move(server, buffer, position, min(following, end)):
-                    self._forward(server, buffer, start, position)
-                    start = position
-                    self._parse_again(server)
+            if kind in (BIND, DESCRIBE) and self._unnamed_must_move(
+                server, buffer, position, min(following, end)
+            ):
+                self._forward(server, buffer, start, position)
+                start = position
+                self._parse_again(server)
             if not self._note(server, kind, buffer, position, following, end):
                 self._forward(server, buffer, start, position)
                 raise ProtocolViolation(what=f"invalid frontend message type {kind}")
@@ -111,21 +123,19 @@ class Client(ClientSession):
             server.review()
 
     def _needs_no_server(self, kind: int) -> bool:
-        """Whether a message means nothing while no server is attached. What belongs to a refused batch is discarded up to
-        its Sync, which is answered; late messages of a failed COPY and a Flush of nothing PostgreSQL ignores, too (rule 22)."""
+        """Whether a message means nothing while no server is attached. What belongs to a refused batch is
+        discarded up to its Sync, which is answered; late messages of a failed COPY and a Flush of nothing
+        PostgreSQL ignores, too (rule 22)."""
         if self.discarding:
             if kind == SYNC:
                 self.discarding = False
                 self.stream.send(messages.ready_for_query(STATUS_IDLE))
             return True
-        return kind == COPY_DATA or kind == COPY_DONE or kind == COPY_FAIL or kind == FLUSH
+        return kind in (COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH)
 
     def _borrow(self, kind: int) -> Server | None:
         """A server for the exchange that begins with a message of this type; None: the client waits now."""
-        if not (
-            kind == QUERY or kind == PARSE or kind == SYNC or kind == BIND or kind == DESCRIBE or kind == EXECUTE or kind == CLOSE
-            or kind == FUNCTION_CALL
-        ):  # fmt: skip
+        if kind not in (QUERY, PARSE, SYNC, BIND, DESCRIBE, EXECUTE, CLOSE, FUNCTION_CALL):  # fmt: skip
             raise ProtocolViolation(what=f"invalid frontend message type {kind}")
         member = self.pool.borrow(self, self.stream.poller.now)
         if member is None:
@@ -135,20 +145,24 @@ class Client(ClientSession):
         return self.server
 
     def _queued(self) -> None:
-        """In the queue: unless nobody is to wait there, and no server is being opened for this client either."""
+        """In the queue: unless nobody is to wait there, and no server can be opened for this client."""
         route = self.pool.route
         if route.connection_borrow_timeout <= 0 and self.pool.crowded():
             self.give_up(PoolFull(database=route.database, user=route.user, seconds=0))
 
     def _begin(self, server: Server) -> bool:
-        """An exchange begins on an attached server that owes nothing. False: not yet, `resume` will follow."""
+        """An exchange begins on a server that owes nothing. False: not yet, `resume` will follow."""
         if server.cancelling:
             self.holding = True
             return False
         server.began(self.stream.poller.now)
         self.controls = False
         self.cautious = self.told.cautious
-        if server.parameters is not self.parameters and server.pipeline.status == STATUS_IDLE and server.pin not in _UNTRACKED:
+        if (
+            server.parameters is not self.parameters
+            and server.pipeline.status == STATUS_IDLE
+            and server.pin not in _UNTRACKED
+        ):
             if self.parameters.refused and not self.holding:
                 self.apply_parameters()
                 return False
@@ -161,7 +175,8 @@ class Client(ClientSession):
             self._forward(server, buffer, start, end)
 
     def _forward(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
-        """Send buffer[start:end] to the server, behind what must go ahead of it; stop reading while it is full."""
+        """Send buffer[start:end] to the server, behind what must go ahead of it; stop reading while it is
+        full."""
         if start >= end:
             return
         self.last_active = self.stream.poller.now
@@ -175,9 +190,12 @@ class Client(ClientSession):
         if not taken:
             self.stream.pause()
 
-    # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes in pieces.
+    # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes
+    # in pieces.
 
-    def _note(self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int) -> bool:
+    def _note(
+        self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int
+    ) -> bool:
         """Tell the books of a message; False when there is no such type."""
         pipeline = server.pipeline
         if kind == SYNC:
@@ -199,11 +217,15 @@ class Client(ClientSession):
             pipeline.close()
         elif kind == COPY_DATA:
             pipeline.early_copy_data()
-        elif kind == COPY_DONE or kind == COPY_FAIL:
+        elif kind in (COPY_DONE, COPY_FAIL):
             pipeline.copy_ended()
             self.framer.stops = STOPS
         elif kind == FUNCTION_CALL:
-            oid = int.from_bytes(self.stream.copy(position + 5, position + 9), "big") if min(following, end) - position >= 9 else 0
+            oid = (
+                int.from_bytes(self.stream.copy(position + 5, position + 9), "big")
+                if min(following, end) - position >= 9
+                else 0
+            )
             if oid not in _HARMLESS_FUNCTIONS:
                 server.pin_down("function_call")
             self._exchange(server, None)
@@ -226,7 +248,7 @@ class Client(ClientSession):
             self._exchange(server, self._look(buffer, position + 5, following - 1))
 
     def _exchange(self, server: Server, finding: Finding | None) -> None:
-        """A Query or FunctionCall is an exchange of its own; in an open batch it makes the answers ambiguous."""
+        """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
         assignments = self._follow(server, finding)
         server.pipeline.query(assignments)
         if server.pipeline.unclear:
@@ -266,7 +288,7 @@ class Client(ClientSession):
         pipeline.parse(assignments)
 
     def _unnamed_must_move(self, server: Server, buffer: bytearray, position: int, end: int) -> bool:
-        """Whether a Bind or Describe means this client's unnamed statement, and the server does not hold it."""
+        """Whether a Bind or Describe means this client's unnamed statement, which the server lacks."""
         if server.unnamed_owner is self and not self.unnamed_assigns:
             return False
         if not _names_unnamed(buffer, position, end):
@@ -276,7 +298,8 @@ class Client(ClientSession):
         return server.unnamed_owner is not self
 
     def _parse_again(self, server: Server) -> None:
-        """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule 9)."""
+        """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule
+        9)."""
         self.unnamed_turn = server.pipeline.turn()
         self.unnamed_ordinal = server.pipeline.parses
         again = self._prefix + server.replace_unnamed(self, self.unnamed)
@@ -332,7 +355,9 @@ class Client(ClientSession):
                 return UNSAFE
             if framer.kind == QUERY or framer.kind == PARSE:
                 parsed = True
-                begin = position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
+                begin = (
+                    position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
+                )
                 self._look(buffer, begin, max(begin, string_end(buffer, begin, following)))
             elif framer.kind == BIND and not parsed:
                 return UNSAFE  # a statement parsed before: it may be anything

@@ -1,4 +1,5 @@
-"""One logged-in client apart from its messages: its greeting, its parameters, its place in the queue, its end.
+"""One logged-in client apart from its messages: its greeting, its parameters, its place in the queue, its
+end.
 
 `Client` (client.py) adds the relay. What is here runs once per session or when something goes wrong.
 """
@@ -39,9 +40,9 @@ class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "address", "cautious", "connected_at", "controls", "discarding", "framer", "key", "last_active",
-        "name", "on_closed", "parameters", "pid", "pool", "server", "session", "startup", "stream", "unnamed", "unnamed_assigns",
-        "unnamed_ordinal", "unnamed_turn",
+        "_greeting", "_prefix", "address", "cautious", "connected_at", "controls", "discarding", "framer",
+        "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "server", "session",
+        "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
 
     def __init__(
@@ -70,31 +71,44 @@ class ClientSession(Sink):
         self.on_closed = on_closed
         self.server: Server | None = None
         self.framer = Framer(STOPS)
-        self.unnamed: bytes | None = None  #: its Parse of the unnamed statement, whole; None when there is none
-        self.unnamed_turn = -1  #: the exchange it was parsed in on the server attached now (see Pipeline.turn)
+        self.unnamed: bytes | None = (
+            None  #: its Parse of the unnamed statement, whole; None when there is none
+        )
+        self.unnamed_turn = (
+            -1
+        )  #: the exchange it was parsed in on the server attached now (see Pipeline.turn)
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
         self.cautious = False  #: see statements.Scanner
-        self.controls = False  #: the exchange under way begins or ends a transaction, as far as its text shows
+        self.controls = (
+            False  #: the exchange under way begins or ends a transaction, as far as its text shows
+        )
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self._prefix = b""  #: goes out ahead of the next bytes
         self._greeting: Callable[[ClientSession, Reported], bytes] | None = None
 
     def __repr__(self) -> str:
         server = f" on {self.server.pid}" if self.server is not None else ""
-        return f"<Client {self.address} {self.pool.route.database}/{self.pool.route.user} state {self.client_state}{server}>"
+        route = self.pool.route
+        return f"<Client {self.address} {route.database}/{route.user} state {self.client_state}{server}>"
 
     def _named(self) -> dict[str, str]:
         """Who this is, in a log line."""
         route = self.pool.route
         name = self.told.name()
-        return {"client": self.address, "database": route.database, "user": route.user, "application_name": name}
+        return {
+            "client": self.address,
+            "database": route.database,
+            "user": route.user,
+            "application_name": name,
+        }
 
     # Greeting.
 
     def begin(self, greeting: Callable[[ClientSession, Reported], bytes]) -> None:
-        """Greet the client: at once where it is known what a server reports under its parameters, else when a server
-        has told. `greeting(client, reported)` gives the bytes from AuthenticationOk to ReadyForQuery."""
+        """Greet the client: at once where it is known what a server reports under its parameters, else when a
+        server has told. `greeting(client, reported)` gives the bytes from AuthenticationOk to
+        ReadyForQuery."""
         self.pool.move_client(self, CLIENT_IDLE)
         self._greeting = greeting
         if self.pool.session_mode or not self._greet_known():
@@ -113,7 +127,7 @@ class ClientSession(Sink):
         return True
 
     def _asked(self) -> tuple[ParameterSet, bool]:
-        """Its parameters but for application_name, which is never refused and differs from client to client."""
+        """Its parameters but for application_name, which is never refused and differs for every client."""
         return self.parameters.assign("application_name", None), self.name is None
 
     def _greet(self, reported: Reported) -> None:
@@ -131,7 +145,9 @@ class ClientSession(Sink):
             del greetings[next(iter(greetings))]
         asked = self._asked()
         greetings[asked] = reported
-        for waiter in [w for w in self.pool.waiting if isinstance(w, ClientSession) and w._greeting is not None]:
+        for waiter in [
+            w for w in self.pool.waiting if isinstance(w, ClientSession) and w._greeting is not None
+        ]:
             if waiter._asked() == asked:
                 self.pool.move_client(waiter, CLIENT_IDLE)
                 waiter._greet_known()
@@ -185,7 +201,9 @@ class ClientSession(Sink):
     def _refuse(self, refusal: dict[str, str]) -> None:
         """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
         sqlstate = refusal.get("C", "22023")
-        error = messages.error_response_fields("FATAL", sqlstate, refusal.get("M", ""), refusal.get("D", ""), refusal.get("H", ""))
+        error = messages.error_response_fields(
+            "FATAL", sqlstate, refusal.get("M", ""), refusal.get("D", ""), refusal.get("H", "")
+        )
         self._end_with(error, sqlstate, "its parameters were refused")
 
     def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
@@ -205,7 +223,8 @@ class ClientSession(Sink):
             _log.info("pinned", **self._named(), reason=reason)
 
     def statement_failed(self, turn: int, parses: int) -> None:
-        # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in place.
+        # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in
+        # place.
         if self.server is not None and turn == self.unnamed_turn and parses <= self.unnamed_ordinal:
             self.unnamed = None
             self.server.unnamed_owner = None
@@ -217,8 +236,11 @@ class ClientSession(Sink):
         if self._greeting is not None and refusal is not None:
             self._refuse(refusal)
         elif told or self._in_answer(server):
-            # It has had the last word, or is in the middle of one: anything added would be read as part of it.
-            self._leave("its server ended the session" if told else "its server was lost in the middle of an answer")
+            # It has had the last word, or is in the middle of one: anything added would be read as part of
+            # it.
+            self._leave(
+                "its server ended the session" if told else "its server was lost in the middle of an answer"
+            )
             self.stream.finish()
         elif refusal is None or refusal.get("C", "").startswith("57"):
             self.fail(ServerLost())
@@ -231,7 +253,8 @@ class ClientSession(Sink):
         return server.framer.rest > 0 and not server.pipeline.skipping()
 
     def _answer_refusal(self, server: Server, refusal: dict[str, str]) -> None:
-        """Its settings were refused and nothing of its exchange was run: an error up to its Sync, where that is safe."""
+        """Its settings were refused and nothing of its exchange was run: an error up to its Sync, where that
+        is safe."""
         owed = sum(1 for unit in server.pipeline.units if not unit.skip)
         if owed != 1 or server.pipeline.open or self.controls or self.stream.kept or self.stream.pending:
             self.fail(SettingsRefused(reason=refusal.get("M", "")))
@@ -241,8 +264,8 @@ class ClientSession(Sink):
         self._answer(messages.error_response_fields("ERROR", sqlstate, refusal.get("M", "")), sqlstate, WHOLE)
 
     def read_on(self) -> None:
-        """Read the client again, unless there is another reason not to: it waits for a server or for its parameters to be
-        taken, or one of the two sockets is full."""
+        """Read the client again, unless there is another reason not to: it waits for a server or for its
+        parameters to be taken, or one of the two sockets is full."""
         if self.client_state == CLIENT_WAITING or self.stream.backlog:
             return
         server = self.server
@@ -260,8 +283,8 @@ class ClientSession(Sink):
         self.give_up(QueryCanceledInQueue())
 
     def give_up(self, error: PoolproxyError) -> None:
-        """It has waited too long, or was cancelled: an ERROR up to its Sync where the session can go on, that is where
-        nothing of what it has sent could run outside the transaction it was meant for (rule 16)."""
+        """It has waited too long, or was cancelled: an ERROR up to its Sync where the session can go on, that
+        is where nothing of what it has sent could run outside the transaction it was meant for (rule 16)."""
         if self._greeting is not None or error.severity == "FATAL":
             self.fail(error)
             return
@@ -273,7 +296,8 @@ class ClientSession(Sink):
         self._answer(messages.error_response(error), error.sqlstate, asked)
 
     def read_ahead(self, kept: bytes) -> int:
-        """What has been sent and not forwarded: WHOLE (one exchange), UNSYNCED (a batch without its Sync), or UNSAFE."""
+        """What has been sent and not forwarded: WHOLE (one exchange), UNSYNCED (a batch without its Sync), or
+        UNSAFE."""
         raise NotImplementedError
 
     def _answer(self, error: bytes, sqlstate: str, asked: int) -> None:
@@ -291,13 +315,20 @@ class ClientSession(Sink):
         if self.server is None or self.client_state != CLIENT_ACTIVE:
             return False
         pipeline = self.server.pipeline
-        return pipeline.owed() == 0 and not pipeline.copying_in and (pipeline.open or pipeline.status != STATUS_IDLE)
+        return (
+            pipeline.owed() == 0
+            and not pipeline.copying_in
+            and (pipeline.open or pipeline.status != STATUS_IDLE)
+        )
 
     def idle_outside_transaction(self) -> bool:
-        """Whether it holds no server, or (pinned, in session mode) one that does nothing for it and is in no transaction."""
+        """Whether it holds no server, or (pinned, in session mode) one that does nothing for it and is in no
+        transaction."""
         if self.server is None:
             return self.client_state == CLIENT_IDLE
-        return self.server.pipeline.quiet() and self.server.pipeline.status == STATUS_IDLE and not self.holding
+        return (
+            self.server.pipeline.quiet() and self.server.pipeline.status == STATUS_IDLE and not self.holding
+        )
 
     def closed(self) -> bool:
         return self.client_state == CLIENT_CLOSED
@@ -310,7 +341,9 @@ class ClientSession(Sink):
     def fail(self, error: PoolproxyError) -> None:
         """End the session with an error, told as FATAL whatever its own severity."""
         self._end_with(
-            messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint), error.sqlstate, error.message
+            messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint),
+            error.sqlstate,
+            error.message,
         )
 
     def _count(self, sqlstate: str) -> None:

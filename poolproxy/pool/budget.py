@@ -1,6 +1,8 @@
-"""How many connections may be open on one database: all pools of it, and our own control connections, together.
+"""How many connections may be open on one database: all pools of it, and our own control connections,
+together.
 
-An interface for what comes later (several processes sharing one budget), with the single-process implementation.
+An interface for what comes later (several processes sharing one budget), with the single-process
+implementation.
 """
 
 from __future__ import annotations
@@ -9,7 +11,8 @@ from poolproxy.pool.snapshot import DatabaseSnapshot
 
 
 class Budget:
-    """Counts connections of one database against its limit. `limit` 0 = not known yet: pool sizes alone bound it."""
+    """Counts connections of one database against its limit. `limit` 0 = not known yet: pool sizes alone bound
+    it."""
 
     __slots__ = ("_name", "control", "limit", "refused_at", "servers")
 
@@ -50,5 +53,6 @@ class Budget:
 
 
 def database_limit(max_connections: int, percent: int, usable: int) -> int:
-    """The limit of a database: absolute if set, else a percentage of what PostgreSQL lets ordinary users have."""
+    """The limit of a database: absolute if set, else a percentage of what PostgreSQL lets ordinary users
+    have."""
     return max_connections if max_connections else max(1, usable * percent // 100)

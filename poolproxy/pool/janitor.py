@@ -1,4 +1,5 @@
-"""What has grown too old: decisions of the one tick that serves all timers. Pure: time comes in, lists go out."""
+"""What has grown too old: decisions of the one tick that serves all timers. Pure: time comes in, lists go
+out."""
 
 from __future__ import annotations
 
@@ -16,9 +17,12 @@ def overdue_waiters(pool: Pool, now: float, timeout: float) -> list[Waiter]:
     return found
 
 
-def surplus_servers(pool: Pool, now: float, idle_timeout: float, jitter: float, idle_limit: int) -> list[Member]:
-    """Idle servers to close: expired ones, then those idle for longer than `idle_timeout` (times 1 + `jitter`) above the
-    pool's floor, then the coldest above `idle_limit`. The stack's bottom is the coldest."""
+def surplus_servers(
+    pool: Pool, now: float, idle_timeout: float, jitter: float, idle_limit: int
+) -> list[Member]:
+    """Idle servers to close: expired ones, then those idle for longer than `idle_timeout` (times 1 +
+    `jitter`) above the pool's floor, then the coldest above `idle_limit`. The stack's bottom is the
+    coldest."""
     expired = [server for server in pool.idle if server.expires and now >= server.expires]
     rest = [server for server in pool.idle if not (server.expires and now >= server.expires)]
     spare = max(0, pool.size() - len(expired) - pool.route.min_pool_size)

@@ -1,8 +1,8 @@
 """One pool: the servers of one (database, user) and the clients that share them.
 
-Every server is in exactly one collection per state, every client is counted in exactly one, and `move_server` and
-`move_client` are the only movers. Idle servers are a stack, so that few stay warm; waiting clients are a queue, so that
-none is overtaken. An idle server and a waiting client never exist at the same time.
+Every server is in exactly one collection per state, every client is counted in exactly one, and `move_server`
+and `move_client` are the only movers. Idle servers are a stack, so that few stay warm; waiting clients are a
+queue, so that none is overtaken. An idle server and a waiting client never exist at the same time.
 """
 
 from __future__ import annotations
@@ -35,8 +35,22 @@ class Pool:
     """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
 
     __slots__ = (
-        "active", "baseline", "client_counts", "connecting", "counters", "down_reason", "greetings", "idle",
-        "on_need", "pins", "reported", "resetting", "session_mode", "route", "up", "waiting",
+        "active",
+        "baseline",
+        "client_counts",
+        "connecting",
+        "counters",
+        "down_reason",
+        "greetings",
+        "idle",
+        "on_need",
+        "pins",
+        "reported",
+        "resetting",
+        "route",
+        "session_mode",
+        "up",
+        "waiting",
     )  # fmt: skip
 
     def __init__(self, route: Route, on_need: Callable[[Pool], None]) -> None:
@@ -55,12 +69,15 @@ class Pool:
         self.down_reason = ""  #: why the last attempt to connect failed
         self.baseline: ParameterSet = EMPTY  #: what init_query leaves in every server
         self.reported: Reported | None = None  #: what its newest server reported at login
-        self.greetings: dict[tuple[ParameterSet, bool], Reported] = {}  #: startup parameters -> what a server then reports
+        self.greetings: dict[
+            tuple[ParameterSet, bool], Reported
+        ] = {}  #: startup parameters -> what a server then reports
 
     def __repr__(self) -> str:
         return (
             f"<Pool {self.route.database}/{self.route.user} servers {len(self.active)}/{len(self.idle)}"
-            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} waiting {self.waiting.size()}>"
+            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} "
+            f"waiting {self.waiting.size()}>"
         )
 
     def size(self) -> int:
@@ -96,7 +113,7 @@ class Pool:
         return None
 
     def crowded(self) -> bool:
-        """Whether more clients wait than servers could be opened for, or are being opened, within pool_size."""
+        """Whether more clients wait than servers are being opened, or could be, within pool_size."""
         return self.waiting.size() > self.route.pool_size - self.size() + self.connecting
 
     # Servers.
@@ -177,7 +194,10 @@ class Pool:
         return PoolSnapshot(
             database=self.route.database,
             user=self.route.user,
-            clients={CLIENT_STATES[state]: self.client_counts[state] for state in (CLIENT_IDLE, CLIENT_WAITING, CLIENT_ACTIVE)},
+            clients={
+                CLIENT_STATES[state]: self.client_counts[state]
+                for state in (CLIENT_IDLE, CLIENT_WAITING, CLIENT_ACTIVE)
+            },
             servers={
                 "connecting": self.connecting,
                 "idle": len(self.idle),

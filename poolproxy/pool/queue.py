@@ -1,7 +1,7 @@
 """The order in which waiting clients are served: a policy, first come first served today.
 
-A linked list through the clients themselves, because any of them may leave from the middle at any time (a timeout, a
-cancel, a hang-up) and every queueing is on the hot path.
+A linked list through the clients themselves, because any of them may leave from the middle at any time (a
+timeout, a cancel, a hang-up) and every queueing is on the hot path.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Letters and numbers of the protocol (manual: Frontend/Backend Protocol, Message Formats). Letters live only here."""
+"""Letters and numbers of the protocol (manual: Frontend/Backend Protocol, Message Formats). Letters live only
+here."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ STATUS_IDLE: Final = 0x49  # I
 STATUS_TRANSACTION: Final = 0x54  # T
 STATUS_ERROR: Final = 0x45  # E
 
-#: Largest startup packet and largest message during login, in bytes (postmaster: MAX_STARTUP_PACKET_LENGTH, auth.c).
+#: Largest startup packet and largest message during login, in bytes (postmaster: MAX_STARTUP_PACKET_LENGTH,
+#: auth.c).
 MAX_STARTUP_LENGTH: Final = 10_000
 #: Largest message after the login (PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1).
 MAX_MESSAGE_LENGTH: Final = 0x3FFFFFFE

@@ -1,7 +1,9 @@
-"""Where messages begin and end: the one place that reads lengths, compiled because large results are made of headers.
+"""Where messages begin and end: the one place that reads lengths, compiled because large results are made of
+headers.
 
-A `Framer` walks one direction of one connection. It says how far bytes may pass untouched and which message stands
-there to be looked at; bodies are never collected and need never be complete. It must not know what a message means.
+A `Framer` walks one direction of one connection. It says how far bytes may pass untouched and which message
+stands there to be looked at; bodies are never collected and need never be complete. It must not know what a
+message means.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ PARTIAL = -2
 
 
 def stop_table(passing: bytes) -> bytes:
-    """256 flags: 1 for every type that is not in `passing`. Unknown types stop, so that somebody refuses them."""
+    """256 flags: 1 for every type that is not in `passing`. Unknown types stop, so that somebody refuses
+    them."""
     return bytes(0 if kind in passing else 1 for kind in range(256))
 
 
 class Framer:
     """Walks the headers of a byte stream that arrives in arbitrary pieces.
 
-    `stops` is a `stop_table`; it may be replaced between scans. After `scan`, `kind` is NOTHING, PARTIAL or the type of the
-    message at the returned position, and `size` is that message's whole length in bytes, header included.
+    `stops` is a `stop_table`; it may be replaced between scans. After `scan`, `kind` is NOTHING, PARTIAL or
+    the type of the message at the returned position, and `size` is that message's whole length in bytes,
+    header included.
     """
 
     __slots__ = ("kind", "rest", "size", "stops")
@@ -38,8 +42,8 @@ class Framer:
     def scan(self, buffer: bytearray, position: int, end: int) -> int:
         """The position of the next message to look at, of a header that is not whole yet, or `end`.
 
-        Raises ProtocolViolation for a length below 4 or above what PostgreSQL itself accepts: checked before any
-        arithmetic, and nothing is ever allocated by a length.
+        Raises ProtocolViolation for a length below 4 or above what PostgreSQL itself accepts: checked before
+        any arithmetic, and nothing is ever allocated by a length.
         """
         if self.rest > 0:
             if self.rest >= end - position:
@@ -69,7 +73,8 @@ class Framer:
         return position
 
     def skip(self, position: int, end: int) -> int:
-        """Let the message that `scan` has just found at `position` pass: the position behind it, at most `end`."""
+        """Let the message that `scan` has just found at `position` pass: the position behind it, at most
+        `end`."""
         position += self.size
         if position > end:
             self.rest = position - end

@@ -1,8 +1,9 @@
 """Reading SET, RESET and DISCARD: what a plain one assigns, and why any other one pins.
 
-Plain means: one name, and a value of tokens that mean the same wherever they are repeated (ASCII, no backslash, no
-placeholder). Everything that depends on something else - a role, another setting, the transaction - is not plain
-(sessions.md, rules 8 and 11). Cold code: it runs once per SET. Must not know servers or what is in force.
+Plain means: one name, and a value of tokens that mean the same wherever they are repeated (ASCII, no
+backslash, no placeholder). Everything that depends on something else - a role, another setting, the
+transaction - is not plain (sessions.md, rules 8 and 11). Cold code: it runs once per SET. Must not know
+servers or what is in force.
 """
 
 from __future__ import annotations
@@ -16,7 +17,13 @@ ALL: Final = "*"
 
 #: Lists of names that must be repeated name by name (guc_tables.c: GUC_LIST_QUOTE).
 LIST_QUOTE: Final = frozenset(
-    {"search_path", "temp_tablespaces", "session_preload_libraries", "shared_preload_libraries", "local_preload_libraries"}
+    {
+        "search_path",
+        "temp_tablespaces",
+        "session_preload_libraries",
+        "shared_preload_libraries",
+        "local_preload_libraries",
+    }
 )
 
 #: Settings of the transaction alone: assigning them outside one changes nothing (variable.c).
@@ -56,9 +63,11 @@ def literal(value: str) -> str:
 
 
 def read_assignment(text: bytes) -> Assignment | str | None:
-    """What one SET, RESET or DISCARD statement does: an Assignment, a pin reason, or None when it leaves nothing.
+    """What one SET, RESET or DISCARD statement does: an Assignment, a pin reason, or None when it leaves
+    nothing.
 
-    Also takes any other statement of a text that holds one: None. `text` begins at the statement's first word and may end with `;`.
+    Also takes any other statement of a text that holds one: None. `text` begins at the statement's first word
+    and may end with `;`.
     """
     tokens = _tokens(text)
     if tokens is None:
@@ -121,9 +130,15 @@ def _read_set(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | s
         case ["seed", *_]:
             return "seed"
         case ["time", "zone"]:
-            return _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
+            return (
+                _value("timezone", tokens[2:]) if len(tokens) == 3 and tokens[2][0] == "string" else "setting"
+            )
         case ["names", *_]:
-            return _value("client_encoding", tokens[1:]) if len(tokens) == 2 and tokens[1][0] == "string" else "setting"
+            return (
+                _value("client_encoding", tokens[1:])
+                if len(tokens) == 2 and tokens[1][0] == "string"
+                else "setting"
+            )
     return _read_named(tokens, words)
 
 
@@ -138,7 +153,7 @@ def _value(name: str, tokens: list[tuple[str, str]]) -> Assignment | str | None:
     """The assignment of a value that consists of constants and commas."""
     expected = True
     for kind, value in tokens:
-        if expected == (value == ",") or kind == "mark" and value != ",":
+        if expected == (value == ",") or (kind == "mark" and value != ","):
             return "setting"
         expected = not expected
     if expected:

@@ -1,7 +1,7 @@
 """Session parameters: what a client wants, what a server holds, and the SQL that turns one into the other.
 
-Sets are interned, so that "nothing to do" is one identity comparison. Fragments are SQL that stands right of TO.
-Must not know connections: it is told what was assigned and what was reported.
+Sets are interned, so that "nothing to do" is one identity comparison. Fragments are SQL that stands right of
+TO. Must not know connections: it is told what was assigned and what was reported.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from weakref import WeakValueDictionary
 
 from poolproxy.session.assignments import ALL, LIST_QUOTE, Assignment, literal
 
-#: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule 8).
+#: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
+#: 8).
 _FIRST: Final = ("client_encoding", "standard_conforming_strings")
 
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
@@ -21,7 +22,8 @@ GUARD: Final = "SET LOCAL exit_on_error = on; "
 
 
 class ParameterSet:
-    """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use `parameter_set`."""
+    """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use
+    `parameter_set`."""
 
     __slots__ = ("__weakref__", "refused", "values")
 
@@ -74,18 +76,22 @@ def apply_assignment(current: ParameterSet, assignment: Assignment) -> Parameter
 def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
     """The texts of the Queries (one or two) that take a server from `held` to `wanted`.
 
-    Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting is
-    proof against standard_conforming_strings, and the encoding is set before any other byte is read.
+    Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting
+    is proof against standard_conforming_strings, and the encoding is set before any other byte is read.
     """
     first: list[str] = []
     rest: list[str] = []
-    for name in sorted(held.values.keys() | wanted.values.keys(), key=lambda name: (name != "search_path", name)):
+    for name in sorted(
+        held.values.keys() | wanted.values.keys(), key=lambda name: (name != "search_path", name)
+    ):
         fragment = wanted.values.get(name)
         if fragment != held.values.get(name):
             (first if name in _FIRST else rest).append(_statement(name, fragment))
     guard = GUARD if guarded else ""
     return tuple(
-        (guard + "; ".join(statements)).encode("utf-8", "surrogateescape") for statements in (first, rest) if statements
+        (guard + "; ".join(statements)).encode("utf-8", "surrogateescape")
+        for statements in (first, rest)
+        if statements
     )
 
 
@@ -133,7 +139,9 @@ def split_identifiers(value: str) -> list[str]:
 
 
 #: Client encodings in which a byte of a character may be a backslash (manual 23.3: client-only encodings).
-_UNSAFE_ENCODINGS: Final = frozenset({b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB"})
+_UNSAFE_ENCODINGS: Final = frozenset(
+    {b"SJIS", b"SHIFT_JIS_2004", b"BIG5", b"GBK", b"UHC", b"GB18030", b"JOHAB"}
+)
 
 
 #: Reported settings whose names have capitals (guc_tables.c).
@@ -147,7 +155,9 @@ class Reported:
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         self.values = values
-        self.messages: bytes | None = None  #: the same as ParameterStatus messages, once somebody has built them
+        self.messages: bytes | None = (
+            None  #: the same as ParameterStatus messages, once somebody has built them
+        )
         #: a backslash in a statement's text may end a string where none seems to end (see statements.Scanner)
         self.cautious = (
             values.get(b"standard_conforming_strings", b"on") != b"on"

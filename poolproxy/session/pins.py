@@ -1,7 +1,8 @@
 """Why a server is kept by its client between transactions: a closed set of reasons, each with its end.
 
-A reason is a metric label and a log field. `TAINTING` reasons leave behind what no statement can undo (sessions.md,
-rule 13): such a server is closed when its client leaves; every other one is reset with DISCARD ALL.
+A reason is a metric label and a log field. `TAINTING` reasons leave behind what no statement can undo
+(sessions.md, rule 13): such a server is closed when its client leaves; every other one is reset with DISCARD
+ALL.
 """
 
 from __future__ import annotations
@@ -32,4 +33,6 @@ REASONS: Final[dict[str, str]] = {
     "backup": "an online backup",
 }
 
-TAINTING: Final = frozenset({"load", "seed", "dblink", "replication", "backup", "unclear", "function_call", "large_text"})
+TAINTING: Final = frozenset(
+    {"load", "seed", "dblink", "replication", "backup", "unclear", "function_call", "large_text"}
+)

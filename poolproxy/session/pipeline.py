@@ -1,11 +1,11 @@
 """The answers a server still owes, in order, and what to do with each: the books of one server connection.
 
-The client side says what was forwarded (`query`, `extended`, `sync`, ...), the server side what came back (`ready`,
-`error`, `copy_in`, ...). A unit is all that one ReadyForQuery ends: a Query, a FunctionCall, or a batch with its Sync.
-The rules are PostgreSQL's own (manual 54.2.3, 54.2.6; postgres.c): after an error in a batch everything up to Sync is
-skipped, a Query in an open batch included; a Sync that reaches a server in copy-in mode is swallowed. Where the answer
-cannot be told for certain the books say so (`unclear`) and the server stays with its client (sessions.md, rules 7, 22).
-Must not know bytes, sockets or who the client is.
+The client side says what was forwarded (`query`, `extended`, `sync`, ...), the server side what came back
+(`ready`, `error`, `copy_in`, ...). A unit is all that one ReadyForQuery ends: a Query, a FunctionCall, or a
+batch with its Sync. The rules are PostgreSQL's own (manual 54.2.3, 54.2.6; postgres.c): after an error in a
+batch everything up to Sync is skipped, a Query in an open batch included; a Sync that reaches a server in
+copy-in mode is swallowed. Where the answer cannot be told for certain the books say so (`unclear`) and the
+server stays with its client (sessions.md, rules 7, 22). Must not know bytes, sockets or who the client is.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ from poolproxy.session.assignments import Assignment
 STATUS_IDLE = 0x49
 
 
-
 class Unit:
     """One expected ReadyForQuery. `skip`: we asked, the client must not see it."""
 
     __slots__ = ("assignments", "batch", "copy_ends", "own_closes", "own_parses", "skip")
 
-    def __init__(self, batch: bool = False, skip: bool = False, assignments: tuple[Assignment, ...] = ()) -> None:
+    def __init__(
+        self, batch: bool = False, skip: bool = False, assignments: tuple[Assignment, ...] = ()
+    ) -> None:
         self.batch = batch  #: ended by a Sync
         self.skip = skip
         self.assignments = assignments  #: tracked assignments that hold if the unit ends well
-        self.copy_ends = 0  #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
+        self.copy_ends = (
+            0  #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
+        )
         self.own_parses: list[int] = []  #: ordinals of the ParseCompletes that are ours, counted from 0
         self.own_closes: list[int] = []  #: the same of CloseCompletes
 
@@ -42,8 +45,27 @@ class Pipeline:
     """See the module. All counts start with a server that has just said ReadyForQuery, idle."""
 
     __slots__ = (
-        "answered", "batch_assignments", "copy_ends", "early_copy_ends", "closes", "closes_seen", "copying_in", "executes", "early_bind", "failed", "hasty", "open", "own_closes",
-        "own_parses", "parses", "parses_seen", "status", "swallowed", "unclear", "_head", "_units",
+        "_head",
+        "_units",
+        "answered",
+        "batch_assignments",
+        "closes",
+        "closes_seen",
+        "copy_ends",
+        "copying_in",
+        "early_bind",
+        "early_copy_ends",
+        "executes",
+        "failed",
+        "hasty",
+        "open",
+        "own_closes",
+        "own_parses",
+        "parses",
+        "parses_seen",
+        "status",
+        "swallowed",
+        "unclear",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -70,7 +92,8 @@ class Pipeline:
         self.own_closes: list[int] = []
 
     def __repr__(self) -> str:
-        return f"<Pipeline {chr(self.status)} owes {self.owed()}{' open' if self.open else ''}{' unclear' if self.unclear else ''}>"
+        marks = (" open" if self.open else "") + (" unclear" if self.unclear else "")
+        return f"<Pipeline {chr(self.status)} owes {self.owed()}{marks}>"
 
     def owed(self) -> int:
         """How many ReadyForQuery are to come."""
@@ -106,8 +129,8 @@ class Pipeline:
         self._units.append(_SKIP)
 
     def query(self, assignments: tuple[Assignment, ...]) -> None:
-        """A Query, or a FunctionCall. In a batch that has failed it is skipped; in one that has not, it ends that batch, and
-        whether a later error was the batch's or its own cannot be known."""
+        """A Query, or a FunctionCall. In a batch that has failed it is skipped; in one that has not, it ends
+        that batch, and whether a later error was the batch's or its own cannot be known."""
         if self.open:
             if self.failed and self.owed() == 0:
                 return
@@ -158,7 +181,8 @@ class Pipeline:
             self.early_bind = True
 
     def certain(self) -> bool:
-        """Whether the open batch runs its assignments, if any, exactly once: one statement, parsed, bound and executed."""
+        """Whether the open batch runs its assignments, if any, exactly once: one statement, parsed, bound and
+        executed."""
         return not self.batch_assignments or (self.parses == 1 and self.executes == 1 and not self.early_bind)
 
     def sync(self) -> None:
@@ -195,8 +219,8 @@ class Pipeline:
             self.hasty = True
 
     def copy_ended(self) -> None:
-        """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again. A client that does not wait
-        for the CopyInResponse may be that early."""
+        """CopyDone or CopyFail was forwarded: what follows is read in the ordinary way again. A client that
+        does not wait for the CopyInResponse may be that early."""
         if self.copying_in:
             self.copying_in = False
         elif self.open or (self.owed() > 0 and self._units[len(self._units) - 1].batch):
@@ -223,16 +247,19 @@ class Pipeline:
         return self.closes_seen - 1 in own
 
     def error(self, certain: bool) -> None:
-        """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at any point,
-        so whether a Sync sent before it was swallowed by a copy cannot be known."""
+        """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at
+        any point, so whether a Sync sent before it was swallowed by a copy cannot be known."""
         self.failed = True
         if self.swallowed and not certain:
             self.unclear = True
         self.copying_in = False
 
     def copy_in(self) -> None:
-        """A CopyInResponse. In a batch, Syncs that were forwarded behind its Execute and ahead of the copy's end are
-        swallowed: what they were to end goes on."""
+        """A CopyInResponse.
+
+        In a batch, Syncs that were forwarded behind its Execute and ahead of the copy's end are swallowed:
+        what they were to end goes on.
+        """
         while self.owed() > 0 and self._units[self._head].batch and self._units[self._head].copy_ends == 0:
             self._head += 1
             self.answered += 1

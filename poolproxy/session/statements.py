@@ -1,8 +1,9 @@
 """What the text of a statement says about session state: nothing, a tracked SET, or a reason to pin.
 
-A look, not a parse: one pass that knows strings, quoted names, comments and dollar quotes, so that it finds where
-statements begin, and that holds every word against a short list. It may cry wolf and must not miss what the text
-shows (sessions.md, rule 12); what text cannot show is not its business. Compiled, because every simple query passes.
+A look, not a parse: one pass that knows strings, quoted names, comments and dollar quotes, so that it finds
+where statements begin, and that holds every word against a short list. It may cry wolf and must not miss what
+the text shows (sessions.md, rule 12); what text cannot show is not its business. Compiled, because every
+simple query passes.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ _LEADS = [
     _Lead(b"explain", _HARMLESS, context=_EXPLAIN),
     *(
         _Lead(word, _HARMLESS)
-        for word in b"insert update delete merge values show fetch move close copy notify lock analyze vacuum checkpoint "
-        b"truncate unlisten deallocate refresh reindex cluster".split()
+        for word in b"insert update delete merge values show fetch move close copy notify lock analyze "
+        b"vacuum checkpoint truncate unlisten deallocate refresh reindex cluster".split()
     ),
     *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
     *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard".split()),
@@ -139,7 +140,9 @@ def _leads_by_hash() -> list[_Lead]:
     table = [_UNKNOWN] * 4096
     for lead in _LEADS:
         if table[_hash(lead.word)] is not _UNKNOWN:
-            raise ValueError(f"{lead.word!r} shares its hash with another first word: choose another multiplier")
+            raise ValueError(
+                f"{lead.word!r} shares its hash with another first word: choose another multiplier"
+            )
         table[_hash(lead.word)] = lead
     return table
 
@@ -166,10 +169,21 @@ class Finding:
 
 
 class Scanner:
-    """Looks at statement texts. `cautious` is to be set while a backslash may end a string where ours would not: with
-    standard_conforming_strings off, or a client encoding whose characters may hold an ASCII byte."""
+    """Looks at statement texts. `cautious` is to be set while a backslash may end a string where ours would
+    not: with standard_conforming_strings off, or a client encoding whose characters may hold an ASCII
+    byte."""
 
-    __slots__ = ("_assigning", "_escaped", "_first", "_lead", "_previous", "_reason", "_starts", "cautious", "controls")
+    __slots__ = (
+        "_assigning",
+        "_escaped",
+        "_first",
+        "_lead",
+        "_previous",
+        "_reason",
+        "_starts",
+        "cautious",
+        "controls",
+    )
 
     def __init__(self) -> None:
         self.cautious = False
@@ -183,7 +197,7 @@ class Scanner:
         self._starts: list[int] = []
 
     def look(self, text: bytearray, position: int, end: int) -> Finding | None:
-        """None when text[position:end] (SQL in the client's encoding, no NUL) leaves no session state behind."""
+        """None when text[position:end] (SQL in the client's encoding) leaves no session state behind."""
         self._reason = ""
         self._lead = _OTHER
         self._first = True
@@ -205,10 +219,13 @@ class Scanner:
         return None
 
     def _take_word(self, text: bytearray, position: int, end: int) -> int:
-        """Look at the word that begins at `position`; the position behind it, or behind the string it introduces."""
+        """Look at the word that begins at `position`; the position behind it, or behind the string it
+        introduces."""
         start = position
         value = 0
-        while position < end and (_CLASS[text[position]] == 1 or _CLASS[text[position]] == 2 or text[position] == 36):
+        while position < end and (
+            _CLASS[text[position]] == 1 or _CLASS[text[position]] == 2 or text[position] == 36
+        ):
             value = (value * 31 + (text[position] | 0x20)) & 0xFFF
             position += 1
         if self._first:
@@ -221,7 +238,9 @@ class Scanner:
             if value == 101 and text[position] == 39:  # E'...'
                 self._escaped = True
                 return self._take_string(text, position + 1, end, True)
-            if value == 117 and text[position] == 38 and position + 1 < end and text[position + 1] == 34:  # U&"..."
+            if (
+                value == 117 and text[position] == 38 and position + 1 < end and text[position + 1] == 34
+            ):  # U&"..."
                 self._reason = "unclear"
         self._previous = start
         return position
@@ -301,7 +320,8 @@ class Scanner:
         return end
 
     def _begin_statement(self, text: bytearray, start: int, end: int, lead: _Lead) -> None:
-        """A statement begins at `start`; `lead` is the only listed word that its first word, up to `end`, may be."""
+        """A statement begins at `start`; `lead` is the only listed word that its first word, up to `end`, may
+        be."""
         if not _is_word(text, start, end, lead.word):
             lead = _UNKNOWN
         if lead.effect == _CONTROL:
@@ -337,7 +357,8 @@ class Scanner:
             self._reason = "ddl"
 
     def _tracked(self, text: bytearray, end: int) -> Finding | None:
-        """The assignments of a text whose only session state they are; a reason to pin where one is not plain."""
+        """The assignments of a text whose only session state they are; a reason to pin where one is not
+        plain."""
         bounds = [*self._starts, end]
         found: list[Assignment] = []
         for start, stop in pairwise(bounds):
@@ -361,7 +382,8 @@ def _line_end(text: bytearray, position: int, end: int) -> int:
 
 
 def _begins_clause(text: bytearray, position: int) -> bool:
-    """Whether a parenthesis stands before the word at `position`: INSERT INTO, not an alias of that name before INTO."""
+    """Whether a parenthesis stands before the word at `position`: INSERT INTO, not an alias of that name
+    before INTO."""
     while position > 0:
         position -= 1
         if text[position] not in b" \t\r\n\f\v":
@@ -373,14 +395,15 @@ def _is_word(text: bytearray, start: int, end: int, word: bytes) -> bool:
     """Whether text[start:end] is `word` (lower case letters), whatever its case."""
     if end - start != len(word):
         return False
-    for index in range(len(word)):
+    for index in range(len(word)):  # noqa: SIM110 - compiled, a loop is a loop and all() is not
         if text[start + index] | 0x20 != word[index]:
             return False
     return True
 
 
 def _dollar_tag_end(text: bytearray, position: int, end: int) -> int:
-    """The position behind the opening tag of a dollar quote whose first $ stands before `position`; 0 when it is none."""
+    """The position behind the opening tag of a dollar quote whose first $ stands before `position`; 0 when it
+    is none."""
     start = position
     while position < end and text[position] != 36:
         if _CLASS[text[position]] != 1 and (position == start or _CLASS[text[position]] != 2):

@@ -10,6 +10,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
+import functools
 import os
 
 cdef extern from "sys/epoll.h" nogil:
@@ -37,6 +38,11 @@ cdef double monotonic() noexcept nogil:
     cdef timespec moment
     clock_gettime(CLOCK_MONOTONIC, &moment)
     return moment.tv_sec + moment.tv_nsec * 1e-9
+
+
+def _fail(error):
+    """Raised in a callback of its own: the event loop reports it."""
+    raise error
 
 
 cdef class Pollable:
@@ -119,7 +125,11 @@ cdef class Poller:
         try:
             pollable.on_events(events)
         except Exception as error:
-            self._on_error(pollable, error)
+            try:
+                self._on_error(pollable, error)
+            except Exception as another:
+                # The rest of the batch has no part in it: an edge that is not served now is not seen again.
+                self._schedule(functools.partial(_fail, another))
 
     cdef bint _drain_again(self) except -1:
         """Serve those that asked for another turn; True when there were any."""

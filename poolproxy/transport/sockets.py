@@ -1,10 +1,12 @@
-"""Sockets and their options: keepalive and TCP_USER_TIMEOUT fit for middleboxes that forget a flow after 350 s.
+"""Sockets and their options: keepalive and TCP_USER_TIMEOUT fit for middleboxes that forget a flow after 350
+s.
 
 Must not know who uses a socket. Linux only, as the epoll beside it.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -22,7 +24,8 @@ class TcpOptions:
     user_timeout: float = 30.0
 
     def set_on(self, sock: socket.socket) -> None:
-        """Set them, and TCP_NODELAY: every write of ours is one that somebody waits for. Not for Unix sockets."""
+        """Set them, and TCP_NODELAY: every write of ours is one that somebody waits for. Not for Unix
+        sockets."""
         if sock.family == socket.AF_UNIX:
             return
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -44,7 +47,9 @@ BACKLOG = 4096
 def listen_tcp(host: str, port: int, options: TcpOptions) -> list[socket.socket]:
     """Listening sockets for every address of `host`; OSError names the address that cannot be had."""
     found: list[socket.socket] = []
-    for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+    for family, kind, protocol, _, address in socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
         sock = socket.socket(family, kind, protocol)
         found.append(sock)
         try:
@@ -53,22 +58,28 @@ def listen_tcp(host: str, port: int, options: TcpOptions) -> list[socket.socket]
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             options.set_on(sock)
             # A host of several addresses listens on one port: the first decides where any is free.
-            sock.bind((address[0], port or (found[0].getsockname()[1] if len(found) > 1 else 0), *address[2:]))
+            sock.bind(
+                (address[0], port or (found[0].getsockname()[1] if len(found) > 1 else 0), *address[2:])
+            )
             sock.listen(BACKLOG)
             sock.setblocking(False)
         except OSError as error:
             for opened in found:
                 opened.close()
-            raise OSError(error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}") from error
+            raise OSError(
+                error.errno, f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0)}"
+            ) from error
     return found
 
 
 def listen_unix(directory: str, port: int, mode: int) -> socket.socket:
-    """A listening Unix socket `.s.PGSQL.<port>`; a dead one of that name is replaced, a live one is an OSError."""
+    """A listening Unix socket `.s.PGSQL.<port>`; a dead one of that name is replaced, a live one is an
+    OSError."""
     path = Path(directory, f".s.PGSQL.{port}")
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
+            probe.setblocking(False)
+            if probe.connect_ex(str(path)) in (0, errno.EAGAIN):  # EAGAIN: it listens, and has no time
                 raise OSError(f"cannot listen on {path}: somebody does already")
         path.unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

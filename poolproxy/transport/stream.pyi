@@ -8,10 +8,10 @@ KEEP_LIMIT: int
 class Handler(Protocol):
     """What a stream calls.
 
-    `on_data(buffer, end)`: buffer[:end] holds the bytes kept before and those just read. The buffer is shared, and
-    valid until the call returns: what is not consumed goes to `Stream.keep`. `on_drained`: the socket has taken all
-    that was written. `on_lost`: the peer has closed ("eof") or the socket failed (its error's text); not called after
-    `close`. `fail`: `on_data` has raised this.
+    `on_data(buffer, end)`: buffer[:end] holds the bytes kept before and those just read. The buffer is
+    shared, and valid until the call returns: what is not consumed goes to `Stream.keep`. `on_drained`: the
+    socket has taken all that was written. `on_lost`: the peer has closed ("eof") or the socket failed (its
+    error's text); not called after `close`. `fail`: `on_data` has raised this.
     """
 
     def on_data(self, buffer: bytearray, end: int) -> None: ...

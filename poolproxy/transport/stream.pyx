@@ -94,7 +94,7 @@ cdef class Stream(Pollable):
         if self._broken:
             self._lost_now(self._lost)
         elif self._paused:
-            # Hung up is not lost: what the peer sent before may still be wanted (a last FATAL, an INSERT and a Terminate).
+            # Hung up is not lost: what the peer sent before may still be wanted (a FATAL, an INSERT and a Terminate).
             if events & EPOLLERR or (self.eager and self._hangup):
                 self._lost_now("eof")
         elif self._replay:
