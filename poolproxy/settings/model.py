@@ -114,7 +114,8 @@ class PoolSettings(Section):
     max_idle_connections_percent: Percent = 50
     """Idle servers kept open on one database, in percent of its connection limit; more are closed."""
     connection_borrow_timeout: Seconds = 120.0
-    """Seconds a client waits for a server before it gets an error; 0 = never wait."""
+    """Seconds a client waits for a server before it gets an error; 0 = never wait for a busy one (one that is
+    being opened for it is waited for)."""
     init_query: str = ""
     """SQL run once on each new server connection, before its first client."""
     idle_transaction_timeout: Seconds = 0.0
