@@ -1,15 +1,17 @@
-"""A poller inside the test's event loop."""
+"""A poller inside the test's event loop, and a grower whose logins the test plays."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from poolproxy.errors import PoolproxyError
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.stream import Stream
+from tests.unit.backend.attempts import Stage, Surroundings
 
 
 def _broken(pollable: Pollable, error: Exception) -> None:
@@ -27,3 +29,17 @@ async def poller() -> AsyncIterator[Poller]:
     yield poller
     loop.remove_reader(poller.fileno())
     poller.close()
+
+
+@pytest_asyncio.fixture
+async def around(poller: Poller, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Surroundings]:
+    around = Surroundings(poller, monkeypatch)
+    yield around
+    around.close()
+
+
+@pytest_asyncio.fixture
+async def stage(around: Surroundings) -> AsyncIterator[Stage]:
+    stage = Stage(around)
+    yield stage
+    await stage.grower.close()
