@@ -13,7 +13,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
+from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.server import Server
 from poolproxy.backend.session import ServerSession
@@ -21,11 +21,13 @@ from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
+from poolproxy.route import Route
 from poolproxy.session.assignments import literal
 from poolproxy.session.lifecycle import SERVER_IDLE
 from poolproxy.session.parameters import Reported, fragment_of, parameter_set, reported_set
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
+from poolproxy.transport.stream import Stream
 
 _log = get_logger()
 
@@ -60,9 +62,9 @@ class Grower:
         self._wanting: deque[Pool] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._initialising: set[ServerSession] = set()
-        self._refused_until: dict[
-            Pool, float
-        ] = {}  # pools whose login PostgreSQL refuses: no reason to slow down others
+        # Pools whose login PostgreSQL refuses wait on their own: no reason to slow down others.
+        self._refused: dict[Pool, asyncio.TimerHandle] = {}
+        self._under_way = 0
         self._pumping = False
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
@@ -79,38 +81,44 @@ class Grower:
         if self._closed or self._retry is not None or self._pumping:
             return
         self._pumping = True  # evicting closes servers, and a closed server asks us to go on
+        in_vain = 0
         try:
-            for pool in list(self._wanting):
-                self._wanting.remove(pool)
-                self._open_for(pool)
+            while self._wanting and in_vain < len(self._wanting):
+                pool = self._wanting.popleft()
+                if not pool.missing():
+                    continue
+                in_vain = 0 if self._open_one(pool) else in_vain + 1
+                self._wanting.append(pool)
         finally:
             self._pumping = False
 
-    def _open_for(self, pool: Pool) -> None:
-        """As many attempts for one pool as it needs, and as are allowed."""
-        route = pool.route
-        if self._refused_until.get(pool, 0.0) > self._poller.now:
-            self._wanting.append(pool)
-            self._schedule()
-            return
-        while pool.missing() and len(self._tasks) < (1 if self._failures else route.max_parallel_connects):
-            if not self.budget.take():
-                # At the database's limit: an idle server of another pool makes way, so no user starves.
-                if self._evict(pool):
-                    continue
-                break
-            pool.connecting += 1
-            task = asyncio.get_running_loop().create_task(self._connect(pool))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        if pool.missing():
-            self._wanting.append(pool)
+    def _open_one(self, pool: Pool) -> bool:
+        """Begin one attempt for this pool; False where it is not allowed now."""
+        limit = 1 if self._failures else pool.route.max_parallel_connects
+        if pool in self._refused or self._under_way >= limit:
+            return False
+        # At the database's limit: an idle server of another pool makes way, so no user starves.
+        if not self.budget.take() and not (self._evict(pool) and self.budget.take()):
+            return False
+        pool.connecting += 1
+        self._under_way += 1
+        task = asyncio.get_running_loop().create_task(self._connect(pool))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _attempt(self, route: Route) -> tuple[Stream, ServerGreeting]:
+        """One connection and login, within server_connect_timeout; then it is no longer under way."""
+        try:
+            async with asyncio.timeout(route.server_connect_timeout):
+                return await log_in(self._poller, route.target, self._options, self._keys)
+        finally:
+            self._under_way -= 1
 
     async def _connect(self, pool: Pool) -> None:
         route = pool.route
         try:
-            async with asyncio.timeout(route.server_connect_timeout):
-                stream, greeting = await log_in(self._poller, route.target, self._options, self._keys)
+            stream, greeting = await self._attempt(route)
         except (OSError, ServerRefusedLogin, UnexpectedServerAnswer) as error:
             self._failed(pool, error)
             return
@@ -128,7 +136,8 @@ class Grower:
             else 0.0
         )
         self._count(pool, "ok")
-        self._refused_until.pop(pool, None)
+        self._pardon(pool)
+        self.budget.accepted()
         self._note_reported(pool, server.reported)
         _log.info("server connected", database=route.database, user=route.user, server_pid=greeting.pid)
         pool.down_reason = ""
@@ -229,7 +238,7 @@ class Grower:
             reason=reason,
         )  # fmt: skip
         if sqlstate.startswith(_HOPELESS):
-            self._refused_until[pool] = self._poller.now + LAST_RETRY
+            self._refused[pool] = asyncio.get_running_loop().call_later(LAST_RETRY, self._pardon, pool)
             if not pool.size():
                 self._on_waiter_failed(
                     pool,
@@ -237,9 +246,15 @@ class Grower:
                 )
         else:
             self._failures += 1
-        if pool not in self._wanting:
-            self._wanting.append(pool)
-        self._schedule()
+            self._schedule()
+        self.need(pool)
+
+    def _pardon(self, pool: Pool) -> None:
+        """Its login may be tried again."""
+        timer = self._refused.pop(pool, None)
+        if timer is not None:
+            timer.cancel()
+            self._pump()
 
     def _schedule(self) -> None:
         if self._retry is None and not self._closed:
@@ -254,15 +269,16 @@ class Grower:
 
     def forget(self, pool: Pool) -> None:
         """`pool` is no more."""
-        self._refused_until.pop(pool, None)
+        self._pardon(pool)
+        self.budget.accepted()
         if pool in self._wanting:
             self._wanting.remove(pool)
 
     def stop(self) -> None:
         """Begin nothing any more."""
         self._closed = True
-        if self._retry is not None:
-            self._retry.cancel()
+        for timer in [*self._refused.values(), *([self._retry] if self._retry is not None else [])]:
+            timer.cancel()
 
     async def close(self) -> None:
         """End all attempts."""

@@ -48,6 +48,10 @@ class Budget:
         """PostgreSQL refused a connection for want of slots (53300): with this many open there is no room."""
         self.refused_at = max(1, self.servers + self.control)
 
+    def accepted(self) -> None:
+        """PostgreSQL has taken a connection: what it said of the number before no longer counts."""
+        self.refused_at = 0
+
     def snapshot(self) -> DatabaseSnapshot:
         return DatabaseSnapshot(self._name, self.servers, self.control, self.limit)
 
