@@ -43,7 +43,7 @@ class Client(Waiter):
     def give_back(self) -> None:
         server, self.server = self.server, None
         self.pool.move_client(self, CLIENT_IDLE)
-        self.pool.release(server, 0.0)
+        self.pool.release(server, server.stream.poller.now)
 
 
 def clients(pool: Pool, count: int) -> list[Client]:
@@ -133,7 +133,7 @@ class Surroundings:
 
     def due(self) -> bool:
         """Whether a retry is planned."""
-        return any(not timer.cancelled() for timer in self._timers)
+        return any(not timer.over for timer in self._timers)
 
     async def later(self) -> float:
         """The planned retry is due: let as much time pass. How long that was."""

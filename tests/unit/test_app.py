@@ -1,0 +1,142 @@
+"""What the app decides without serving anybody: its open files, its first snapshot, and starts that fail."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from typing import Any
+
+import pytest
+
+from poolproxy import app
+from poolproxy.app import App, raise_file_limit
+from poolproxy.settings import InvalidSettings, Settings, descriptors_needed
+
+
+def settings_of(**differing: Any) -> Settings:
+    values: dict[str, Any] = {
+        "databases": {"shop": {"url": "postgres://app:secret@127.0.0.1:1/shop", "pool_size": 20}},
+        "auth_method": "trust",
+        "listen_host": "127.0.0.1",
+        "listen_port": 0,
+        "http_host": "127.0.0.1",
+        "http_port": 0,
+        "max_client_connections": 1000,
+    }
+    return Settings.model_validate({**values, **differing})
+
+
+class Kernel:
+    """The limit of open files, as getrlimit and setrlimit know it."""
+
+    def __init__(self, soft: int, hard: int) -> None:
+        self.limits = (soft, hard)
+        self.set: list[tuple[int, int]] = []
+
+    def getrlimit(self, number: int) -> tuple[int, int]:
+        assert number == resource.RLIMIT_NOFILE
+        return self.limits
+
+    def setrlimit(self, number: int, limits: tuple[int, int]) -> None:
+        assert number == resource.RLIMIT_NOFILE
+        self.limits = limits
+        self.set.append(limits)
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A soft limit of 1,024 below a hard one of 10,000."""
+    kernel = Kernel(1024, 10_000)
+    monkeypatch.setattr("poolproxy.app.resource.getrlimit", kernel.getrlimit)
+    monkeypatch.setattr("poolproxy.app.resource.setrlimit", kernel.setrlimit)
+    return kernel
+
+
+class TestFileLimit:
+    def test_the_soft_limit_is_raised_as_far_as_needed(self, kernel: Kernel) -> None:
+        raise_file_limit(settings_of())
+        assert kernel.set == [(descriptors_needed(1000, 20), 10_000)]
+
+    def test_one_that_is_high_enough_is_left_alone(self, kernel: Kernel) -> None:
+        kernel.limits = (5000, 10_000)
+        raise_file_limit(settings_of())
+        assert kernel.set == []
+
+    def test_one_without_end_is_left_alone(self, kernel: Kernel) -> None:
+        kernel.limits = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        raise_file_limit(settings_of())
+        assert kernel.set == []
+
+    def test_a_hard_limit_without_end_bounds_nothing(self, kernel: Kernel) -> None:
+        kernel.limits = (1024, resource.RLIM_INFINITY)
+        raise_file_limit(settings_of(max_client_connections=200_000))
+        assert kernel.set == [(descriptors_needed(200_000, 20), resource.RLIM_INFINITY)]
+
+    def test_a_hard_limit_that_is_too_low_is_said_with_its_numbers(self, kernel: Kernel) -> None:
+        with pytest.raises(InvalidSettings, match="20000 clients") as caught:
+            raise_file_limit(settings_of(max_client_connections=20_000))
+        assert "10000" in str(caught.value)
+        assert kernel.set == [], "nothing is changed by a start that fails"
+
+    def test_exactly_the_hard_limit_will_do(self, kernel: Kernel) -> None:
+        kernel.limits = (1024, descriptors_needed(1000, 20))
+        raise_file_limit(settings_of())
+        assert kernel.set == [(descriptors_needed(1000, 20),) * 2]
+
+    def test_an_absolute_limit_of_servers_counts_in_place_of_pool_size(self, kernel: Kernel) -> None:
+        url = "postgres://app:secret@db/shop"
+        databases = {
+            "one": {"url": url, "pool_size": 5, "max_connections": 300},
+            "two": {"url": url, "pool_size": 40},
+        }
+        raise_file_limit(settings_of(databases=databases))
+        assert kernel.set == [(descriptors_needed(1000, 340), 10_000)]
+
+
+class TestSnapshots:
+    async def test_before_anybody_came(self) -> None:
+        application = App(settings_of())
+        seen = application.process_snapshot()
+        assert (seen.clients_connected, seen.clients_login, seen.client_limit) == (0, 0, 1000)
+        assert (seen.accepting, seen.draining) == (False, False), "it does not listen yet"
+        assert seen.databases == ()
+        assert list(application.pool_snapshots()) == []
+
+    async def test_pools_with_a_floor_are_there_from_the_start(self) -> None:
+        url = "postgres://app:secret@127.0.0.1:1/shop"
+        database = {"url": url, "pool_size": 20, "min_pool_size": 3, "max_connections": 30}
+        application = App(settings_of(databases={"shop": database}))
+        (pool,) = application.pool_snapshots()
+        assert (pool.database, pool.user, pool.pool_size) == ("shop", "app", 20)
+        (database_snapshot,) = application.process_snapshot().databases
+        assert (database_snapshot.database, database_snapshot.limit) == ("shop", 30)
+
+
+class Log:
+    """Remembers errors."""
+
+    def __init__(self) -> None:
+        self.errors: list[tuple[str, dict[str, Any]]] = []
+
+    def error(self, event: str, **fields: Any) -> None:
+        self.errors.append((event, fields))
+
+
+class TestRun:
+    def test_a_port_that_is_taken_is_an_exit_code(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log = Log()
+        monkeypatch.setattr(app, "_log", log)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            assert app.run(settings_of(listen_port=port)) == 1
+        ((event, fields),) = log.errors
+        assert event == "cannot start"
+        assert f"127.0.0.1:{port}" in fields["reason"]
+
+    def test_the_file_limit_comes_first(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+        kernel.limits = (100, 100)
+        monkeypatch.setattr("poolproxy.app.uvloop.run", lambda main: pytest.fail("it began"))
+        with pytest.raises(InvalidSettings):
+            app.run(settings_of())
