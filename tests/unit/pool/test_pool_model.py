@@ -86,7 +86,8 @@ class PoolModel(RuleBasedStateMachine):
         else:
             assert server is None
             self.queue.append(client)
-            assert bool(self.needs) == (room and len(self.queue) > under_way)
+            below_floor = self.pool.size() < self.pool.route.min_pool_size
+            assert bool(self.needs) == (room and (len(self.queue) > under_way or below_floor))
 
     @precondition(lambda self: self.any_client(CLIENT_ACTIVE))
     @rule(draw=st.data())
