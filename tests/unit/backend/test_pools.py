@@ -291,5 +291,9 @@ class TestTick:
         assert cancelled == [server]
         await stage.tick(9.0)
         assert (cancelled, pool.size()) == ([server], 1)
+        server.cancelling = 1
         await stage.tick(2.0)
+        assert pool.size() == 1, "not while a cancel request is on its way: it would hit whoever is next"
+        server.cancelling = 0
+        await stage.tick(0.1)
         assert pool.size() == 0
