@@ -96,8 +96,8 @@ class Peer:
             assert self.ended, f"{self.name} is still connected"
             self.ended = False
         elif isinstance(expected, Refusal):
-            heard = self.take()
-            assert expected.accepts(heard), f"{self.name} heard {heard}, expected {expected}"
+            told = self.take()
+            assert expected.accepts(told), f"{self.name} heard {told}, expected {expected}"
         else:
             heard = bytes(self.heard[: len(expected)])
             assert heard == expected, (
@@ -105,6 +105,10 @@ class Peer:
             )
             del self.heard[: len(expected)]
         return self
+
+    def whole(self) -> bool:
+        """Whether it has heard a message to its end."""
+        return bool(split(bytes(self.heard))[0])
 
     def take(self) -> Message:
         """The next message it has heard."""

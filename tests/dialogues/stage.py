@@ -9,15 +9,16 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from poolproxy.auth.credentials import Credentials
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolproxyError
-from poolproxy.frontend.client import Client
 from poolproxy.frontend.door import FrontDoor
+from poolproxy.frontend.session import ClientSession
 from poolproxy.pool.pool import Pool
-from poolproxy.router import Route, Router
+from poolproxy.route import Route
+from poolproxy.router import Router
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE
 from poolproxy.session.parameters import parameter_set, reported_set
 from poolproxy.settings import Settings
@@ -122,7 +123,7 @@ class Stage:
         self._router = Router(self.settings)
         credentials = Credentials.from_passwords(self.settings.user_passwords(), b"k" * 32)
         self.door = FrontDoor(self.poller, self.settings, self._router, credentials)
-        self.pools: Any = Pools()
+        self.pools = cast(Any, Pools())
         self.door.pools = self.pools
         self.peers: list[Peer] = []
         self.servers: list[ServerPeer] = []
@@ -188,7 +189,7 @@ class Stage:
         pool = pool or self.pool()
         reports = {name.encode(): value.encode() for name, value in {**REPORTED, **reported}.items()}
         pool.connecting += 1
-        stream = Stream(self.poller, descriptor, None)
+        stream = Stream(self.poller, descriptor, cast(Any, None))
         pid = 1000 + len(self.servers)
         peer.server = server = Server(pool, stream, pid, b"skey", reported_set(reports), lambda _: None)
         server.stream.handler = server
@@ -227,7 +228,7 @@ class Stage:
                 server.learn(**(reports or {}))
         return peer.greeted()
 
-    def of(self, peer: ClientPeer) -> Client:
+    def of(self, peer: ClientPeer) -> ClientSession:
         """The proxy's object of this client."""
         found = self.door.clients.find(peer.pid, peer.key)
         assert found is not None

@@ -197,7 +197,7 @@ def test_a_newer_protocol_is_negotiated(stage: Stage) -> None:
     server.learn()
     told = client.take()
     assert told.letter == "v"
-    assert struct.unpack("!ii", told.body[:8]) == (2, 2)
+    assert struct.unpack("!ii", told.body[:8]) == (m.PROTOCOL_3_0 + 2, 2)
     assert told.body[8:] == b"_pq_.fast\0_pq_.loud\0"
     assert len(client.greeted().key) == 32
     stage.nothing_more()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
@@ -9,6 +11,7 @@ from tests.dialogues.words import BOUND, END, PARSED, answer, done, error, param
 from tests.support.messages import FLUSH, SYNC, TERMINATE, bind, execute, extended, parse, query
 
 GUARD = "SET LOCAL exit_on_error = on; "
+Assign = Callable[[ClientPeer, ServerPeer, str], None]
 
 
 def set_simply(client: ClientPeer, server: ServerPeer, sql: str, said: str = "SET") -> None:
@@ -35,7 +38,7 @@ def leave(client: ClientPeer, server: ServerPeer) -> None:
 
 
 @pytest.mark.parametrize("assign", [set_simply, set_in_a_batch], ids=["query", "batch"])
-def test_a_lone_set_follows_its_client(stage: Stage, assign: type[None]) -> None:
+def test_a_lone_set_follows_its_client(stage: Stage, assign: Assign) -> None:
     server, client, other = stage.server(), stage.client(), stage.client()
     assign(client, server, "set app.tenant to 'a'")
     assert not server.server.pin
@@ -55,7 +58,7 @@ def test_a_set_with_a_statement_beside_it(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("assign", [set_simply, set_in_a_batch], ids=["query", "batch"])
-def test_a_set_that_fails_changes_nothing(stage: Stage, assign: object) -> None:
+def test_a_set_that_fails_changes_nothing(stage: Stage, assign: Assign) -> None:
     server, client, other = stage.server(), stage.client(), stage.client()
     asked = (
         query("set work_mem to 'bad'")

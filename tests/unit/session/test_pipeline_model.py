@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolproxy.session.pipeline import Pipeline
 from tests.unit.session.dialogue import Dialogue, talk
 from tests.unit.session.postgres_model import MESSAGES
 from tests.unit.twins import source_of
@@ -61,8 +62,8 @@ def test_ordinary_dialogues_come_to_rest(script: str) -> None:
 def test_both_builds_keep_the_same_books(script: list[str]) -> None:
     names = ("status", "open", "failed", "copying_in", "swallowed", "unclear", "hasty", "parses", "closes")
     seen = []
-    for build in (Dialogue, lambda: Dialogue(SOURCE.Pipeline)):
-        dialogue = build()
+    for pipeline in (Pipeline, SOURCE.Pipeline):
+        dialogue = Dialogue(pipeline)
         books: list[object] = []
         for step in script:
             try:
