@@ -15,6 +15,11 @@ from poolproxy.errors import AuthenticationFailed, ProtocolViolation
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import PASSWORD
 from poolproxy.protocol.md5 import md5_matches
+from poolproxy.protocol.messages import (
+    authentication_sasl_continue,
+    authentication_sasl_final,
+    sasl_initial_fields,
+)
 from poolproxy.protocol.scram import MECHANISM, ProofRejected, ScramServer, new_nonce
 
 AuthMethod = Literal["scram-sha-256", "md5", "trust"]
@@ -72,17 +77,17 @@ class ScramLogin(ClientLogin):
         if self._chosen:
             return self._first(body)
         self._chosen = True
-        mechanism, client_first = messages.sasl_initial_fields(body)
+        mechanism, client_first = sasl_initial_fields(body)
         if mechanism != MECHANISM:
             raise ProtocolViolation(what="client selected an invalid SASL authentication mechanism")
         if client_first is None:
             # RFC 4422: the first message may come apart; an empty challenge asks for it.
-            return messages.authentication_sasl_continue(b"")
+            return authentication_sasl_continue(b"")
         return self._first(client_first)
 
     def _first(self, client_first: bytes) -> bytes:
         self._exchange = ScramServer(self._secret.scram, new_nonce(self._random_bytes))
-        return messages.authentication_sasl_continue(self._exchange.first(client_first))
+        return authentication_sasl_continue(self._exchange.first(client_first))
 
     def _final(self, exchange: ScramServer, client_final: bytes) -> bytes:
         try:
@@ -93,7 +98,7 @@ class ScramLogin(ClientLogin):
         if not self._secret.known:
             raise AuthenticationFailed(user=self._user)
         self.done = True
-        return messages.authentication_sasl_final(server_final)
+        return authentication_sasl_final(server_final)
 
 
 class Md5Login(ClientLogin):

@@ -1,4 +1,4 @@
-from poolproxy.protocol.scram cimport Mac, ScramSecret
+from poolproxy.protocol.scram cimport ScramSecret
 
 cdef int SALT_LENGTH
 
@@ -8,7 +8,7 @@ cdef class UserSecret:
     cdef readonly bint known
 
 cdef class _Mocks:
-    cdef Mac _process_key
+    cdef object _salt
     cdef ScramSecret _secret
     cdef readonly str md5
     cpdef bytes salt(self, str user)

@@ -1,13 +1,15 @@
 cimport cython
 
+from poolproxy.auth.randomness cimport RandomBytes
 from poolproxy.frontend.session cimport ClientSession
+from poolproxy.protocol.messages cimport uint32
 
 cdef Py_ssize_t FIRST_PID, LAST_PID, SHORT_KEY, LONG_KEY
 
-cpdef bytes new_key(int minor)
-
 cdef class Directory:
     cdef dict _clients
+    cdef RandomBytes _random_bytes
+    cpdef bytes new_key(self, int minor)
     @cython.locals(pid=Py_ssize_t)
     cpdef enlist(self, ClientSession client)
     @cython.locals(client=ClientSession)

@@ -1,16 +1,18 @@
 """All logged-in clients by the pid they were given: whom a cancel request means.
 
-A pid of ours lies above 2**22, where no PostgreSQL pid is; in session mode a client has its server's own. An interface
-for what comes later (cancel requests that reach the wrong process), with the single-process implementation. Compiled.
+A pid of ours lies above 2**22, where no PostgreSQL pid is; in session mode a client has its server's own. An
+interface for what comes later (cancel requests that reach the wrong process), with the single-process
+implementation. Compiled.
 """
 
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Iterator
 
+from poolproxy.auth.randomness import RandomBytes
 from poolproxy.frontend.session import ClientSession
+from poolproxy.protocol.messages import uint32
 
 #: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.
 FIRST_PID = 2**22 + 1
@@ -21,18 +23,14 @@ SHORT_KEY = 4
 LONG_KEY = 32
 
 
-def new_key(minor: int) -> bytes:
-    """A cancel key for a client of protocol 3.`minor`."""
-    return os.urandom(LONG_KEY if minor >= 2 else SHORT_KEY)
-
-
 class Directory:
     """See the module."""
 
-    __slots__ = ("_clients",)
+    __slots__ = ("_clients", "_random_bytes")
 
-    def __init__(self) -> None:
+    def __init__(self, random_bytes: RandomBytes) -> None:
         self._clients: dict[int, ClientSession] = {}
+        self._random_bytes = random_bytes
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -40,10 +38,14 @@ class Directory:
     def __iter__(self) -> Iterator[ClientSession]:
         return iter(self._clients.values())
 
+    def new_key(self, minor: int) -> bytes:
+        """A cancel key for a client of protocol 3.`minor`."""
+        return self._random_bytes.take(LONG_KEY if minor >= 2 else SHORT_KEY)
+
     def enlist(self, client: ClientSession) -> None:
         """Give `client` a pid of ours and remember it under it."""
-        # SystemRandom.randint would cost 0.8 us, this 0.4. A pid is no secret, its key is: any spread will do.
-        pid = FIRST_PID + int.from_bytes(os.urandom(4), "big") % (LAST_PID - FIRST_PID + 1)
+        # A pid is no secret, its key is: any spread will do.
+        pid = FIRST_PID + uint32(self._random_bytes.take(4), 0) % (LAST_PID - FIRST_PID + 1)
         while pid in self._clients:
             pid = pid + 1 if pid < LAST_PID else FIRST_PID
         client.pid = pid

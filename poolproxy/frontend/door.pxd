@@ -2,7 +2,7 @@ cimport cython
 
 from poolproxy.auth.credentials cimport Credentials
 from poolproxy.frontend.client cimport Client
-from poolproxy.frontend.directory cimport Directory, new_key
+from poolproxy.frontend.directory cimport Directory
 from poolproxy.frontend.login cimport Login
 from poolproxy.frontend.session cimport ClientSession
 from poolproxy.pool.pool cimport Pool
@@ -16,6 +16,7 @@ cdef class FrontDoor:
     cdef public str method
     cdef public object pools
     cdef public Directory clients
+    cdef public object random_bytes
     cdef public dict logins
     cdef public list listeners
     cdef public bint draining
@@ -38,5 +39,7 @@ cdef class FrontDoor:
     @cython.locals(pool=Pool, client=Client)
     cpdef enter(self, Login login, startup, ParameterSet wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
+    @cython.locals(key=bytes)
+    cpdef bytes _greeting(self, bytes proof, ClientSession client, Reported reported)
 
 cdef bytes _parameter_messages(Reported reported)

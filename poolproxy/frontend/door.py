@@ -1,16 +1,19 @@
-"""The front door: accepts connections, lets logins in, knows every client, and ends those that outstay a limit.
+"""The front door: accepts connections, lets logins in, knows every client, ends those that outstay a limit.
 
-Must not know signals, HTTP or how servers are opened. Compiled: `accept`, `enter` and `left` run for every client.
+Must not know signals, HTTP or how servers are opened. Compiled: `accept`, `enter` and `left` run for every
+client.
 """
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 
 from poolproxy.auth.client_login import AuthMethod
 from poolproxy.auth.credentials import Credentials, UserSecret
+from poolproxy.auth.randomness import RandomBytes
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.server import Server
 from poolproxy.errors import (
@@ -25,7 +28,7 @@ from poolproxy.errors import (
     TooManyClients,
 )
 from poolproxy.frontend.client import Client
-from poolproxy.frontend.directory import Directory, new_key
+from poolproxy.frontend.directory import Directory
 from poolproxy.frontend.login import Login
 from poolproxy.frontend.session import ClientSession
 from poolproxy.log import get_logger, repeated
@@ -33,6 +36,7 @@ from poolproxy.pool.janitor import overdue_waiters
 from poolproxy.pool.pool import Pool
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import STATUS_IDLE
+from poolproxy.protocol.messages import backend_key_data
 from poolproxy.protocol.startup import StartupMessage
 from poolproxy.router import Router
 from poolproxy.session.parameters import ParameterSet, Reported
@@ -52,14 +56,17 @@ class FrontDoor:
     """See the module. It is the `Door` of all logins."""
 
     __slots__ = (
-        "_credentials", "_exhausted", "_farewells", "_limit", "_look_at", "_poller", "_router", "_settings", "cancels", "clients",
-        "draining", "errors", "listeners", "login_results", "logins", "method", "pools", "rejections",
+        "_credentials", "_exhausted", "_farewells", "_limit", "_look_at", "_poller", "_router", "_settings",
+        "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins", "method", "pools",
+        "random_bytes", "rejections",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, settings: Settings, router: Router, credentials: Credentials) -> None:
         self.method: AuthMethod = settings.auth_method
         self.pools: Pools | None = None  #: set once, by the composition root
-        self.clients = Directory()
+        stock = RandomBytes()
+        self.random_bytes: Callable[[int], bytes] = stock.take
+        self.clients = Directory(stock)
         self.logins: dict[Login, None] = {}
         self.listeners: list[Listener] = []
         self.draining = False
@@ -114,7 +121,7 @@ class FrontDoor:
             wanted,
             application_name(name).encode() if name is not None else None,
             login.address,
-            new_key(startup.minor),
+            self.clients.new_key(startup.minor),
             self._poller.now,
             self._closed,
         )
@@ -128,11 +135,11 @@ class FrontDoor:
         client.begin(partial(self._greeting, proof))
 
     def _greeting(self, proof: bytes, client: ClientSession, reported: Reported) -> bytes:
-        """The end of the proof, AuthenticationOk, the parameters, the cancel key, and ReadyForQuery: one write."""
-        if client.server is not None and client.pool.session_mode:
+        """The end of the proof, AuthenticationOk, parameters, the cancel key, ReadyForQuery: one write."""
+        if client.pool.session_mode and client.server is not None:
             self.clients.rename(client, client.server.pid)
-        key = messages.backend_key_data(client.pid, client.key)
-        return proof + _AUTHENTICATION_OK + _parameter_messages(reported) + key + _READY
+        key = backend_key_data(client.pid, client.key)
+        return b"".join((proof, _AUTHENTICATION_OK, _parameter_messages(reported), key, _READY))
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         self.logins.pop(login, None)
@@ -212,19 +219,27 @@ class FrontDoor:
             if pool.up or pool.size():
                 client.give_up(PoolFull(database=route.database, user=route.user, seconds=seconds))
             else:
-                client.give_up(DatabaseDown(database=route.database, user=route.user, seconds=seconds, reason=pool.down_reason))
+                client.give_up(
+                    DatabaseDown(
+                        database=route.database, user=route.user, seconds=seconds, reason=pool.down_reason
+                    )
+                )
 
     def _end_transactions(self, pool: Pool, now: float) -> None:
         """Only who holds a server can be idle in a transaction: a look at the servers in use."""
         limit = pool.route.idle_transaction_timeout
         for server in list(pool.active) if limit else ():
             client = server.sink if isinstance(server, Server) else None
-            if isinstance(client, ClientSession) and now - client.last_active >= limit and client.idle_in_transaction():
+            if (
+                isinstance(client, ClientSession)
+                and now - client.last_active >= limit
+                and client.idle_in_transaction()
+            ):
                 client.fail(IdleTransactionTimeout(seconds=limit))
 
     def _end_idle(self, now: float) -> None:
-        """A look at every client now and then, so that logins and exchanges pay nothing for it, not even a place in a
-        heap; it takes 20 us for a thousand. The limit is kept to within 2 %, or a tick."""
+        """A look at every client now and then, so that logins and exchanges pay nothing for it, not even a
+        place in a heap; it takes 20 us for a thousand. The limit is kept to within 2 %, or a tick."""
         limit = self._settings.idle_client_timeout
         if limit and now >= self._look_at:
             self._look_at = now + limit / 50
@@ -272,5 +287,7 @@ def _reason(error: PoolproxyError) -> str:
 
 def _parameter_messages(reported: Reported) -> bytes:
     if reported.messages is None:
-        reported.messages = b"".join(messages.parameter_status(name, value) for name, value in reported.values.items())
+        reported.messages = b"".join(
+            messages.parameter_status(name, value) for name, value in reported.values.items()
+        )
     return reported.messages

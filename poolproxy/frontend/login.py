@@ -1,12 +1,12 @@
 """From an accepted connection to a greeted client, or to a cancel request, or to a refusal.
 
-Drives the first packets and the login dialogue over a stream. Everything it needs of the rest comes through a `Door`.
-Must not know pools or servers. Compiled: all of it runs for every client that comes.
+Drives the first packets and the login dialogue over a stream. Everything it needs of the rest comes through
+a `Door`. Must not know pools or servers. Compiled: all of it runs for every client that comes.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from typing import Protocol
 
 from poolproxy.auth.client_login import AuthMethod, ClientLogin, client_login
@@ -31,6 +31,7 @@ class Door(Protocol):
     """What a login needs to know and to tell."""
 
     method: AuthMethod
+    random_bytes: Callable[[int], bytes]
 
     def secret(self, user: str) -> UserSecret:
         """What the user has to prove, a mock for one that does not exist."""
@@ -42,7 +43,7 @@ class Door(Protocol):
         """A cancel request was received."""
 
     def enter(self, login: Login, startup: StartupMessage, wanted: ParameterSet, proof: bytes) -> None:
-        """Authenticated: the stream is handed over; `proof` goes ahead of AuthenticationOk. May raise PoolproxyError."""
+        """Authenticated: takes the stream over; `proof` goes ahead of AuthenticationOk. May refuse."""
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         """The login is over: ok, failed, refused, timeout, lost, cancel."""
@@ -51,7 +52,9 @@ class Door(Protocol):
 class Login:
     """One connection that has not logged in yet. Takes over the descriptor."""
 
-    __slots__ = ("_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream")
+    __slots__ = (
+        "_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream",
+    )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: str) -> None:
         self._door = door
@@ -80,7 +83,7 @@ class Login:
             self.fail(error)
 
     def _first_packets(self, end: int) -> int:
-        """Act on the packets that come ahead of the dialogue: the position behind the last of them that is whole."""
+        """Act on what comes ahead of the dialogue: the position behind the last packet that is whole."""
         position = 0
         while self._dialogue is None:
             read = read_first_packet(self.stream.copy(position, end))
@@ -116,7 +119,9 @@ class Login:
         self._door.admit()
         self._wanted = wanted_parameters(startup.parameters)
         user = startup.user
-        self._dialogue = client_login(self._door.method, user, self._door.secret(user), os.urandom)
+        self._dialogue = client_login(
+            self._door.method, user, self._door.secret(user), self._door.random_bytes
+        )
         self._go_on(negotiated + self._dialogue.begin())
 
     def _go_on(self, answer: bytes) -> None:

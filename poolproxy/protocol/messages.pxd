@@ -1,7 +1,13 @@
+cimport cython
+
 cdef bytes _authentication(int code, bytes data=*)
+cdef bytes _numbered(int kind, int number, bytes data)
 cpdef bytes message(int kind, bytes body=*)
 cpdef bytes authentication_sasl_continue(bytes data)
 cpdef bytes authentication_sasl_final(bytes data)
-cpdef bytes backend_key_data(object pid, bytes key)
+cpdef bytes backend_key_data(int pid, bytes key)
 cdef bytes _checked_key(bytes key)
-cpdef tuple sasl_initial_fields(body)
+@cython.locals(zero=Py_ssize_t, rest=Py_ssize_t, length=Py_ssize_t)
+cpdef tuple sasl_initial_fields(bytes body)
+@cython.locals(value=cython.uint)
+cpdef unsigned int uint32(bytes data, Py_ssize_t position) except? 0

@@ -1,8 +1,8 @@
 cimport cython
 
-cdef bytes _PRINTABLE, _INNER_PAD, _OUTER_PAD
+cdef bytes _INNER_PAD, _OUTER_PAD
 cdef dict _GS2_HEADERS
-cdef int _KEY_LENGTH, _BLOCK_LENGTH
+cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH
 
 cdef class Mac:
     cdef object _inner
@@ -14,10 +14,11 @@ cdef class ScramSecret:
     cdef readonly bytes salt
     cdef readonly bytes stored_key
     cdef readonly bytes server_key
+    cdef bytes _asked
     cdef bytes _challenge
     cdef Mac _stored_mac
     cdef Mac _server_mac
-    cdef _ask_for(self, iterations, bytes salt)
+    cdef _ask_with(self, bytes salt)
     @cython.locals(other=ScramSecret)
     cpdef ScramSecret salted(self, bytes salt)
 
@@ -35,5 +36,7 @@ cdef class ScramServer:
 
 cdef bytes _b64(bytes data)
 cdef bytes _decoded(bytes data)
+@cython.locals(mixed=bytearray, index=int)
 cdef bytes _xor(bytes left, bytes right)
+@cython.locals(byte=int)
 cdef _check_nonce(bytes nonce)

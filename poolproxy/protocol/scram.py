@@ -39,8 +39,6 @@ _NONCE_BYTES = 18
 # GS2 header -> its base64, which the client's final message repeats. "y": it could bind, and believes we
 # cannot.
 _GS2_HEADERS = {b"n,,": b"biws", b"y,,": b"eSws"}
-# RFC 5802 "printable": visible ASCII but the comma.
-_PRINTABLE = bytes(c for c in range(0x21, 0x7F) if c != 0x2C)
 
 
 class ProofRejected(Exception):
@@ -77,26 +75,31 @@ class ScramSecret:
     Immutable. What every login with it would have to compute again is computed here.
     """
 
-    __slots__ = ("_challenge", "_server_mac", "_stored_mac", "iterations", "salt", "server_key", "stored_key")
+    __slots__ = (
+        "_asked", "_challenge", "_server_mac", "_stored_mac", "iterations", "salt", "server_key",
+        "stored_key",
+    )  # fmt: skip
 
     def __init__(self, iterations: int, salt: bytes, stored_key: bytes, server_key: bytes) -> None:
+        self.iterations = iterations
         self.stored_key = stored_key
         self.server_key = server_key
+        self._asked = b",i=%d" % iterations
         self._stored_mac = Mac(stored_key)
         self._server_mac = Mac(server_key)
-        self._ask_for(iterations, salt)
+        self._ask_with(salt)
 
-    def _ask_for(self, iterations: int, salt: bytes) -> None:
-        self.iterations = iterations
+    def _ask_with(self, salt: bytes) -> None:
         self.salt = salt
-        self._challenge = b",s=%b,i=%d" % (_b64(salt), iterations)
+        self._challenge = b",s=" + _b64(salt) + self._asked
 
     def salted(self, salt: bytes) -> ScramSecret:
         """The same keys under another salt, not prepared again: for mocks, which nothing matches."""
         other = ScramSecret.__new__(ScramSecret)
         other.stored_key, other.server_key = self.stored_key, self.server_key
         other._stored_mac, other._server_mac = self._stored_mac, self._server_mac
-        other._ask_for(self.iterations, salt)
+        other.iterations, other._asked = self.iterations, self._asked
+        other._ask_with(salt)
         return other
 
     def __eq__(self, other: object) -> bool:
@@ -289,8 +292,11 @@ def _gs2_fault(header: bytes) -> str:
 
 
 def _check_nonce(nonce: bytes) -> None:
-    if not 0 < len(nonce) <= MAX_NONCE_LENGTH or nonce.translate(None, _PRINTABLE):
+    if not 0 < len(nonce) <= MAX_NONCE_LENGTH:
         raise ProtocolViolation(what="malformed SCRAM nonce")
+    for byte in nonce:  # RFC 5802 "printable": visible ASCII but the comma
+        if byte < 0x21 or byte > 0x7E or byte == 0x2C:
+            raise ProtocolViolation(what="malformed SCRAM nonce")
 
 
 def _server_salt(field_value: bytes) -> bytes:
@@ -317,8 +323,10 @@ def _count(digits: bytes) -> int:
 
 
 def _xor(left: bytes, right: bytes) -> bytes:
-    # Through integers: a third of the time of a loop over bytes.
-    return (int.from_bytes(left, "big") ^ int.from_bytes(right, "big")).to_bytes(_KEY_LENGTH, "big")
+    mixed = bytearray(left)
+    for index in range(_KEY_LENGTH):
+        mixed[index] ^= right[index]
+    return bytes(mixed)
 
 
 def _b64(data: bytes) -> bytes:

@@ -1,11 +1,20 @@
 cimport cython
 
+from poolproxy.protocol.messages cimport uint32
+
+cdef class StartupMessage:
+    cdef readonly int major
+    cdef readonly int minor
+    cdef readonly dict parameters
+    cdef readonly tuple options_unknown
+    cdef readonly str user
+    cdef readonly str database
+
 @cython.locals(length=cython.uint, code=cython.uint)
-cpdef read_first_packet(bytes data)
-@cython.locals(value=cython.uint)
-cdef unsigned int _uint32(bytes data, Py_ssize_t position) except? 0
+cpdef tuple read_first_packet(bytes data)
 cdef _check_kind(unsigned int code, unsigned int length)
 cdef _packet(unsigned int code, bytes body)
-@cython.locals(parts=list, parameters=dict)
-cdef _startup(unsigned int code, bytes body)
-cpdef bytes negotiation(startup)
+@cython.locals(parts=list, parameters=dict, index=Py_ssize_t, name=str)
+cdef StartupMessage _startup(unsigned int code, bytes body)
+cdef tuple _unknown_options(dict parameters)
+cpdef bytes negotiation(StartupMessage startup)

@@ -1,7 +1,8 @@
 """From a startup message to the parameters that a client wants, by PostgreSQL's own reading of it.
 
-Sources: manual 54.2 (StartupMessage), process_startup_packet (database and user aside, every name is a setting), and
-process_postgres_switches for `options`. What only a starting server can take is refused, naming it (sessions.md, rule 18).
+Sources: manual 54.2 (StartupMessage), process_startup_packet (database and user aside, every name is a
+setting), and process_postgres_switches for `options`. What only a starting server can take is refused, naming
+it (sessions.md, rule 18).
 """
 
 from __future__ import annotations
@@ -55,14 +56,18 @@ def _wanted(pairs: tuple[tuple[str, str], ...]) -> ParameterSet:
         key = name.lower()
         if key in _ADDRESS or key.startswith("_pq_."):
             continue
-        if key in _STARTUP_ONLY or key in _FORBIDDEN or not all(part.isidentifier() for part in key.split(".")):
+        if (
+            key in _STARTUP_ONLY
+            or key in _FORBIDDEN
+            or not all(part.isidentifier() for part in key.split("."))
+        ):
             raise StartupParameterRefused(name=name)
         values[key] = application_name(value) if key == "application_name" else value
     return parameter_set({name: fragment_of(name, value) for name, value in values.items()})
 
 
 def application_name(value: str) -> str:
-    """As PostgreSQL keeps it: printable ASCII, the rest as \\xNN, at most 63 bytes (pg_clean_ascii, NAMEDATALEN)."""
+    """As PostgreSQL keeps it: printable ASCII, the rest as \\xNN, at most 63 bytes (pg_clean_ascii)."""
     raw = value.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in raw)[:63]
 
@@ -89,7 +94,7 @@ def _options(text: str) -> list[tuple[str, str]]:
 
 
 def _split(text: str) -> list[str]:
-    """Words separated by white space, in which a backslash keeps the next character (postinit.c: pg_split_opts)."""
+    """Words between white space; a backslash keeps the next character (postinit.c: pg_split_opts)."""
     words: list[str] = []
     current: str | None = None
     characters = iter(text)
