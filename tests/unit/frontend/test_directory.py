@@ -7,12 +7,17 @@ import os
 
 import pytest
 
+from poolproxy.auth.randomness import RandomBytes
 from poolproxy.frontend.client import Client
-from poolproxy.frontend.directory import Directory, new_key
+from poolproxy.frontend.directory import Directory
 
 #: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.
 FIRST_PID = 2**22 + 1
 LAST_PID = 2**31 - 1
+
+
+def a_directory() -> Directory:
+    return Directory(RandomBytes())
 
 
 def enlist(directory: Directory, key: bytes = b"secret") -> Client:
@@ -24,7 +29,7 @@ def enlist(directory: Directory, key: bytes = b"secret") -> Client:
 
 
 def test_pids_are_ours_and_distinct() -> None:
-    directory = Directory()
+    directory = a_directory()
     clients = [enlist(directory) for _ in range(1000)]
     assert all(FIRST_PID <= client.pid <= LAST_PID for client in clients)
     assert len({client.pid for client in clients}) == len(directory) == 1000
@@ -34,21 +39,22 @@ def test_pids_are_ours_and_distinct() -> None:
 @pytest.mark.parametrize(("drawn", "first"), [(0, FIRST_PID), (LAST_PID - FIRST_PID, LAST_PID)])
 def test_a_pid_in_use_is_not_given_again(monkeypatch: pytest.MonkeyPatch, drawn: int, first: int) -> None:
     """Behind the last one comes the first."""
-    monkeypatch.setattr(os, "urandom", lambda size: drawn.to_bytes(size, "big"))
-    directory = Directory()
+    monkeypatch.setattr(os, "urandom", lambda size: drawn.to_bytes(4, "big") * (size // 4))
+    directory = a_directory()
     second = FIRST_PID if first == LAST_PID else first + 1
     assert [enlist(directory).pid for _ in range(3)] == [first, second, second + 1]
 
 
 @pytest.mark.parametrize(("minor", "size"), [(0, 4), (1, 4), (2, 32), (9, 32)])
 def test_keys_are_as_long_as_the_protocol_takes(minor: int, size: int) -> None:
-    keys = {new_key(minor) for _ in range(100)}
+    directory = a_directory()
+    keys = {directory.new_key(minor) for _ in range(100)}
     assert {len(key) for key in keys} == {size}
     assert len(keys) == 100
 
 
 def test_who_has_been_silent() -> None:
-    directory = Directory()
+    directory = a_directory()
     clients = [enlist(directory) for _ in range(3)]
     for client, moment in zip(clients, (10.0, 20.0, 30.0), strict=True):
         client.last_active = moment
@@ -58,7 +64,7 @@ def test_who_has_been_silent() -> None:
 
 
 def test_a_client_is_found_by_its_pid_and_its_key() -> None:
-    directory = Directory()
+    directory = a_directory()
     first, second = enlist(directory, b"one"), enlist(directory, b"two")
     assert directory.find(first.pid, b"one") is first
     assert directory.find(second.pid, b"two") is second
@@ -67,7 +73,7 @@ def test_a_client_is_found_by_its_pid_and_its_key() -> None:
 
 @pytest.mark.parametrize("key", [b"", b"secre", b"secret!", b"Secret", b"\0" * 6])
 def test_a_wrong_key_finds_nobody(key: bytes) -> None:
-    directory = Directory()
+    directory = a_directory()
     assert directory.find(enlist(directory).pid, key) is None
 
 
@@ -75,7 +81,7 @@ def test_a_wrong_key_finds_nobody(key: bytes) -> None:
 @pytest.mark.parametrize("key", [b"", b"\0\0\0\0", b"secret"])
 def test_an_unknown_pid_finds_nobody_whatever_the_key(pid: int, key: bytes) -> None:
     """The key of zeros that an unknown pid is compared with is nobody's."""
-    directory = Directory()
+    directory = a_directory()
     enlist(directory)
     assert directory.find(pid, key) is None
 
@@ -88,7 +94,7 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
         return ours == theirs
 
     monkeypatch.setattr(hmac, "compare_digest", compare)
-    directory = Directory()
+    directory = a_directory()
     client = enlist(directory)
     directory.find(client.pid, b"secret")
     directory.find(1, b"secret")
@@ -96,7 +102,7 @@ def test_keys_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_who_has_left_is_not_found() -> None:
-    directory = Directory()
+    directory = a_directory()
     client = enlist(directory)
     directory.remove(client)
     assert directory.find(client.pid, b"secret") is None
@@ -105,7 +111,7 @@ def test_who_has_left_is_not_found() -> None:
 
 
 def test_a_session_takes_its_servers_pid() -> None:
-    directory = Directory()
+    directory = a_directory()
     client = enlist(directory)
     ours = client.pid
     directory.rename(client, 4711)
@@ -118,7 +124,7 @@ def test_a_session_takes_its_servers_pid() -> None:
 
 def test_a_servers_pid_that_is_taken_is_left_to_who_has_it() -> None:
     """Two databases on two machines may have backends of the same pid."""
-    directory = Directory()
+    directory = a_directory()
     first, second = enlist(directory, b"one"), enlist(directory, b"two")
     directory.rename(first, 4711)
     ours = second.pid
