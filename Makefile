@@ -62,7 +62,9 @@ clean:  ## remove everything that make made, .venv included
 $(INSTALLED): pyproject.toml setup.py
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("poolproxy needs Python >= 3.11, this is " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	# With the build's own requirements installed, what is compiled here is not compiled a second time in isolation.
+	$(BIN)/python -m pip install --quiet 'setuptools>=77' 'Cython>=3.1'
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@
 
 $(BUILT): $(INSTALLED) $(COMPILED)

@@ -1,5 +1,4 @@
-"""Builds the compiled part: every .pyx, and every .py that has a sibling .pxd (one readable truth, typed
-beside it)."""
+"""Builds the compiled part: every .pyx, and every .py with a sibling .pxd (one truth, typed beside it)."""
 
 import os
 from pathlib import Path
@@ -7,14 +6,15 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-# Extensions beside plain .pyx sources, and .py sources typed by a .pxd. A .pxd beside a .pyx only declares
-# it.
+# A .pxd beside a .pyx declares it; one beside a .py types it.
 SOURCES = sorted(
     [
         *Path("poolproxy").rglob("*.pyx"),
         *(p for pxd in Path("poolproxy").rglob("*.pxd") if (p := pxd.with_suffix(".py")).exists()),
     ]
 )
+
+CORES = os.cpu_count() or 1
 
 DIRECTIVES = {
     "language_level": 3,
@@ -29,11 +29,12 @@ setup(
             Extension(
                 ".".join(source.with_suffix("").parts),
                 [str(source)],
-                extra_compile_args=["-O2"],
+                extra_compile_args=["-O2", "-g0"],
             )
             for source in SOURCES
         ],
         compiler_directives=DIRECTIVES,
-        nthreads=os.cpu_count() or 1,
-    )
+        nthreads=CORES,
+    ),
+    options={"build_ext": {"parallel": CORES}},
 )
