@@ -74,8 +74,9 @@ class App:
     def _broken(self, pollable: Pollable, error: Exception) -> None:
         """A handler raised: what it was told is wrong, or it is; its connection ends and no other."""
         handler = pollable.handler if isinstance(pollable, Stream) else None
-        if isinstance(error, PoolproxyError) and handler is not None:
-            handler.fail(error)
+        if isinstance(error, PoolproxyError):
+            if handler is not None:  # else it has closed its stream already, and nobody is left to be told
+                handler.fail(error)
             return
         _log.exception("internal error", handler=repr(handler), exc_info=error)
         if handler is not None:

@@ -20,7 +20,7 @@ class Handler(Protocol):
     def fail(self, error: PoolproxyError) -> None: ...
 
 class Stream(Pollable):
-    handler: Handler
+    handler: Handler  #: None once it is closed
     eager: bool
     def __init__(self, poller: Poller, fd: int, handler: Handler) -> None: ...
     @property

@@ -244,7 +244,9 @@ cdef class Stream(Pollable):
         return self._paused
 
     cpdef close(self):
-        """Close now; nothing more is reported."""
+        """Close now; nothing more is reported, and `handler` is let go: it knows the stream, and of a circle only
+        the garbage collector would be rid, in its own time."""
+        self.handler = None
         self._backlog = None
         self._kept = None
         self.release()
