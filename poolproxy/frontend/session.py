@@ -148,6 +148,7 @@ class ClientSession(Sink):
         for waiter in [
             w for w in self.pool.waiting if isinstance(w, ClientSession) and w._greeting is not None
         ]:
+            waiter._settle_parameters()  # it may have come before anyone knew what init_query leaves
             if waiter._asked() == asked:
                 self.pool.move_client(waiter, CLIENT_IDLE)
                 waiter._greet_known()
@@ -202,7 +203,11 @@ class ClientSession(Sink):
         """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
         sqlstate = refusal.get("C", "22023")
         error = messages.error_response_fields(
-            "FATAL", sqlstate, refusal.get("M", ""), refusal.get("D", ""), refusal.get("H", "")
+            "FATAL",
+            sqlstate,
+            refusal.get("M", "refused without a word"),
+            refusal.get("D", ""),
+            refusal.get("H", ""),
         )
         self._end_with(error, sqlstate, "its parameters were refused")
 
@@ -257,11 +262,15 @@ class ClientSession(Sink):
         is safe."""
         owed = sum(1 for unit in server.pipeline.units if not unit.skip)
         if owed != 1 or server.pipeline.open or self.controls or self.stream.kept or self.stream.pending:
-            self.fail(SettingsRefused(reason=refusal.get("M", "")))
+            self.fail(SettingsRefused(reason=refusal.get("M", "refused without a word")))
             return
         self.pool.move_client(self, CLIENT_IDLE)
         sqlstate = refusal.get("C", "08006")
-        self._answer(messages.error_response_fields("ERROR", sqlstate, refusal.get("M", "")), sqlstate, WHOLE)
+        self._answer(
+            messages.error_response_fields("ERROR", sqlstate, refusal.get("M", "refused without a word")),
+            sqlstate,
+            WHOLE,
+        )
 
     def read_on(self) -> None:
         """Read the client again, unless there is another reason not to: it waits for a server or for its
