@@ -195,9 +195,9 @@ class ClientSession(Sink):
             self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn
         else:
             self.holding = False
+            self._greet(server.reported)
             if not self.pool.session_mode:
                 self._remember(server.reported)
-            self._greet(server.reported)
 
     def _refuse(self, refusal: dict[str, str]) -> None:
         """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
