@@ -37,7 +37,7 @@ _log = get_logger()
 TICK = 0.1
 WATCH = 0.01
 
-#: Seconds over which idle clients are dismissed while draining, so that they do not all come back at once.
+#: Seconds between two looks for clients that have become idle while draining.
 DISMISS_EVERY = 0.25
 
 
