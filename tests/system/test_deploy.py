@@ -207,7 +207,8 @@ def test_readme_shows_what_exists() -> None:
     rows = re.findall(r"(?m)^\| `(\w+)` \| ([^|]+) \|", readme)
     assert len(rows) == 10
     for name, shown in rows:
-        assert shlex.split(shown)[0] == str(getattr(default(name), "value", default(name))), name
+        value = default(name)
+        assert shlex.split(shown)[0] == (f"{value:g}" if isinstance(value, float) else str(value)), name
     for name in re.findall(r"POOLPROXY_([A-Z][A-Z_]+)\b", readme):
         assert name == "NAME" or name.lower() in DEFAULTS, name
     metrics = (ROOT / "docs" / "metrics.md").read_text()
