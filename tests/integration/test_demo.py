@@ -25,8 +25,10 @@ import asyncpg
 import psutil
 import pytest
 
+# Whoever runs the tests in the background may have SIGINT ignored, which children inherit.
 PROGRAM = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from rich.console import Console
 from poolproxy.demo.run import Plan, run
 sys.exit(run(Plan(**json.loads(sys.argv[1])), Console()))
