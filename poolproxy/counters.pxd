@@ -3,7 +3,7 @@ cimport cython
 cdef Py_ssize_t BUCKETS
 
 cdef class Histogram:
-    cdef public list counts
+    cdef public Py_ssize_t counts[28]
     cdef public double total
     @cython.locals(micros=Py_ssize_t, bucket=Py_ssize_t)
     cpdef observe(self, double seconds)

@@ -8,6 +8,8 @@ from __future__ import annotations
 #: Bucket `i` of a histogram counts durations below `2**i` microseconds; the last one counts everything above.
 BUCKETS = 28
 
+_NOTHING = (0,) * BUCKETS
+
 
 class Histogram:
     """Durations in log2 buckets of microseconds: 1 us to about 67 s, then everything longer."""
@@ -15,7 +17,7 @@ class Histogram:
     __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.counts: list[int] = [0] * BUCKETS
+        self.counts: list[int] = list(_NOTHING)
         self.total: float = 0.0
 
     def observe(self, seconds: float) -> None:

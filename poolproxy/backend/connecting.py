@@ -22,7 +22,7 @@ from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.route import Target
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
-from poolproxy.transport.stream import Stream
+from poolproxy.transport.stream import Handler, Stream
 
 #: Room for what a server says at login: notices and errors may be longer than what clients may send.
 _MAX_LOGIN_MESSAGE = 8 * MAX_STARTUP_LENGTH
@@ -53,7 +53,7 @@ async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
     raise problem
 
 
-class LoginDriver:
+class LoginDriver(Handler):
     """Drives a login dialogue over a stream, and completes a future with its greeting or its error."""
 
     def __init__(self, poller: Poller, sock: socket.socket, dialogue: Dialogue[ServerGreeting]) -> None:

@@ -218,7 +218,7 @@ class Pools:
                 await asyncio.gather(database.asking, return_exceptions=True)
         await self.canceller.close()
         for pool in self:
-            for server in [*pool.idle, *pool.active, *pool.resetting]:
+            for server in list(pool.servers):
                 _server(server).close("shutting down")
 
 

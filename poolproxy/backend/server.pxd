@@ -41,3 +41,4 @@ cdef class Server(ServerSession):
     @cython.locals(sink=Sink, now=double)
     cpdef detach(self)
     cpdef cancel_over(self)
+    cpdef on_drained(self)

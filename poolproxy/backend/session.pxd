@@ -42,4 +42,6 @@ cdef class ServerSession(Member):
     cpdef clean_up(self)
     cdef _release(self, double now)
     cpdef close(self, str reason)
+    cpdef on_lost(self, str reason)
+    cpdef fail(self, error)
     cpdef _out_of_sync(self, str what)

@@ -43,5 +43,6 @@ cdef class Client(ClientSession):
     cpdef bint in_message(self) except -1
     cpdef detached(self, double now)
     cpdef server_drained(self)
+    cpdef on_drained(self)
 
 cdef bint _names_unnamed(bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1

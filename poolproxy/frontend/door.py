@@ -39,6 +39,7 @@ from poolproxy.protocol.codes import STATUS_IDLE
 from poolproxy.protocol.messages import backend_key_data
 from poolproxy.protocol.startup import StartupMessage
 from poolproxy.router import Router
+from poolproxy.session.lifecycle import SERVER_ACTIVE
 from poolproxy.session.parameters import ParameterSet, Reported
 from poolproxy.session.startup_parameters import application_name
 from poolproxy.settings import Settings
@@ -228,7 +229,7 @@ class FrontDoor:
     def _end_transactions(self, pool: Pool, now: float) -> None:
         """Only who holds a server can be idle in a transaction: a look at the servers in use."""
         limit = pool.route.idle_transaction_timeout
-        for server in list(pool.active) if limit else ():
+        for server in pool.in_state(SERVER_ACTIVE) if limit else ():
             client = server.sink if isinstance(server, Server) else None
             if (
                 isinstance(client, ClientSession)

@@ -5,12 +5,12 @@ from poolproxy.protocol.startup cimport negotiation, read_first_packet
 from poolproxy.session.parameters cimport ParameterSet
 from poolproxy.session.startup_parameters cimport wanted_parameters
 from poolproxy.transport.poller cimport Poller
-from poolproxy.transport.stream cimport Stream
+from poolproxy.transport.stream cimport Handler, Stream
 
 cdef int MAX_STARTUP_LENGTH
 cdef frozenset _NOTHING_ASKED
 
-cdef class Login:
+cdef class Login(Handler):
     cdef object _door
     cdef ClientLogin _dialogue
     cdef object _startup
@@ -31,4 +31,8 @@ cdef class Login:
     cdef _go_on(self, bytes answer)
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)
+    cpdef on_drained(self)
+    cpdef on_lost(self, str reason)
+    cpdef fail(self, error)
+    cdef _refuse(self, error, str result)
     cdef _over(self, str result, error=*)

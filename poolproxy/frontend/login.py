@@ -24,7 +24,7 @@ from poolproxy.protocol.startup import (
 from poolproxy.session.parameters import ParameterSet
 from poolproxy.session.startup_parameters import wanted_parameters
 from poolproxy.transport.poller import Poller
-from poolproxy.transport.stream import Stream
+from poolproxy.transport.stream import Handler, Stream
 
 
 class Door(Protocol):
@@ -49,7 +49,7 @@ class Door(Protocol):
         """The login is over: ok, failed, refused, timeout, lost, cancel."""
 
 
-class Login:
+class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
@@ -165,14 +165,17 @@ class Login:
 
     def time_out(self, seconds: float) -> None:
         """The client did not do its part in time."""
-        self.fail(LoginTimeout(seconds=seconds), "timeout")
+        self._refuse(LoginTimeout(seconds=seconds), "timeout")
 
-    def fail(self, error: PoolproxyError, result: str = "") -> None:
+    def fail(self, error: PoolproxyError) -> None:
         """Tell the client why not, and close."""
+        self._refuse(error, "failed" if isinstance(error, AuthenticationFailed) else "refused")
+
+    def _refuse(self, error: PoolproxyError, result: str) -> None:
         self.stream.send(
             messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
         )
-        self._over(result or ("failed" if isinstance(error, AuthenticationFailed) else "refused"), error)
+        self._over(result, error)
         self.stream.finish()
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:

@@ -40,4 +40,6 @@ cdef class ClientSession(Sink):
     cpdef assigned(self, tuple assignments, reported)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef server_lost(self, bint told, refusal)
+    cpdef on_lost(self, str reason)
+    cpdef fail(self, error)
     cpdef close(self, str reason)

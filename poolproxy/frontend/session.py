@@ -176,7 +176,7 @@ class ClientSession(Sink):
         assert isinstance(server, Server)
         self.server = server
         self.unnamed_turn = -1
-        server.attach(self, self.stream.poller.now)
+        self.server.attach(self, self.stream.poller.now)
 
     def apply_parameters(self) -> None:
         """Have the attached server take this client's parameters, and wait for its answer."""

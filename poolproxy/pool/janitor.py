@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member, Waiter
+from poolproxy.session.lifecycle import SERVER_RESETTING
 
 
 def overdue_waiters(pool: Pool, now: float, timeout: float) -> list[Waiter]:
@@ -34,4 +35,4 @@ def surplus_servers(
 
 def overdue_rescues(pool: Pool, now: float) -> list[Member]:
     """Servers whose client has left and whose exchange has been given long enough."""
-    return [server for server in pool.resetting if 0.0 < server.rescue_until <= now]
+    return [server for server in pool.in_state(SERVER_RESETTING) if 0.0 < server.rescue_until <= now]

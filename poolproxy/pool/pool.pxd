@@ -12,11 +12,11 @@ cdef class Pool:
     cdef public object on_need
     cdef public PoolCounters counters
     cdef public list idle
-    cdef public set active
-    cdef public set resetting
+    cdef public set servers
+    cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
     cdef public Queue waiting
-    cdef public list client_counts
+    cdef public Py_ssize_t client_counts[5]
     cdef public dict pins
     cdef public bint up
     cdef public bint session_mode

@@ -1,8 +1,8 @@
 """One pool: the servers of one (database, user) and the clients that share them.
 
-Every server is in exactly one collection per state, every client is counted in exactly one, and `move_server`
-and `move_client` are the only movers. Idle servers are a stack, so that few stay warm; waiting clients are a
-queue, so that none is overtaken. An idle server and a waiting client never exist at the same time.
+Every server and every client is counted in exactly one state, and `move_server` and `move_client` are the
+only movers. Idle servers are a stack, so that few stay warm; waiting clients are a queue, so that none is
+overtaken. An idle server and a waiting client never exist at the same time.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ class Pool:
     """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
 
     __slots__ = (
-        "active",
         "baseline",
         "client_counts",
         "connecting",
@@ -46,8 +45,9 @@ class Pool:
         "on_need",
         "pins",
         "reported",
-        "resetting",
         "route",
+        "server_counts",
+        "servers",
         "session_mode",
         "up",
         "waiting",
@@ -59,11 +59,11 @@ class Pool:
         self.on_need = on_need
         self.counters = PoolCounters()
         self.idle: list[Member] = []
-        self.active: set[Member] = set()
-        self.resetting: set[Member] = set()
+        self.servers: set[Member] = set()  #: all that are open
+        self.server_counts: list[int] = [0] * 5  #: of them by state
         self.connecting = 0
         self.waiting = Queue()
-        self.client_counts = [0] * len(CLIENT_STATES)
+        self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}
         self.up = True
         self.down_reason = ""  #: why the last attempt to connect failed
@@ -75,14 +75,14 @@ class Pool:
 
     def __repr__(self) -> str:
         return (
-            f"<Pool {self.route.database}/{self.route.user} servers {len(self.active)}/{len(self.idle)}"
-            f"/{len(self.resetting)}+{self.connecting} of {self.route.pool_size} "
-            f"waiting {self.waiting.size()}>"
+            f"<Pool {self.route.database}/{self.route.user} servers {self.server_counts[SERVER_ACTIVE]}"
+            f"/{len(self.idle)}/{self.server_counts[SERVER_RESETTING]}+{self.connecting}"
+            f" of {self.route.pool_size} waiting {self.waiting.size()}>"
         )
 
     def size(self) -> int:
         """Servers that are open or being opened."""
-        return len(self.idle) + len(self.active) + len(self.resetting) + self.connecting
+        return len(self.servers) + self.connecting
 
     # Clients.
 
@@ -123,24 +123,27 @@ class Pool:
         old = server.server_state
         if not SERVER_TABLE[5 * old + state]:
             raise IllegalMove(f"server {SERVER_STATES[old]} -> {SERVER_STATES[state]}")
-        if old == SERVER_ACTIVE:
-            self.active.discard(server)
-        elif old == SERVER_IDLE:
+        if old == SERVER_IDLE:
             if self.idle[-1] is server:
                 self.idle.pop()
             else:
                 self.idle.remove(server)
-        elif old == SERVER_RESETTING:
-            self.resetting.discard(server)
-        elif old == SERVER_CONNECTING:
-            self.connecting -= 1
-        if state == SERVER_ACTIVE:
-            self.active.add(server)
-        elif state == SERVER_IDLE:
+        if state == SERVER_IDLE:
             self.idle.append(server)
-        elif state == SERVER_RESETTING:
-            self.resetting.add(server)
+        if old == SERVER_CONNECTING:
+            self.connecting -= 1
+            self.servers.add(server)
+        else:
+            self.server_counts[old] -= 1
+        if state == SERVER_CLOSED:
+            self.servers.discard(server)
+        else:
+            self.server_counts[state] += 1
         server.server_state = state
+
+    def in_state(self, state: int) -> list[Member]:
+        """The open servers in this state."""
+        return [server for server in self.servers if server.server_state == state]
 
     def release(self, server: Member, now: float) -> None:
         """A server that any client may have now: it goes to the first that waits, else on the stack."""
@@ -201,8 +204,8 @@ class Pool:
             servers={
                 "connecting": self.connecting,
                 "idle": len(self.idle),
-                "active": len(self.active),
-                "resetting": len(self.resetting),
+                "active": self.server_counts[SERVER_ACTIVE],
+                "resetting": self.server_counts[SERVER_RESETTING],
             },
             pinned={reason: count for reason, count in self.pins.items() if count},
             longest_wait=now - first.waiting_since if first is not None else 0.0,

@@ -1,11 +1,13 @@
-cdef class Waiter:
+from poolproxy.transport.stream cimport Handler
+
+cdef class Waiter(Handler):
     cdef public Waiter _ahead
     cdef public Waiter _behind
     cdef public int client_state
     cdef public double waiting_since
     cpdef granted(self, Member server)
 
-cdef class Member:
+cdef class Member(Handler):
     cdef public int server_state
     cdef public double born
     cdef public double expires

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolproxy.transport.stream import Handler
 
-class Waiter:
-    """What a pool must know of a client. `granted` is called with the server that it waited for."""
+
+class Waiter(Handler):
+    """What a pool must know of a client, which is a stream's handler as well (a compiled class has one base).
+    `granted` is called with the server that it waited for."""
 
     __slots__ = ("_ahead", "_behind", "client_state", "waiting_since")
 
@@ -25,8 +28,8 @@ class Waiter:
         raise NotImplementedError
 
 
-class Member:
-    """What a pool must know of a server."""
+class Member(Handler):
+    """What a pool must know of a server; a stream's handler as well."""
 
     __slots__ = ("born", "expires", "idle_since", "pin", "pinned_at", "rescue_until", "server_state")
 

@@ -1,7 +1,13 @@
 from poolproxy.transport.poller cimport Pollable, Poller
 
+cdef class Handler:
+    cpdef on_data(self, bytearray buffer, Py_ssize_t end)
+    cpdef on_drained(self)
+    cpdef on_lost(self, str reason)
+    cpdef fail(self, error)
+
 cdef class Stream(Pollable):
-    cdef public object handler
+    cdef public Handler handler
     cdef bytes _kept
     cdef bytearray _backlog
     cdef bint _paused
@@ -12,6 +18,8 @@ cdef class Stream(Pollable):
     cdef bint _finishing
     cdef bint _broken
     cdef str _lost
+    cdef Handler _owner(self)
+    cdef int _deliver(self, Py_ssize_t end) except -1
     cdef int _read(self) except -1
     cdef int _deliver_kept(self) except -1
     cdef int _flush(self) except -1

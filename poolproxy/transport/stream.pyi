@@ -1,12 +1,10 @@
-from typing import Protocol
-
 from poolproxy.errors import PoolproxyError
 from poolproxy.transport.poller import Pollable, Poller
 
 KEEP_LIMIT: int
 
-class Handler(Protocol):
-    """What a stream calls.
+class Handler:
+    """What a stream calls; one handler serves one stream at a time.
 
     `on_data(buffer, end)`: buffer[:end] holds the bytes kept before and those just read. The buffer is
     shared, and valid until the call returns: what is not consumed goes to `Stream.keep`. `on_drained`: the

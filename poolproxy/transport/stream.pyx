@@ -35,12 +35,29 @@ cdef Py_ssize_t LIMIT = 256 * 1024
 KEEP_LIMIT = LIMIT
 
 
+cdef class Handler:
+    """What a stream calls: see the stub. A class, because the call is made for every chunk: a compiled base costs it
+    no attribute lookup and no boxed integer."""
+
+    cpdef on_data(self, bytearray buffer, Py_ssize_t end):
+        raise NotImplementedError
+
+    cpdef on_drained(self):
+        raise NotImplementedError
+
+    cpdef on_lost(self, str reason):
+        raise NotImplementedError
+
+    cpdef fail(self, error):
+        raise NotImplementedError
+
+
 cdef class Stream(Pollable):
-    """Takes over `fd` (non-blocking). `handler` (see the stub's `Handler`) may be replaced at any time.
+    """Takes over `fd` (non-blocking). `handler` may be replaced at any time.
 
     `eager`: while paused, report a peer that has closed its side as soon as it does, not when it is read."""
 
-    def __init__(self, Poller poller, int fd, object handler):
+    def __init__(self, Poller poller, int fd, Handler handler):
         self.poller = poller
         self.fd = fd
         self.handler = handler
@@ -108,7 +125,17 @@ cdef class Stream(Pollable):
             if self._finishing:
                 self.close()
             else:
-                self.handler.on_lost(reason)
+                self._owner().on_lost(reason)
+
+    cdef Handler _owner(self):
+        """The handler, held while it is called: it may close this stream, which lets it go."""
+        if self.handler is None:
+            raise ValueError("an open stream without a handler")
+        return self.handler
+
+    cdef int _deliver(self, Py_ssize_t end) except -1:
+        self._owner().on_data(self.poller.buffer, end)
+        return 0
 
     cdef int _deliver_kept(self) except -1:
         """Hand over again what was kept, without a recv: the rest of the socket, if any, has its turn after it."""
@@ -119,14 +146,13 @@ cdef class Stream(Pollable):
             size = len(kept)
             self._kept = None
             memcpy(PyByteArray_AS_STRING(self.poller.buffer), PyBytes_AS_STRING(kept), size)
-            self.handler.on_data(self.poller.buffer, size)
+            self._deliver(size)
         if self._readable and not self._paused and self.fd >= 0:
             self.queue()
         return 0
 
     cdef int _read(self) except -1:
-        cdef bytearray buffer = self.poller.buffer
-        cdef char *data = PyByteArray_AS_STRING(buffer)
+        cdef char *data = PyByteArray_AS_STRING(self.poller.buffer)
         cdef Py_ssize_t offset = 0
         cdef ssize_t count
         if self._kept is not None:
@@ -142,7 +168,7 @@ cdef class Stream(Pollable):
             # A short read has emptied the socket; the next byte is a new edge. A hang-up has no further edge.
             self._readable = count == CHUNK or self._hangup
             self._kept = None
-            self.handler.on_data(buffer, offset + count)
+            self._deliver(offset + count)
             if self._readable and not self._paused and self.fd >= 0:
                 self.queue()
         elif count == 0:
@@ -212,7 +238,7 @@ cdef class Stream(Pollable):
         if self._finishing:
             self.close()
         else:
-            self.handler.on_drained()
+            self._owner().on_drained()
         return 0
 
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end):

@@ -270,7 +270,9 @@ class Stage:
             alive = [server for server in members if server.server_state != SERVER_CLOSED]
             assert pool.size() == len(alive), pool
             assert pool.connecting == 0, pool
-            assert {*pool.idle, *pool.active, *pool.resetting} == set(alive), pool
+            assert pool.servers == set(alive), pool
+            states = [server.server_state for server in alive]
+            assert pool.server_counts == [states.count(state) for state in range(5)], pool
             assert sum(pool.pins.values()) == sum(bool(server.pin) for server in alive), pool.pins
             assert not (pool.idle and pool.waiting), pool
             assert sum(pool.client_counts[1:4]) == sum(client.pool is pool for client in clients), pool

@@ -10,6 +10,7 @@ import re
 
 import pytest
 
+from poolproxy.session.lifecycle import SERVER_ACTIVE, SERVER_RESETTING
 from tests.dialogues.fake_postgres import FakePostgres, signed
 from tests.dialogues.stage import ClientPeer, Stage
 from tests.support import messages as m
@@ -133,6 +134,6 @@ def test_nobody_hears_another_ones_words(stage: Stage, seed: int) -> None:
     crowd.answer_all()
     assert {name: words for name, words in crowd.told.items() if words - {name.encode()}} == {}
     assert len(stage.door.clients) == 0
-    assert not stage.pool().active
+    assert not stage.pool().in_state(SERVER_ACTIVE)
     # What only nonsense has left open is not waited for without end.
-    assert all(server.rescue_until for server in stage.pool().resetting)
+    assert all(server.rescue_until for server in stage.pool().in_state(SERVER_RESETTING))

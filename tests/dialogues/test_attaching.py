@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from poolproxy.session.lifecycle import SERVER_ACTIVE
 from tests.dialogues.stage import Stage
 from tests.dialogues.words import BOUND, DESCRIPTION, NO_DATA, PARSED, answer, done, error, ready, row, tag
 from tests.support.messages import FLUSH, SYNC, execute, extended, query
@@ -44,7 +45,7 @@ def test_answers_up_to_a_flush_keep_the_server(stage: Stage) -> None:
     server << batch + FLUSH
     server >> PARSED + BOUND + NO_DATA + tag("INSERT 0 1")
     client << PARSED + BOUND + NO_DATA + tag("INSERT 0 1")
-    assert stage.pool().active == {server.server}
+    assert stage.pool().in_state(SERVER_ACTIVE) == [server.server]
     other = stage.client()
     other >> query("select 'other'")
     assert stage.of(other).waiting()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from poolproxy.session.lifecycle import SERVER_RESETTING
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
 from tests.dialogues.words import (
     BOUND,
@@ -62,7 +63,7 @@ def test_with_a_query_under_way(stage: Stage, leave: Leave) -> None:
     client >> query("insert into t values (1)")
     server << query("insert into t values (1)")
     leave(client)
-    assert stage.pool().resetting == {server.server}
+    assert stage.pool().in_state(SERVER_RESETTING) == [server.server]
     server >> done("INSERT 0 1")
     is_free(stage, server)
 
@@ -227,7 +228,7 @@ def test_a_server_that_does_not_end_what_an_absent_client_began(stage: Stage) ->
     client >> query("select pg_sleep(1000)")
     server << query("select pg_sleep(1000)")
     client.leave()
-    assert stage.pool().resetting == {server.server}
+    assert stage.pool().in_state(SERVER_RESETTING) == [server.server]
     assert server.server.rescue_until > stage.poller.now
     other = stage.client()
     other >> query("select 1")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from poolproxy.session.lifecycle import SERVER_ACTIVE
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
 from tests.dialogues.words import END, answer, done, ended, error, ready
 from tests.support import messages as m
@@ -30,7 +31,7 @@ def test_a_session_keeps_its_server_and_has_its_pid(stage: Stage) -> None:
     assert server.server.pin == "session_mode"
     for number in range(3):
         stage.ask(client, server, f"select {number}")
-        assert stage.pool().active == {server.server}
+        assert stage.pool().in_state(SERVER_ACTIVE) == [server.server]
     leave(client, server)
     assert stage.pool().idle == [server.server]
     stage.nothing_more()

@@ -20,7 +20,7 @@ from poolproxy.route import Target
 from poolproxy.session.lifecycle import CLIENT_IDLE
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
-from poolproxy.transport.stream import Stream
+from poolproxy.transport.stream import Handler, Stream
 from tests.fakes.routes import route_of
 
 
@@ -150,7 +150,7 @@ class Surroundings:
             far.close()
 
 
-class Silent:
+class Silent(Handler):
     """A handler before the server takes over."""
 
     def on_data(self, buffer: bytearray, end: int) -> None:

@@ -31,7 +31,7 @@ class TestServing:
         client = arrived(pool)
         assert pool.borrow(client, 1.0) is server
         assert (client.client_state, server.server_state) == (CLIENT_ACTIVE, SERVER_ACTIVE)
-        assert pool.active == {server}
+        assert pool.in_state(SERVER_ACTIVE) == [server]
         assert not pool.idle
         assert not needs
         assert client.server is None, "a server that is returned is not granted a second time"
@@ -226,15 +226,21 @@ class TestMoves:
             assert server.server_state == new
             assert pool.size() == (new != SERVER_CLOSED)
         else:
-            before = pool.size(), list(pool.idle), set(pool.active), set(pool.resetting), pool.connecting
+            before = (
+                pool.size(),
+                list(pool.idle),
+                list(pool.server_counts),
+                set(pool.servers),
+                pool.connecting,
+            )
             with pytest.raises(IllegalMove, match=r"server \w+ -> "):
                 pool.move_server(server, new)
             assert server.server_state == old
             assert before == (
                 pool.size(),
                 list(pool.idle),
-                set(pool.active),
-                set(pool.resetting),
+                list(pool.server_counts),
+                set(pool.servers),
                 pool.connecting,
             )
 

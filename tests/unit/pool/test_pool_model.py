@@ -143,7 +143,9 @@ class PoolModel(RuleBasedStateMachine):
     @precondition(lambda self: self.any_server(SERVER_RESETTING))
     @rule(draw=st.data())
     def a_reset_is_over(self, draw: st.DataObject) -> None:
-        self.pool.release(draw.draw(st.sampled_from(sorted(self.pool.resetting, key=id))), self.now)
+        self.pool.release(
+            draw.draw(st.sampled_from(sorted(self.pool.in_state(SERVER_RESETTING), key=id))), self.now
+        )
 
     @precondition(lambda self: self.servers)
     @rule(draw=st.data(), client_stays=st.booleans())
@@ -172,7 +174,9 @@ class PoolModel(RuleBasedStateMachine):
     @invariant()
     def every_server_is_in_one_collection(self) -> None:
         pool = self.pool
-        places = {SERVER_IDLE: set(pool.idle), SERVER_ACTIVE: pool.active, SERVER_RESETTING: pool.resetting}
+        assert pool.servers == set(self.servers)
+        places = {state: set(pool.in_state(state)) for state in (SERVER_ACTIVE, SERVER_RESETTING)}
+        places[SERVER_IDLE] = set(pool.idle)
         for server in self.servers:
             homes = [state for state, members in places.items() if server in members]
             assert homes == [server.server_state]
@@ -190,7 +194,7 @@ class PoolModel(RuleBasedStateMachine):
     @invariant()
     def who_is_active_has_a_server_of_its_own(self) -> None:
         held = [client.server for client in self.clients if client.client_state == CLIENT_ACTIVE]
-        assert set(held) == self.pool.active
+        assert set(held) == set(self.pool.in_state(SERVER_ACTIVE))
         assert len(held) == len(set(held))
 
     @invariant()

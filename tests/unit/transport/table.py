@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from poolproxy.errors import PoolproxyError
+from poolproxy.transport import stream
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.stream import Stream
 
 
-class Handler:
+class Handler(stream.Handler):
     """Consumes everything, unless a test gives it something else to do in `on`."""
 
     stream: Stream

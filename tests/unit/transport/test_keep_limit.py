@@ -10,9 +10,9 @@ import sys
 PROGRAM = """
 import socket
 from poolproxy.transport.poller import BUFFER_SIZE, Poller
-from poolproxy.transport.stream import Stream
+from poolproxy.transport.stream import Handler, Stream
 
-class Hoarder:
+class Hoarder(Handler):
     kept = 0
     def on_data(self, buffer, end):
         assert end <= len(buffer), "told of more bytes than the buffer has"
