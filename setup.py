@@ -19,6 +19,7 @@ CORES = os.cpu_count() or 1
 DIRECTIVES = {
     "language_level": 3,
     "annotation_typing": False,
+    "auto_pickle": False,
     "embedsignature": True,
     "initializedcheck": False,
 }

@@ -146,8 +146,8 @@ class Client(ClientSession):
 
     def _queued(self) -> None:
         """In the queue: unless nobody is to wait there, and no server can be opened for this client."""
-        route = self.pool.route
-        if route.connection_borrow_timeout <= 0 and self.pool.crowded():
+        if self.pool.impatient and self.pool.crowded():
+            route = self.pool.route
             self.give_up(PoolFull(database=route.database, user=route.user, seconds=0))
 
     def _begin(self, server: Server) -> bool:

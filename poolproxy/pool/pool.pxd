@@ -20,6 +20,8 @@ cdef class Pool:
     cdef public dict pins
     cdef public bint up
     cdef public bint session_mode
+    cdef public Py_ssize_t pool_size
+    cdef public bint impatient
     cdef public str down_reason
     cdef public object baseline
     cdef public object reported

@@ -42,8 +42,10 @@ class Pool:
         "down_reason",
         "greetings",
         "idle",
+        "impatient",
         "on_need",
         "pins",
+        "pool_size",
         "reported",
         "route",
         "server_counts",
@@ -56,6 +58,8 @@ class Pool:
     def __init__(self, route: Route, on_need: Callable[[Pool], None]) -> None:
         self.route = route
         self.session_mode = route.pool_mode == "session"
+        self.pool_size = route.pool_size
+        self.impatient = route.connection_borrow_timeout <= 0  #: nobody waits for a busy server
         self.on_need = on_need
         self.counters = PoolCounters()
         self.idle: list[Member] = []
@@ -77,7 +81,7 @@ class Pool:
         return (
             f"<Pool {self.route.database}/{self.route.user} servers {self.server_counts[SERVER_ACTIVE]}"
             f"/{len(self.idle)}/{self.server_counts[SERVER_RESETTING]}+{self.connecting}"
-            f" of {self.route.pool_size} waiting {self.waiting.size()}>"
+            f" of {self.pool_size} waiting {self.waiting.size()}>"
         )
 
     def size(self) -> int:
@@ -108,13 +112,13 @@ class Pool:
         self.move_client(client, CLIENT_WAITING)
         client.waiting_since = now
         self.waiting.push(client)
-        if self.missing():
+        if self.size() < self.pool_size and self.missing():
             self.on_need(self)
         return None
 
     def crowded(self) -> bool:
         """Whether more clients wait than servers are being opened, or could be, within pool_size."""
-        return self.waiting.size() > self.route.pool_size - self.size() + self.connecting
+        return self.waiting.size() > self.pool_size - self.size() + self.connecting
 
     # Servers.
 
@@ -169,7 +173,7 @@ class Pool:
 
     def missing(self) -> int:
         """How many more servers would be of use now, within pool_size alone."""
-        room = self.route.pool_size - self.size()
+        room = self.pool_size - self.size()
         needed = self.waiting.size() - self.connecting
         floor = self.route.min_pool_size - self.size()
         return max(0, min(room, max(needed, floor)))
@@ -209,7 +213,7 @@ class Pool:
             },
             pinned={reason: count for reason, count in self.pins.items() if count},
             longest_wait=now - first.waiting_since if first is not None else 0.0,
-            pool_size=self.route.pool_size,
+            pool_size=self.pool_size,
             up=self.up,
             counters=self.counters,
         )

@@ -284,11 +284,14 @@ class Pipeline:
         unit = None
         if self.owed() > 0:
             unit = self._units[self._head]
-            self._head += 1
-            # Emptied, or enough of a long one is behind us: forget that.
-            if self._head == len(self._units) or self._head >= 64:
-                del self._units[: self._head]
-                self._head = 0
+            if len(self._units) == 1:
+                self._units.pop()
+            else:
+                self._head += 1
+                # Emptied, or enough of a long one is behind us: forget that.
+                if self._head == len(self._units) or self._head >= 64:
+                    del self._units[: self._head]
+                    self._head = 0
         self.status = status
         self.answered += 1
         self.failed = False

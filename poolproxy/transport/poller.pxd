@@ -5,6 +5,7 @@ cdef class Pollable:
     cdef readonly Poller poller
     cdef unsigned int generation
     cdef bint queued
+    cdef Pollable _next
     cdef int on_events(self, unsigned int events) except -1
     cdef int register(self, unsigned int events) except -1
     cdef int modify(self, unsigned int events) except -1
@@ -14,7 +15,8 @@ cdef class Pollable:
 cdef class Poller:
     cdef int _epoll
     cdef list _slots
-    cdef list _again
+    cdef Pollable _first
+    cdef Pollable _last
     cdef bint _draining
     cdef bint _scheduled
     cdef unsigned int _generation

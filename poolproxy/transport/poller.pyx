@@ -99,7 +99,6 @@ cdef class Poller:
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
         self._slots = []
-        self._again = []
         self._schedule = schedule
         self._on_error = on_error
         self.buffer = bytearray(BUFFER_SIZE)
@@ -116,7 +115,11 @@ cdef class Poller:
             self._epoll = -1
 
     cdef void add_again(self, Pollable pollable):
-        self._again.append(pollable)
+        if self._last is None:
+            self._first = pollable
+        else:
+            self._last._next = pollable
+        self._last = pollable
         if not self._draining and not self._scheduled:
             self._scheduled = True
             self._schedule(self.drain)
@@ -133,12 +136,13 @@ cdef class Poller:
 
     cdef bint _drain_again(self) except -1:
         """Serve those that asked for another turn; True when there were any."""
-        cdef list turn = self._again
-        cdef Pollable pollable
-        if not turn:
+        cdef Pollable pollable, following = self._first
+        if following is None:
             return False
-        self._again = []
-        for pollable in turn:
+        self._first = self._last = None
+        while following is not None:
+            pollable, following = following, following._next
+            pollable._next = None
             pollable.queued = False
             if pollable.fd >= 0:
                 self._dispatch(pollable, 0)
@@ -156,7 +160,7 @@ cdef class Poller:
             self._serve()
         finally:
             self._draining = False
-        if self._again and not self._scheduled:
+        if self._first is not None and not self._scheduled:
             self._scheduled = True
             self._schedule(self.drain)
         self.now = monotonic()
@@ -177,8 +181,8 @@ cdef class Poller:
                     continue
                 raise OSError(errno, os.strerror(errno))
             for i in range(count):
-                fd = <int>(events[i].data.u64 & 0xFFFFFFFF)
-                generation = <unsigned int>(events[i].data.u64 >> 32)
+                fd = <int><uint32_t>events[i].data.u64
+                generation = <uint32_t>(events[i].data.u64 >> 32)
                 pollable = self._slots[fd]
                 if pollable is not None and pollable.generation == generation:
                     self._dispatch(pollable, events[i].events)

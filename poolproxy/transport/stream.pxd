@@ -10,7 +10,9 @@ cdef class Stream(Pollable):
     cdef public Handler handler
     cdef bytes _kept
     cdef bytearray _backlog
-    cdef bint _paused
+    cdef Py_ssize_t _flushed
+    cdef readonly Py_ssize_t backlog
+    cdef readonly bint paused
     cdef bint _readable
     cdef bint _replay
     cdef bint _hangup

@@ -5,7 +5,7 @@ remainder is kept here, EPOLLOUT is armed, and `on_drained` follows when it has 
 pauses it meanwhile, so at most one chunk per stream is ever kept. Must not know what the bytes mean.
 """
 
-from cpython.bytearray cimport PyByteArray_AS_STRING
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy
@@ -94,11 +94,6 @@ cdef class Stream(Pollable):
         self._kept = None
         return kept if kept is not None else b""
 
-    @property
-    def backlog(self):
-        """How many written bytes the socket has not taken yet (int)."""
-        return 0 if self._backlog is None else len(self._backlog)
-
     cdef int on_events(self, unsigned int events) except -1:
         if events & EPOLLOUT:
             self._flush()
@@ -110,7 +105,7 @@ cdef class Stream(Pollable):
                 self._hangup = True
         if self._broken:
             self._lost_now(self._lost)
-        elif self._paused:
+        elif self.paused:
             # Hung up is not lost: what the peer sent before may still be wanted (a FATAL, an INSERT and a Terminate).
             if events & EPOLLERR or (self.eager and self._hangup):
                 self._lost_now("eof")
@@ -147,7 +142,7 @@ cdef class Stream(Pollable):
             self._kept = None
             memcpy(PyByteArray_AS_STRING(self.poller.buffer), PyBytes_AS_STRING(kept), size)
             self._deliver(size)
-        if self._readable and not self._paused and self.fd >= 0:
+        if self._readable and not self.paused and self.fd >= 0:
             self.queue()
         return 0
 
@@ -169,7 +164,7 @@ cdef class Stream(Pollable):
             self._readable = count == CHUNK or self._hangup
             self._kept = None
             self._deliver(offset + count)
-            if self._readable and not self._paused and self.fd >= 0:
+            if self._readable and not self.paused and self.fd >= 0:
                 self.queue()
         elif count == 0:
             self._readable = False
@@ -190,8 +185,12 @@ cdef class Stream(Pollable):
             source = PyByteArray_AS_STRING(data) + start
         else:
             source = PyBytes_AS_STRING(data) + start
-        if self._backlog is not None:
+        if self.backlog:
+            if self._flushed:
+                del self._backlog[:self._flushed]
+                self._flushed = 0
             self._backlog += source[:end - start]
+            self.backlog += end - start
             return False
         while True:
             count = c_send(self.fd, source, end - start, MSG_NOSIGNAL)
@@ -204,7 +203,9 @@ cdef class Stream(Pollable):
                 self._break(errno)
                 return True
             count = 0
-        self._backlog = bytearray(source[count:end - start])
+        self.backlog = end - start - count
+        self._backlog = PyByteArray_FromStringAndSize(source + count, self.backlog)
+        self._flushed = 0
         self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT)
         return False
 
@@ -217,21 +218,22 @@ cdef class Stream(Pollable):
         self._broken = True
         self._lost = os.strerror(error)
         self._backlog = None
+        self.backlog = 0
         self.queue()
         return 0
 
     cdef int _flush(self) except -1:
         cdef ssize_t count
-        cdef bytearray backlog = self._backlog
-        if backlog is None:
+        if not self.backlog:
             return 0
-        count = c_send(self.fd, PyByteArray_AS_STRING(backlog), len(backlog), MSG_NOSIGNAL)
+        count = c_send(self.fd, PyByteArray_AS_STRING(self._backlog) + self._flushed, self.backlog, MSG_NOSIGNAL)
         if count < 0:
             if errno != EAGAIN and errno != EINTR:
                 self._break(errno)
             return 0
-        if count < len(backlog):
-            del backlog[:count]
+        self._flushed += count
+        self.backlog -= count
+        if self.backlog:
             return 0
         self._backlog = None
         self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -255,33 +257,30 @@ cdef class Stream(Pollable):
 
     cpdef pause(self):
         """Read no more until `resume`. A peer that hangs up meanwhile is still reported."""
-        self._paused = True
+        self.paused = True
 
     cpdef resume(self):
         """Deliver what was kept, then read on; in a turn of its own, never from within the caller."""
-        self._paused = False
+        self.paused = False
         if self.fd >= 0:
             self._replay = self._kept is not None
             if self._replay or self._readable:
                 self.queue()
-
-    @property
-    def paused(self):
-        return self._paused
 
     cpdef close(self):
         """Close now; nothing more is reported, and `handler` is let go: it knows the stream, and of a circle only
         the garbage collector would be rid, in its own time."""
         self.handler = None
         self._backlog = None
+        self.backlog = 0
         self._kept = None
         self.release()
 
     cpdef finish(self):
         """Close once everything written has gone; whoever calls bounds the time (see `backlog`)."""
-        if self._backlog is None or self._broken:
+        if not self.backlog or self._broken:
             self.close()
         else:
             self._finishing = True
-            self._paused = True
+            self.paused = True
             self._kept = None
