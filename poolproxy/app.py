@@ -30,6 +30,7 @@ from poolproxy.transport.listener import Listener
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from poolproxy.transport.stream import Stream
+from poolproxy.transport.watch import StallWatch
 
 _log = get_logger()
 
@@ -66,7 +67,7 @@ class App:
             if route.min_pool_size:
                 self._pools.pool(route)
         self._stalls = Histogram()
-        self._longest_stall = 0.0
+        self._watch = StallWatch(self._poller, WATCH, self._stalls.observe)
         self._unix_socket = ""
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -95,9 +96,9 @@ class App:
         )
         _log.info("http listening", host=self._settings.http_host, port=http.port)
         self._loop.call_later(TICK, self._tick)
-        self._loop.call_later(WATCH, self._watch, time.monotonic() + WATCH)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: no collection need look at it
+        self._watch.start()
         try:
             await self._stopping.wait()
             await self._drain()
@@ -105,6 +106,7 @@ class App:
             await self._pools.close()
             await http.close()
             self._loop.remove_reader(self._poller.fileno())
+            self._watch.close()
             self._poller.close()
         _log.info("stopped")
         return 0
@@ -129,14 +131,6 @@ class App:
         self._poller.now = now
         self._door.tick(now)
         self._pools.tick(now)
-
-    def _watch(self, due: float) -> None:
-        """How much later than asked the loop got round to this: what everybody had to wait."""
-        now = time.monotonic()
-        late = max(0.0, now - due)
-        self._stalls.observe(late)
-        self._longest_stall = max(self._longest_stall, late)
-        self._loop.call_later(WATCH, self._watch, now + WATCH)
 
     # Stopping.
 
@@ -181,7 +175,7 @@ class App:
             errors=dict(door.errors),
             stall_counts=counts,
             stall_total=total,
-            stall_longest=self._longest_stall,
+            stall_longest=self._watch.longest,
             databases=self._pools.databases(),
         )
 

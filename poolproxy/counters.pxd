@@ -2,12 +2,14 @@ cimport cython
 
 cdef Py_ssize_t BUCKETS
 
+@cython.final
 cdef class Histogram:
     cdef public Py_ssize_t counts[28]
     cdef public double total
     @cython.locals(micros=Py_ssize_t, bucket=Py_ssize_t)
     cpdef observe(self, double seconds)
 
+@cython.final
 cdef class PoolCounters:
     cdef public Py_ssize_t queries
     cdef public Py_ssize_t transactions

@@ -7,6 +7,7 @@ cdef bytes CLIENT_TABLE, SERVER_TABLE
 cdef int CLIENT_ACTIVE, CLIENT_IDLE, CLIENT_WAITING
 cdef int SERVER_ACTIVE, SERVER_CLOSED, SERVER_CONNECTING, SERVER_IDLE, SERVER_RESETTING
 
+@cython.final
 cdef class Pool:
     cdef public object route
     cdef public object on_need
@@ -37,6 +38,7 @@ cdef class Pool:
     cpdef release(self, Member server, double now)
     @cython.locals(server=Member, client=Waiter)
     cpdef serve(self, double now)
+    cdef _grant(self, Member server, Waiter client, double now)
     cpdef close_server(self, Member server)
     cpdef bint crowded(self) except -1
     cpdef int missing(self) except -1

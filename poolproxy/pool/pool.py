@@ -151,6 +151,9 @@ class Pool:
 
     def release(self, server: Member, now: float) -> None:
         """A server that any client may have now: it goes to the first that waits, else on the stack."""
+        if server.server_state == SERVER_ACTIVE and self.waiting.first is not None:
+            self._grant(server, self.waiting.first, now)
+            return
         self.move_server(server, SERVER_IDLE)
         server.idle_since = now
         self.serve(now)
@@ -158,12 +161,14 @@ class Pool:
     def serve(self, now: float) -> None:
         """Give idle servers to waiting clients, first come first served."""
         while self.waiting.first is not None and self.idle:
-            client = self.waiting.first
             server = self.idle[-1]
             self.move_server(server, SERVER_ACTIVE)
-            self.move_client(client, CLIENT_ACTIVE)
-            self.counters.borrow.observe(now - client.waiting_since)
-            client.granted(server)
+            self._grant(server, self.waiting.first, now)
+
+    def _grant(self, server: Member, client: Waiter, now: float) -> None:
+        self.move_client(client, CLIENT_ACTIVE)
+        self.counters.borrow.observe(now - client.waiting_since)
+        client.granted(server)
 
     def close_server(self, server: Member) -> None:
         """A server that is gone, or about to be closed by the caller. Whoever waits may need another one."""

@@ -2,6 +2,7 @@ cimport cython
 
 cdef Py_ssize_t MAX_MESSAGE_LENGTH
 
+@cython.final
 cdef class Framer:
     cdef public bytes stops
     cdef public int kind

@@ -2,6 +2,7 @@ cimport cython
 
 cdef int STATUS_IDLE
 
+@cython.final
 cdef class Unit:
     cdef public bint batch
     cdef public bint skip
@@ -12,6 +13,7 @@ cdef class Unit:
 
 cdef Unit _QUERY, _BATCH, _SKIP
 
+@cython.final
 cdef class Pipeline:
     cdef list _units
     cdef Py_ssize_t _head
@@ -52,10 +54,14 @@ cdef class Pipeline:
     cpdef bint certain(self) except -1
     @cython.locals(unit=Unit)
     cpdef sync(self)
+    cdef _hand_over(self, Unit unit)
     cdef _end_batch(self)
     cpdef copy_ended(self)
+    @cython.locals(unit=Unit)
     cpdef bint skipping(self) except -1
+    @cython.locals(unit=Unit, own=list)
     cpdef bint parse_complete(self) except -1
+    @cython.locals(unit=Unit, own=list)
     cpdef bint close_complete(self) except -1
     cpdef error(self, bint certain)
     cpdef copy_in(self)

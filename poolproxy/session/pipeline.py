@@ -137,8 +137,7 @@ class Pipeline:
             self.unclear = True
             self.open = False
             unit = Unit()
-            unit.own_parses = self.own_parses
-            unit.own_closes = self.own_closes
+            self._hand_over(unit)
             self._units.append(unit)
             self._end_batch()
         elif assignments:
@@ -192,14 +191,18 @@ class Pipeline:
             return
         if self.own_parses or self.own_closes or self.batch_assignments or self.copy_ends:
             unit = Unit(batch=True, assignments=self.batch_assignments if self.certain() else ())
-            unit.own_parses = self.own_parses
-            unit.own_closes = self.own_closes
+            self._hand_over(unit)
             unit.copy_ends = self.copy_ends
             self._units.append(unit)
         else:
             self._units.append(_BATCH)
         self.open = False
         self._end_batch()
+
+    def _hand_over(self, unit: Unit) -> None:
+        """What is ours in the open batch belongs to `unit` now; the next batch has lists of its own."""
+        unit.own_parses, self.own_parses = self.own_parses, []
+        unit.own_closes, self.own_closes = self.own_closes, []
 
     def _end_batch(self) -> None:
         self.parses = 0
@@ -209,9 +212,6 @@ class Pipeline:
         self.early_bind = False
         if self.batch_assignments:
             self.batch_assignments = ()
-        if self.own_parses or self.own_closes:
-            self.own_parses = []
-            self.own_closes = []
 
     def early_copy_data(self) -> None:
         """CopyData was forwarded although no CopyInResponse has come yet."""
@@ -232,19 +232,28 @@ class Pipeline:
 
     def skipping(self) -> bool:
         """Whether what comes now answers a question of ours."""
-        return self.owed() > 0 and self._units[self._head].skip
+        if self.owed() == 0:
+            return False
+        unit = self._units[self._head]
+        return unit.skip
 
     def parse_complete(self) -> bool:
         """A ParseComplete arrived; True when it is ours."""
-        own = self._units[self._head].own_parses if self.owed() else self.own_parses
+        own = self.own_parses
+        if self.owed() > 0:
+            unit = self._units[self._head]
+            own = unit.own_parses
         self.parses_seen += 1
-        return self.parses_seen - 1 in own
+        return len(own) > 0 and self.parses_seen - 1 in own
 
     def close_complete(self) -> bool:
         """A CloseComplete arrived; True when it is ours."""
-        own = self._units[self._head].own_closes if self.owed() else self.own_closes
+        own = self.own_closes
+        if self.owed() > 0:
+            unit = self._units[self._head]
+            own = unit.own_closes
         self.closes_seen += 1
-        return self.closes_seen - 1 in own
+        return len(own) > 0 and self.closes_seen - 1 in own
 
     def error(self, certain: bool) -> None:
         """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at
@@ -284,14 +293,10 @@ class Pipeline:
         unit = None
         if self.owed() > 0:
             unit = self._units[self._head]
-            if len(self._units) == 1:
-                self._units.pop()
-            else:
-                self._head += 1
-                # Emptied, or enough of a long one is behind us: forget that.
-                if self._head == len(self._units) or self._head >= 64:
-                    del self._units[: self._head]
-                    self._head = 0
+            self._head += 1
+            if self._head >= 64:  # now and then: a list that is emptied each time is allocated each time
+                del self._units[: self._head]
+                self._head = 0
         self.status = status
         self.answered += 1
         self.failed = False

@@ -1,3 +1,5 @@
+cdef double monotonic() noexcept nogil
+
 cdef class Poller
 
 cdef class Pollable:
@@ -22,7 +24,6 @@ cdef class Poller:
     cdef unsigned int _generation
     cdef readonly bytearray buffer
     cdef public double now
-    cdef public double longest
     cdef object _schedule
     cdef object _on_error
     cdef void add_again(self, Pollable pollable)

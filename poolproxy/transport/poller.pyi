@@ -10,7 +10,6 @@ class Pollable:
 
 class Poller:
     now: float
-    longest: float
     @property
     def buffer(self) -> bytearray: ...
     def __init__(

@@ -150,12 +150,11 @@ cdef class Poller:
 
     cpdef drain(self):
         """Serve all that is ready now. Called by the event loop when `fileno()` is readable."""
-        cdef double started
         if self._epoll < 0:
             return
         self._draining = True
         self._scheduled = False
-        started = self.now = monotonic()
+        self.now = monotonic()
         try:
             self._serve()
         finally:
@@ -164,8 +163,6 @@ cdef class Poller:
             self._scheduled = True
             self._schedule(self.drain)
         self.now = monotonic()
-        if self.now - started > self.longest:
-            self.longest = self.now - started
 
     cdef _serve(self):
         """Rounds of epoll_wait until nothing is ready, or it is time to let the event loop have its turn."""

@@ -177,6 +177,17 @@ def test_answers_to_what_we_put_into_a_batch_are_ours() -> None:
     assert pipeline.parse_complete() is False
 
 
+def test_a_close_of_ours_in_the_next_batch_is_not_the_last_ones() -> None:
+    pipeline = Pipeline()
+    pipeline.close()
+    pipeline.copy_ended()  # a CopyDone ahead of its CopyInResponse: this batch has books of its own
+    pipeline.sync()
+    pipeline.injected_close()
+    assert pipeline.close_complete() is False
+    pipeline.ready(IDLE)
+    assert pipeline.close_complete() is True
+
+
 # Assignments.
 
 
