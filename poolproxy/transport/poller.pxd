@@ -24,10 +24,12 @@ cdef class Poller:
     cdef unsigned int _generation
     cdef readonly bytearray buffer
     cdef public double now
+    cdef Pollable pacer
+    cdef readonly int paced
     cdef object _schedule
     cdef object _on_error
     cdef void add_again(self, Pollable pollable)
-    cdef _dispatch(self, Pollable pollable, unsigned int events)
+    cdef serve(self, Pollable pollable, unsigned int events)
     cdef bint _drain_again(self) except -1
     cdef _serve(self)
     cpdef drain(self)

@@ -11,6 +11,8 @@ class Pollable:
 class Poller:
     now: float
     @property
+    def paced(self) -> int: ...  # streams that are read at a pace now: a timer serves them
+    @property
     def buffer(self) -> bytearray: ...
     def __init__(
         self,

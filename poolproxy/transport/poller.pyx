@@ -31,7 +31,7 @@ cdef enum:
     ROUNDS = 8
 
 #: Size of the shared buffer: room for a kept remainder (see Stream.KEEP_LIMIT) and one recv behind it.
-BUFFER_SIZE = 256 * 1024 + 64 * 1024 + 16
+BUFFER_SIZE = 256 * 1024 + 128 * 1024 + 16
 
 
 cdef double monotonic() noexcept nogil:
@@ -99,6 +99,7 @@ cdef class Poller:
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
         self._slots = []
+        self.pacer = None
         self._schedule = schedule
         self._on_error = on_error
         self.buffer = bytearray(BUFFER_SIZE)
@@ -110,6 +111,9 @@ cdef class Poller:
 
     def close(self):
         """Close the epoll descriptor. Pollables are their owners' to close first."""
+        if self.pacer is not None:
+            self.pacer.release()
+            self.pacer = None
         if self._epoll >= 0:
             close(self._epoll)
             self._epoll = -1
@@ -124,7 +128,8 @@ cdef class Poller:
             self._scheduled = True
             self._schedule(self.drain)
 
-    cdef _dispatch(self, Pollable pollable, unsigned int events):
+    cdef serve(self, Pollable pollable, unsigned int events):
+        """One turn of a pollable; what it raises is its own affair."""
         try:
             pollable.on_events(events)
         except Exception as error:
@@ -145,7 +150,7 @@ cdef class Poller:
             pollable._next = None
             pollable.queued = False
             if pollable.fd >= 0:
-                self._dispatch(pollable, 0)
+                self.serve(pollable, 0)
         return True
 
     cpdef drain(self):
@@ -182,7 +187,7 @@ cdef class Poller:
                 generation = <uint32_t>(events[i].data.u64 >> 32)
                 pollable = self._slots[fd]
                 if pollable is not None and pollable.generation == generation:
-                    self._dispatch(pollable, events[i].events)
+                    self.serve(pollable, events[i].events)
             more = self._drain_again()
             if not more and count < BATCH:
                 break

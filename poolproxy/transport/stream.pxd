@@ -19,7 +19,13 @@ cdef class Stream(Pollable):
     cdef public bint eager
     cdef bint _finishing
     cdef bint _broken
+    cdef readonly bint paced
+    cdef Py_ssize_t _flow
+    cdef int _missed
     cdef str _lost
+    cdef unsigned int _interest(self)
+    cdef int _pace(self, ssize_t count) except -1
+    cdef int _end_pace(self) except -1
     cdef Handler _owner(self)
     cdef int _deliver(self, Py_ssize_t end) except -1
     cdef int _read(self) except -1

@@ -13,6 +13,7 @@ from posix.types cimport mode_t
 
 import os
 
+from poolproxy.transport.pacer cimport pacer_of
 from poolproxy.transport.poller cimport Pollable, Poller
 
 cdef extern from "sys/epoll.h" nogil:
@@ -28,7 +29,16 @@ cdef extern from "sys/socket.h" nogil:
 
 #: Bytes per recv.
 cdef enum:
-    CHUNK = 65536
+    CHUNK = 131072
+
+#: A read of so many bytes (what PostgreSQL sends at a time) belongs to bulk data, and so much of it makes a stream bulky.
+cdef enum:
+    BULK_READ = 8192
+cdef enum:
+    BULK = 262144
+#: Looks in vain after which a paced stream is not bulky any more.
+cdef enum:
+    PATIENCE = 3
 
 #: The largest remainder that is read on behind; a message that must be whole is at most this long.
 cdef Py_ssize_t LIMIT = 256 * 1024
@@ -61,7 +71,7 @@ cdef class Stream(Pollable):
         self.poller = poller
         self.fd = fd
         self.handler = handler
-        self.register(EPOLLIN | EPOLLRDHUP | EPOLLET)
+        self.register(self._interest())
 
     @property
     def closed(self):
@@ -106,6 +116,8 @@ cdef class Stream(Pollable):
         if self._broken:
             self._lost_now(self._lost)
         elif self.paused:
+            if self.paced:
+                self._end_pace()
             # Hung up is not lost: what the peer sent before may still be wanted (a FATAL, an INSERT and a Terminate).
             if events & EPOLLERR or (self.eager and self._hangup):
                 self._lost_now("eof")
@@ -114,6 +126,39 @@ cdef class Stream(Pollable):
         elif self._readable:
             self._read()
         return 0
+
+    cdef unsigned int _interest(self):
+        """The events to be told of. A paced stream is not told of arrivals; in its turn it sees an end as well."""
+        cdef unsigned int events = EPOLLET
+        if not self.paced:
+            events |= EPOLLIN | EPOLLRDHUP
+        if self.backlog:
+            events |= EPOLLOUT
+        return events
+
+    cdef int _pace(self, ssize_t count) except -1:
+        """A read has brought so many bytes (0: none): in the midst of bulk data, wait for more to come together."""
+        if count < BULK_READ:
+            self._flow = 0
+            if self.paced:
+                self._end_pace()
+        elif self.paced:
+            self._missed = 0
+        else:
+            self._flow += count
+            if self._flow >= BULK and count < CHUNK:  # a full read needs no waiting
+                self.paced = True
+                self._missed = 0
+                pacer_of(self.poller).join(self)
+                self.modify(self._interest())
+        return 0
+
+    cdef int _end_pace(self) except -1:
+        """Told of arrivals again, and of what has arrived already."""
+        self.paced = False
+        self._flow = 0
+        pacer_of(self.poller).leave(self)
+        return self.modify(self._interest())
 
     def _lost_now(self, str reason):
         if self.fd >= 0:
@@ -163,6 +208,8 @@ cdef class Stream(Pollable):
             # A short read has emptied the socket; the next byte is a new edge. A hang-up has no further edge.
             self._readable = count == CHUNK or self._hangup
             self._kept = None
+            if count >= BULK_READ or self._flow:
+                self._pace(count)
             self._deliver(offset + count)
             if self._readable and not self.paused and self.fd >= 0:
                 self.queue()
@@ -171,6 +218,9 @@ cdef class Stream(Pollable):
             self._lost_now("eof")
         elif errno == EAGAIN:
             self._readable = False
+            self._missed += 1
+            if self.paced and self._missed == PATIENCE:
+                self._end_pace()
         else:
             self._lost_now(os.strerror(errno))
         return 0
@@ -206,7 +256,7 @@ cdef class Stream(Pollable):
         self.backlog = end - start - count
         self._backlog = PyByteArray_FromStringAndSize(source + count, self.backlog)
         self._flushed = 0
-        self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET | EPOLLOUT)
+        self.modify(self._interest())
         return False
 
     cpdef send(self, bytes data):
@@ -236,7 +286,7 @@ cdef class Stream(Pollable):
         if self.backlog:
             return 0
         self._backlog = None
-        self.modify(EPOLLIN | EPOLLRDHUP | EPOLLET)
+        self.modify(self._interest())
         if self._finishing:
             self.close()
         else:
@@ -274,6 +324,9 @@ cdef class Stream(Pollable):
         self._backlog = None
         self.backlog = 0
         self._kept = None
+        if self.paced:
+            self.paced = False
+            pacer_of(self.poller).leave(self)
         self.release()
 
     cpdef finish(self):

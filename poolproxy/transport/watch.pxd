@@ -1,9 +1,8 @@
-from poolproxy.transport.poller cimport Pollable
+from poolproxy.transport.timer cimport Timer
 
-cdef class StallWatch(Pollable):
+cdef class StallWatch(Timer):
     cdef readonly double longest
     cdef object _observe
     cdef double _period
     cdef double _due
     cpdef start(self)
-    cpdef close(self)

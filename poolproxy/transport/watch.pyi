@@ -1,10 +1,10 @@
 from collections.abc import Callable
 
-from poolproxy.transport.poller import Pollable, Poller
+from poolproxy.transport.poller import Poller
+from poolproxy.transport.timer import Timer
 
-class StallWatch(Pollable):
+class StallWatch(Timer):
     @property
     def longest(self) -> float: ...  # seconds, since the start
     def __init__(self, poller: Poller, period: float, observe: Callable[[float], None]) -> None: ...
     def start(self) -> None: ...
-    def close(self) -> None: ...

@@ -142,6 +142,8 @@ class Stage:
         """Let the proxy do all that it can do, and everybody listen."""
         for _ in range(50_000):
             moved = bool(self._scheduled) or bool(self._ready.poll(0))
+            if not moved and self.poller.paced:
+                moved = bool(self._ready.poll(1000))  # the pacer's timer
             if moved:
                 self._scheduled.clear()
                 self.poller.drain()

@@ -78,6 +78,8 @@ class Table:
     def settle(self) -> None:
         """As many as it takes until nothing is ready any more."""
         for _ in range(10_000):
+            if self.poller.paced and not self.wanted:
+                self._ready.poll(1000)  # the pacer's timer
             if not self.wanted:
                 return
             self.turn()
