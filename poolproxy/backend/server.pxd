@@ -3,7 +3,6 @@ cimport cython
 from poolproxy.backend.session cimport ServerSession
 from poolproxy.backend.sink cimport Sink
 from poolproxy.counters cimport PoolCounters
-from poolproxy.pool.queue cimport Waiter
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.pipeline cimport Pipeline, Unit
 from poolproxy.transport.stream cimport Stream
@@ -19,7 +18,7 @@ cdef bytes STOPS, STOPS_ALL
 cdef class Server(ServerSession):
     cpdef attach(self, Sink sink, double now)
     cpdef began(self, double now)
-    cpdef bytes replace_unnamed(self, Waiter owner, bytes parse)
+    cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)
     @cython.locals(framer=Framer, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, kind=int)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
     cdef Py_ssize_t _too_large(self, int kind, Py_ssize_t position, Py_ssize_t end) except -1

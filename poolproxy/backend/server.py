@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from poolproxy.backend.session import STOPS, STOPS_ALL, ServerSession
 from poolproxy.backend.sink import Sink
-from poolproxy.pool.queue import Waiter
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
@@ -53,11 +52,11 @@ class Server(ServerSession):
         if self.pipeline.status == STATUS_IDLE:
             self.transaction_at = now
 
-    def replace_unnamed(self, owner: Waiter, parse: bytes | None) -> bytes:
-        """What to put into `owner`'s batch so that the unnamed statement is its own: its `parse` (a whole
-        message) again, or, when it has none, a Close of what another one may have left: PostgreSQL will
-        say that there is none."""
-        self.unnamed_owner = owner
+    def replace_unnamed(self, number: int, parse: bytes | None) -> bytes:
+        """What to put into a client's batch so that the unnamed statement is its own, of that number: its
+        `parse` (a whole message) again, or, when it has none, a Close of what another one may have left:
+        PostgreSQL will say that there is none."""
+        self.unnamed_number = number
         if parse is not None:
             self.pipeline.injected_parse()
             return parse

@@ -2,7 +2,7 @@ cimport cython
 
 from poolproxy.backend.sink cimport Sink
 from poolproxy.pool.pool cimport Pool
-from poolproxy.pool.queue cimport Member, Waiter
+from poolproxy.pool.queue cimport Member
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
@@ -22,7 +22,7 @@ cdef class ServerSession(Member):
     cdef public Framer framer
     cdef public ParameterSet parameters
     cdef public Reported reported
-    cdef public Waiter unnamed_owner
+    cdef public Py_ssize_t unnamed_number
     cdef public object refusal
     cdef public int cancelling
     cdef public bint rescue_cancelled

@@ -15,7 +15,7 @@ from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.log import get_logger
 from poolproxy.pool.pool import Pool
-from poolproxy.pool.queue import Member, Waiter
+from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
@@ -47,7 +47,7 @@ class ServerSession(Member):
     __slots__ = (
         "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed",
         "parameters", "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "sink", "stream",
-        "transaction_at", "unnamed_owner",
+        "transaction_at", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -72,7 +72,9 @@ class ServerSession(Member):
             EMPTY  #: the settings it holds, as far as they differ from its defaults
         )
         self.reported = reported
-        self.unnamed_owner: Waiter | None = None  #: whose unnamed prepared statement it holds
+        self.unnamed_number = (
+            0  #: of the unnamed prepared statement it holds (Pool.number_statement); 0 = none, or unknown
+        )
         self.refusal: Refusal | None = None  #: the error of a Query of ours
         self.cancelling = 0  #: cancel requests on their way to it
         self.rescue_cancelled = False  #: what its absent client left running has been cancelled
@@ -96,7 +98,7 @@ class ServerSession(Member):
         client's."""
         queries = difference(self.parameters, wanted, True)
         self.parameters = wanted
-        self.unnamed_owner = None
+        self.unnamed_number = 0
         for _ in queries:
             self.pipeline.skip_query()
             self._errands.append(None)
@@ -118,7 +120,7 @@ class ServerSession(Member):
 
     def ask(self, sql: bytes, done: Done | None) -> None:
         """A Query of our own; `done` gets the fields of its error, or None."""
-        self.unnamed_owner = None
+        self.unnamed_number = 0
         self.framer.stops = STOPS
         self.pipeline.skip_query()
         self._errands.append(done)

@@ -36,6 +36,7 @@ cdef class Client(ClientSession):
     cdef tuple _follow(self, Server server, Finding finding)
     @cython.locals(finding=Finding, pipeline=Pipeline, begin=Py_ssize_t, stop=Py_ssize_t, assignments=tuple)
     cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
+    @cython.locals(held=bint)
     cdef bint _unnamed_must_move(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
     cdef _parse_again(self, Server server)
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1

@@ -214,6 +214,8 @@ class Client(ClientSession):
         elif kind == DESCRIBE:
             pipeline.extended()
         elif kind == CLOSE:
+            if _names_unnamed(buffer, position, min(following, end)):
+                self.forget_unnamed(server)
             pipeline.close()
         elif kind == COPY_DATA:
             pipeline.early_copy_data()
@@ -240,7 +242,7 @@ class Client(ClientSession):
         return finding
 
     def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        server.unnamed_owner = None
+        self.forget_unnamed(server)
         if following > end:
             server.pin_down("large_text")
             self._exchange(server, None)
@@ -280,7 +282,7 @@ class Client(ClientSession):
         if buffer[position + 5] != 0:
             server.pin_down("named_statement")
         elif not (pipeline.failed and pipeline.owed() == 0):  # in a failed batch it will be skipped
-            server.unnamed_owner = self
+            self.unnamed_number = server.unnamed_number = self.pool.number_statement()
             self.unnamed = self.stream.copy(position, following) if following <= end else None
             self.unnamed_turn = pipeline.turn()
             self.unnamed_ordinal = pipeline.parses
@@ -289,20 +291,23 @@ class Client(ClientSession):
 
     def _unnamed_must_move(self, server: Server, buffer: bytearray, position: int, end: int) -> bool:
         """Whether a Bind or Describe means this client's unnamed statement, which the server lacks."""
-        if server.unnamed_owner is self and not self.unnamed_assigns:
+        held = self.unnamed_number != 0 and server.unnamed_number == self.unnamed_number
+        if held and not self.unnamed_assigns:
             return False
         if not _names_unnamed(buffer, position, end):
             return False
         if self.unnamed_assigns and self.unnamed_turn != server.pipeline.turn():
             server.pin_down("setting")  # parsed in an exchange before, run in this one
-        return server.unnamed_owner is not self
+        return not held
 
     def _parse_again(self, server: Server) -> None:
         """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule
         9)."""
         self.unnamed_turn = server.pipeline.turn()
         self.unnamed_ordinal = server.pipeline.parses
-        again = self._prefix + server.replace_unnamed(self, self.unnamed)
+        if self.unnamed_number == 0:
+            self.unnamed_number = self.pool.number_statement()
+        again = self._prefix + server.replace_unnamed(self.unnamed_number, self.unnamed)
         self._prefix = b""
         if not server.stream.write(again, 0, len(again)):
             self.stream.pause()
@@ -370,8 +375,9 @@ class Client(ClientSession):
 
 
 def _names_unnamed(buffer: bytearray, position: int, end: int) -> bool:
-    """Whether a Bind or Describe is about the unnamed prepared statement."""
-    if buffer[position] == DESCRIBE:
+    """Whether a Bind, Describe or Close is about the unnamed prepared statement, or may be: the name may not
+    have come yet in a Bind that passes in pieces, behind a portal's name that is longer than anyone's."""
+    if buffer[position] != BIND:
         return end - position >= 7 and buffer[position + 5] == 83 and buffer[position + 6] == 0
     statement = string_end(buffer, position + 5, end) + 1
-    return 0 < statement < end and buffer[statement] == 0
+    return statement == 0 or statement == end or buffer[statement] == 0

@@ -24,6 +24,7 @@ cdef class ClientSession(Sink):
     cdef public Framer framer
     cdef public bytes unnamed
     cdef public Py_ssize_t unnamed_turn
+    cdef public Py_ssize_t unnamed_number
     cdef public int unnamed_ordinal
     cdef public bint unnamed_assigns
     cdef public bint cautious
@@ -39,6 +40,7 @@ cdef class ClientSession(Sink):
     cpdef read_on(self)
     cpdef assigned(self, tuple assignments, reported)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
+    cpdef forget_unnamed(self, Server server)
     cpdef server_lost(self, bint told, refusal)
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)

@@ -42,7 +42,8 @@ class ClientSession(Sink):
     __slots__ = (
         "_greeting", "_prefix", "address", "cautious", "connected_at", "controls", "discarding", "framer",
         "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "server", "session",
-        "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_ordinal", "unnamed_turn",
+        "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_number", "unnamed_ordinal",
+        "unnamed_turn",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +78,7 @@ class ClientSession(Sink):
         self.unnamed_turn = (
             -1
         )  #: the exchange it was parsed in on the server attached now (see Pipeline.turn)
+        self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
         self.cautious = False  #: see statements.Scanner
@@ -231,8 +233,12 @@ class ClientSession(Sink):
         # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in
         # place.
         if self.server is not None and turn == self.unnamed_turn and parses <= self.unnamed_ordinal:
-            self.unnamed = None
-            self.server.unnamed_owner = None
+            self.forget_unnamed(self.server)
+
+    def forget_unnamed(self, server: Server) -> None:
+        """It has no unnamed statement any more, on this server or any other."""
+        self.unnamed = None
+        self.unnamed_number = server.unnamed_number = 0
 
     def server_lost(self, told: bool, refusal: dict[str, str] | None) -> None:
         server, self.server = self.server, None

@@ -16,6 +16,7 @@ cdef class Pool:
     cdef public set servers
     cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
+    cdef public Py_ssize_t statements
     cdef public Queue waiting
     cdef public Py_ssize_t client_counts[5]
     cdef public dict pins
@@ -42,5 +43,6 @@ cdef class Pool:
     cpdef close_server(self, Member server)
     cpdef bint crowded(self) except -1
     cpdef int missing(self) except -1
+    cpdef Py_ssize_t number_statement(self) except -1
     cpdef pinned(self, Member server, str reason, double now)
     cpdef unpinned(self, Member server, double now)

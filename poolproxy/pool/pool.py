@@ -51,6 +51,7 @@ class Pool:
         "server_counts",
         "servers",
         "session_mode",
+        "statements",
         "up",
         "waiting",
     )  # fmt: skip
@@ -66,6 +67,7 @@ class Pool:
         self.servers: set[Member] = set()  #: all that are open
         self.server_counts: list[int] = [0] * 5  #: of them by state
         self.connecting = 0
+        self.statements = 0  #: numbers given to unnamed statements so far
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}
@@ -182,6 +184,11 @@ class Pool:
         needed = self.waiting.size() - self.connecting
         floor = self.route.min_pool_size - self.size()
         return max(0, min(room, max(needed, floor)))
+
+    def number_statement(self) -> int:
+        """A number for an unnamed statement, never 0: the server with this number holds that statement."""
+        self.statements += 1
+        return self.statements
 
     # Pins.
 
