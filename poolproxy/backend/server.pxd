@@ -31,7 +31,6 @@ cdef class Server(ServerSession):
     cdef _own_ready(self, int status)
     @cython.locals(pipeline=Pipeline, counters=PoolCounters, unit=Unit, sink=Sink, before=int, failed=bint, now=double)
     cdef Py_ssize_t _client_ready(self, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t following) except -1
-    cdef _tell(self, Sink sink)
     cdef _assigned(self, Unit unit, int before)
     cdef _error(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following, bint skipping)
     cdef _parameter_status(self, bytes body)

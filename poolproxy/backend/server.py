@@ -12,7 +12,7 @@ from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
-from poolproxy.session.parameters import apply_assignment, changes, report
+from poolproxy.session.parameters import apply_assignment, report
 from poolproxy.session.pipeline import Unit
 from poolproxy.transport.stream import KEEP_LIMIT
 
@@ -198,21 +198,14 @@ class Server(ServerSession):
         if unit is not None and unit.assignments and not failed:
             self._assigned(unit, before)
         sink = self.sink
-        if sink is not None and sink.told is not self.reported:
+        if sink is not None and sink.told is not self.reported and not self.restoring:
+            # PostgreSQL, too, sends ParameterStatus ahead of Z.
             self._pass_on(buffer, start, position)
-            self._tell(sink)
+            self.tell(sink)
             start = position
         self._pass_on(buffer, start, following)
         self._ended = True
         return following
-
-    def _tell(self, sink: Sink) -> None:
-        """ParameterStatus for what differs from what the client was last told; PostgreSQL, too, sends them
-        before Z."""
-        for name, value in changes(sink.told, self.reported):
-            report_message = messages.parameter_status(name, value)
-            sink.write(report_message, 0, len(report_message))
-        sink.told = self.reported
 
     def _assigned(self, unit: Unit, before: int) -> None:
         """A tracked SET or RESET was answered without an error. In a transaction its fate is still open."""

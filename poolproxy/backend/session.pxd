@@ -26,6 +26,7 @@ cdef class ServerSession(Member):
     cdef public object refusal
     cdef public int cancelling
     cdef public bint rescue_cancelled
+    cdef public int restoring
     cdef public double exchange_at
     cdef public double transaction_at
     cdef object _errands
@@ -34,6 +35,7 @@ cdef class ServerSession(Member):
     cdef bint _ended
 
     cpdef bytes settle(self, wanted)
+    cpdef tell(self, Sink sink)
     cpdef ask(self, bytes sql, done)
     cpdef pin_down(self, str reason)
     @cython.locals(pipeline=Pipeline)

@@ -19,7 +19,7 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
-from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, difference
+from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, changes, difference
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import Pipeline
 from poolproxy.transport.stream import Stream
@@ -27,6 +27,8 @@ from poolproxy.transport.stream import Stream
 _log = get_logger()
 
 STATUS_IDLE = 0x49
+
+_IN_FAILED_TRANSACTION = "25P02"
 
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
 #: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse,
@@ -46,8 +48,8 @@ class ServerSession(Member):
 
     __slots__ = (
         "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed",
-        "parameters", "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "sink", "stream",
-        "transaction_at", "unnamed_number",
+        "parameters", "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "restoring",
+        "sink", "stream", "transaction_at", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +80,7 @@ class ServerSession(Member):
         self.refusal: Refusal | None = None  #: the error of a Query of ours
         self.cancelling = 0  #: cancel requests on their way to it
         self.rescue_cancelled = False  #: what its absent client left running has been cancelled
+        self.restoring = 0  #: settings on their way back to what its client started with
         self.exchange_at = 0.0
         self.transaction_at = 0.0
         self._errands: deque[Done | None] = deque()  #: one per Query of ours
@@ -117,6 +120,31 @@ class ServerSession(Member):
         if refusal is not None:
             self.pin_down("setting")  # what it holds now is not known: DISCARD ALL before anyone else has it
         done(refusal)
+
+    def restore(self, wanted: ParameterSet) -> None:
+        """Behind a RESET of the client's: what it stands for is what the client started with (sessions.md,
+        rule 10). In the same transaction, if one is open, and ahead of whatever the client sends next."""
+        *others, last = difference(EMPTY, wanted, False)
+        self.restoring += 1
+        for query in others:
+            self.ask(query, None)
+        self.ask(last, lambda refusal: self._restored(wanted, refusal))
+
+    def _restored(self, wanted: ParameterSet, refusal: Refusal | None) -> None:
+        self.restoring -= 1
+        if refusal is None and self.pipeline.status == STATUS_IDLE:
+            self.parameters = wanted.over(self.parameters)
+        elif refusal is not None and refusal.get("C") != _IN_FAILED_TRANSACTION:
+            self.pin_down("setting")  # what it holds now is not known
+        if self.sink is not None and not self.restoring:
+            self.tell(self.sink)
+
+    def tell(self, sink: Sink) -> None:
+        """ParameterStatus for what the server reports now and the client was not told."""
+        for name, value in changes(sink.told, self.reported):
+            message = messages.parameter_status(name, value)
+            sink.write(message, 0, len(message))
+        sink.told = self.reported
 
     def ask(self, sql: bytes, done: Done | None) -> None:
         """A Query of our own; `done` gets the fields of its error, or None."""
@@ -254,7 +282,8 @@ class ServerSession(Member):
         sink, self.sink = self.sink, None
         if sink is not None:
             refusal = self.refusal if self._errands else None
-            sink.server_lost(self._fatal and refusal is None, refusal)
+            told = self._fatal and refusal is None
+            sink.server_lost(told, refusal if not self.restoring else None)  # its own RESET has been run
         self._errands.clear()
 
     def on_lost(self, reason: str) -> None:

@@ -34,6 +34,7 @@ cdef class Client(ClientSession):
     cdef _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
     cdef _exchange(self, Server server, Finding finding)
     cdef tuple _follow(self, Server server, Finding finding)
+    cdef _restore(self, Server server)
     @cython.locals(finding=Finding, pipeline=Pipeline, begin=Py_ssize_t, stop=Py_ssize_t, assignments=tuple)
     cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
     @cython.locals(held=bint)

@@ -16,6 +16,7 @@ from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
 from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.lifecycle import CLIENT_IDLE
+from poolproxy.session.parameters import parameter_set
 from poolproxy.session.statements import Finding, Scanner
 from poolproxy.transport.stream import KEEP_LIMIT
 
@@ -117,6 +118,10 @@ class Client(ClientSession):
                 self._forward(server, buffer, start, position)
                 raise ProtocolViolation(what=f"invalid frontend message type {kind}")
             position = following if following <= end else framer.skip(position, end)
+            if self.resets is not None and kind in (QUERY, SYNC):
+                self._forward(server, buffer, start, position)
+                start = position
+                self._restore(server)
         self._forward_to(server, buffer, start, position)
         self.stream.keep(position, end)
         if server is not None and server.pipeline.quiet() and framer.rest == 0 and start < end:
@@ -264,9 +269,20 @@ class Client(ClientSession):
             server.pin_down(finding.reason)
             return ()
         for assignment in finding.assignments:
+            if assignment.fragment is None:
+                self.resets = (*(self.resets or ()), assignment.name)
             if assignment.name in _READING:
                 self.cautious = True  # until its answer has told how the next texts are read
         return finding.assignments
+
+    def _restore(self, server: Server) -> None:
+        """A RESET of its own has been forwarded: behind it goes what it started with."""
+        names, self.resets = self.resets, None
+        started = self.startup.over(self.pool.baseline)
+        if names is not None and ALL not in names:
+            started = parameter_set({name: started.values[name] for name in names if name in started.values})
+        if started.values and server.pipeline.settled():
+            server.restore(started)
 
     def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
         finding: Finding | None = None

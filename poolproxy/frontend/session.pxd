@@ -30,6 +30,7 @@ cdef class ClientSession(Sink):
     cdef public bint cautious
     cdef public bint controls
     cdef public bint discarding
+    cdef public tuple resets
     cdef public bytes _prefix
     cdef public object _greeting
 

@@ -41,7 +41,7 @@ class ClientSession(Sink):
 
     __slots__ = (
         "_greeting", "_prefix", "address", "cautious", "connected_at", "controls", "discarding", "framer",
-        "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "server", "session",
+        "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "resets", "server", "session",
         "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_number", "unnamed_ordinal",
         "unnamed_turn",
     )  # fmt: skip
@@ -86,6 +86,7 @@ class ClientSession(Sink):
             False  #: the exchange under way begins or ends a transaction, as far as its text shows
         )
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
+        self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
         self._prefix = b""  #: goes out ahead of the next bytes
         self._greeting: Callable[[ClientSession, Reported], bytes] | None = None
 

@@ -41,6 +41,7 @@ cdef class Pipeline:
     cpdef Py_ssize_t turn(self) except -1
     cpdef bint quiet(self) except -1
     cpdef bint idle(self) except -1
+    cpdef bint settled(self) except -1
     cpdef skip_query(self)
     @cython.locals(unit=Unit)
     cpdef query(self, tuple assignments)

@@ -122,6 +122,10 @@ class Pipeline:
             and not self.unclear
         )
 
+    def settled(self) -> bool:
+        """Whether a Query of ours may follow what was forwarded: it will be read as one, and answered."""
+        return not self.open and not self.copying_in and not self.unclear
+
     # What was forwarded.
 
     def skip_query(self) -> None:

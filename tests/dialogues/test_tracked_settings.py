@@ -7,7 +7,19 @@ from collections.abc import Callable
 import pytest
 
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
-from tests.dialogues.words import BOUND, END, PARSED, answer, done, error, parameter, ready, tag
+from tests.dialogues.words import (
+    BOUND,
+    END,
+    PARSED,
+    Refusal,
+    answer,
+    done,
+    error,
+    fatal,
+    parameter,
+    ready,
+    tag,
+)
 from tests.support.messages import FLUSH, SYNC, TERMINATE, bind, execute, extended, parse, query
 
 GUARD = "SET LOCAL exit_on_error = on; "
@@ -27,6 +39,14 @@ def set_in_a_batch(client: ClientPeer, server: ServerPeer, sql: str, said: str =
     server << batch
     server >> PARSED + BOUND + done(said)
     client << PARSED + BOUND + done(said)
+
+
+def reset(client: ClientPeer, server: ServerPeer, sql: str, back: str) -> None:
+    """`back`: what takes the settings back to what the client started with, behind its own statement."""
+    client >> query(sql)
+    server << query(sql) + query(back)
+    server >> done(sql.split()[0].upper()) + done("SET")
+    client << done(sql.split()[0].upper())
 
 
 def leave(client: ClientPeer, server: ServerPeer) -> None:
@@ -193,25 +213,122 @@ def test_reset_all_goes_back_to_the_startup_values(stage: Stage, sql: str) -> No
     server, client = stage.server(), stage.client(work_mem="9MB")
     set_simply(client, server, "set work_mem to '1MB'")
     set_simply(client, server, "set app.a to 'x'")
-    set_simply(client, server, sql, sql.upper())
-    stage.ask(client, server, "show work_mem", query(GUARD + "SET \"work_mem\" TO '9MB'"))
+    reset(client, server, sql, "SET \"work_mem\" TO '9MB'")
+    stage.ask(client, server, "show work_mem")
     stage.nothing_more()
 
 
 def test_reset_of_one_goes_back_to_its_startup_value(stage: Stage) -> None:
-    server, client = stage.server(), stage.client(work_mem="9MB")
+    server, client = stage.server(), stage.client(work_mem="9MB", statement_timeout="5s")
     set_simply(client, server, "set work_mem to '1MB'")
-    set_simply(client, server, "reset work_mem", "RESET")
-    stage.ask(client, server, "show work_mem", query(GUARD + "SET \"work_mem\" TO '9MB'"))
+    reset(client, server, "reset work_mem", "SET \"work_mem\" TO '9MB'")
+    stage.ask(client, server, "show work_mem")
     stage.nothing_more()
 
 
 def test_reset_all_goes_back_to_what_init_query_left(stage: Stage) -> None:
     server = stage.server(baseline={"work_mem": "'7MB'"})
     client = stage.client()
-    set_simply(client, server, "reset all", "RESET")
-    stage.ask(client, server, "show work_mem", query(GUARD + "SET \"work_mem\" TO '7MB'"))
+    reset(client, server, "reset all", "SET \"work_mem\" TO '7MB'")
+    stage.ask(client, server, "show work_mem")
     stage.nothing_more()
+
+
+def test_what_is_sent_behind_a_reset_finds_the_startup_value(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    client >> query("reset all") + query("show work_mem")
+    server << query("reset all") + query("SET \"work_mem\" TO '9MB'") + query("show work_mem")
+    server >> done("RESET") + done("SET") + answer("9MB")
+    client << done("RESET") + answer("9MB")
+    stage.nothing_more()
+
+
+def test_reset_in_a_batch_goes_back_behind_its_sync(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    batch = parse("reset work_mem") + bind() + execute() + SYNC
+    client >> batch
+    server << batch + query("SET \"work_mem\" TO '9MB'")
+    server >> PARSED + BOUND + done("RESET") + done("SET")
+    client << PARSED + BOUND + done("RESET")
+    stage.ask(client, server, "show work_mem")
+    stage.nothing_more()
+
+
+def test_reset_in_a_transaction_goes_back_in_it(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    client >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client << done("BEGIN", "T")
+    client >> query("reset work_mem")
+    server << query("reset work_mem") + query("SET \"work_mem\" TO '9MB'")
+    server >> done("RESET", "T") + done("SET", "T")
+    client << done("RESET", "T")
+    client >> query("commit")
+    server << query("commit")
+    server >> done("COMMIT")
+    client << done("COMMIT")
+    assert server.server.pin == "setting"
+    leave(client, server)
+
+
+def test_reset_in_a_failed_transaction_is_refused_and_nothing_else(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    client >> query("begin") + query("select nope")
+    server << query("begin") + query("select nope")
+    server >> done("BEGIN", "T") + error("42703") + ready("E")
+    client << done("BEGIN", "T") + error("42703") + ready("E")
+    client >> query("reset work_mem")
+    server << query("reset work_mem") + query("SET \"work_mem\" TO '9MB'")
+    server >> error("25P02") + ready("E") + error("25P02") + ready("E")
+    client << error("25P02") + ready("E")
+    client >> query("rollback")
+    server << query("rollback")
+    server >> done("ROLLBACK")
+    client << done("ROLLBACK")
+    assert not server.server.pin
+    stage.nothing_more()
+
+
+def test_a_startup_value_that_is_refused_now_pins(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    client >> query("reset all")
+    server << query("reset all") + query("SET \"work_mem\" TO '9MB'")
+    server >> done("RESET") + error("22023") + ready()
+    client << done("RESET")
+    assert server.server.pin == "setting"
+    leave(client, server)
+
+
+def test_a_reported_setting_that_is_reset_to_itself_is_not_told(stage: Stage) -> None:
+    reports = {"DateStyle": "SQL, MDY"}
+    server, client = stage.server(), stage.client(reports=reports, datestyle="SQL, MDY")
+    client >> query("reset all")
+    server << query("reset all") + query("SET \"datestyle\" TO 'SQL, MDY'")
+    server >> tag("RESET") + parameter("DateStyle", "ISO, MDY") + ready()
+    client << done("RESET")
+    server >> tag("SET") + parameter("DateStyle", "SQL, MDY") + ready()
+    stage.nothing_more()
+
+
+def test_a_client_that_leaves_before_it_is_back(stage: Stage) -> None:
+    server, client, other = stage.server(), stage.client(work_mem="9MB"), stage.client()
+    client >> query("reset all") + TERMINATE
+    client << END
+    server << query(GUARD + "SET \"work_mem\" TO '9MB'")
+    server << query("reset all") + query("SET \"work_mem\" TO '9MB'")
+    server >> done("SET") + done("RESET") + done("SET")
+    stage.ask(other, server, "show work_mem", query(GUARD + 'RESET "work_mem"'))
+    stage.nothing_more()
+
+
+def test_a_server_lost_before_it_is_back(stage: Stage) -> None:
+    server, client = stage.server(), stage.client(work_mem="9MB")
+    client >> query("reset all")
+    server << query("reset all") + query("SET \"work_mem\" TO '9MB'")
+    server >> done("RESET") + fatal("57P01")
+    server.leave()
+    client << done("RESET") << Refusal("FATAL", "08006") << END
 
 
 def test_the_servers_own_word_for_a_value_is_what_is_repeated(stage: Stage) -> None:
