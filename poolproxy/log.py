@@ -66,9 +66,8 @@ class Sink:
 
 
 class _State:
-    """What `configure` sets: the level, and structlog's logger behind all of ours."""
+    """What `configure` sets: structlog's logger behind all of ours."""
 
-    threshold: int = 30
     emit: Callable[[str, str, dict[str, Any]], None] | None = None
     sink: Sink | None = None
 
@@ -76,18 +75,21 @@ class _State:
 class Logger:
     """What the rest of the project logs with: an event's stable name, and fields."""
 
-    __slots__ = ()
+    __slots__ = ("threshold",)
+
+    def __init__(self) -> None:
+        self.threshold = 30  #: the lowest level that is written; `configure` sets it
 
     def debug(self, event: str, **fields: object) -> None:
-        if _State.threshold <= 10:
+        if self.threshold <= 10:
             _emit("debug", event, fields)
 
     def info(self, event: str, **fields: object) -> None:
-        if _State.threshold <= 20:
+        if self.threshold <= 20:
             _emit("info", event, fields)
 
     def warning(self, event: str, **fields: object) -> None:
-        if _State.threshold <= 30:
+        if self.threshold <= 30:
             _emit("warning", event, fields)
 
     def error(self, event: str, **fields: object) -> None:
@@ -100,7 +102,7 @@ class Logger:
 
     def enabled(self, level: Level) -> bool:
         """Whether lines of this level are written: ask before collecting fields that cost something."""
-        return _State.threshold <= _LEVELS[level]
+        return self.threshold <= _LEVELS[level]
 
 
 _LOGGER: Final = Logger()
@@ -133,7 +135,7 @@ def configure(level: Level = "info", format: Format = "auto", descriptor: int = 
         cache_logger_on_first_use=False,
     )
     bound = structlog.get_logger().bind()
-    _State.threshold = _LEVELS[level]
+    _LOGGER.threshold = _LEVELS[level]
     _State.sink = sink
     _State.emit = lambda name, event, fields: getattr(bound, name)(event, **fields)
     root = logging.getLogger()
@@ -172,7 +174,7 @@ class _Bridge(logging.Handler):
     """Takes what libraries say through Python's logging."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno < _State.threshold:
+        if record.levelno < _LOGGER.threshold:
             return
         level = max(
             (name for name in _LEVELS if _LEVELS[name] <= record.levelno),

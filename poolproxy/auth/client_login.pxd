@@ -2,7 +2,7 @@ cimport cython
 
 from poolproxy.auth.credentials cimport UserSecret
 from poolproxy.protocol.messages cimport authentication_sasl_continue, authentication_sasl_final, sasl_initial_fields
-from poolproxy.protocol.scram cimport ScramServer
+from poolproxy.protocol.scram cimport ScramServer, new_nonce
 
 cdef bytes _OFFER_SCRAM, MECHANISM
 cdef int PASSWORD

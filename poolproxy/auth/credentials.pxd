@@ -1,3 +1,5 @@
+cimport cython
+
 from poolproxy.protocol.scram cimport ScramSecret
 
 cdef int SALT_LENGTH
@@ -13,6 +15,8 @@ cdef class _Mocks:
     cdef readonly str md5
     cpdef bytes salt(self, str user)
     cpdef ScramSecret scram(self, str user)
+    @cython.locals(mock=UserSecret)
+    cpdef UserSecret secret(self, str user)
 
 cdef class Credentials:
     cdef dict _users

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-#: Bytes asked for at once: enough for forty logins.
+#: Bytes asked for at once: enough for thirty logins.
 BLOCK = 1024
 
 

@@ -70,23 +70,23 @@ class Pools:
         self._max_pools = max_pools
         self._keys = ScramKeyCache()
         self._fail_waiters = fail_waiters
-        self._pools: dict[tuple[str, str], Pool] = {}
+        self.known: dict[tuple[str, str], Pool] = {}  #: (database, user), as clients name them -> its pool
         self._databases: dict[DatabaseKey, Database] = {}
         self._unused_since: dict[Pool, float] = {}
         self.canceller = Canceller(options, count_cancel)
 
     def __iter__(self) -> Iterator[Pool]:
-        return iter(list(self._pools.values()))
+        return iter(list(self.known.values()))
 
     def pool(self, route: Route) -> Pool:
         """The pool of a route, made if need be; TooManyPools where max_pools are in use."""
-        pool = self._pools.get((route.database, route.user))
+        pool = self.known.get((route.database, route.user))
         if pool is None:
-            if len(self._pools) >= self._max_pools and not self._drop_unused():
+            if len(self.known) >= self._max_pools and not self._drop_unused():
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
             pool = Pool(route, database.grower.need)
-            self._pools[(route.database, route.user)] = pool
+            self.known[(route.database, route.user)] = pool
             database.pools.append(pool)
             self._ask_when_due(database)
         return pool
@@ -123,7 +123,7 @@ class Pools:
 
     def _drop(self, pool: Pool) -> None:
         self._unused_since.pop(pool, None)
-        del self._pools[(pool.route.database, pool.route.user)]
+        del self.known[(pool.route.database, pool.route.user)]
         key = _database_key(pool.route.target)
         database = self._databases[key]
         database.pools.remove(pool)

@@ -1,26 +1,27 @@
 cimport cython
 
-from poolproxy.auth.credentials cimport Credentials
+from poolproxy.auth.credentials cimport Credentials, UserSecret
 from poolproxy.frontend.client cimport Client
 from poolproxy.frontend.directory cimport Directory
-from poolproxy.frontend.login cimport Login
+from poolproxy.frontend.login cimport Door, Login
 from poolproxy.frontend.session cimport ClientSession
+from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
 from poolproxy.protocol.messages cimport backend_key_data
+from poolproxy.protocol.startup cimport StartupMessage
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.transport.poller cimport Poller
 
 cdef bytes _AUTHENTICATION_OK, _READY
+cdef Logger _log
 
-cdef class FrontDoor:
-    cdef public str method
+cdef class FrontDoor(Door):
     cdef public object pools
     cdef public Directory clients
-    cdef public object random_bytes
     cdef public dict logins
     cdef public list listeners
     cdef public bint draining
-    cdef public object login_results
+    cdef public dict login_results
     cdef public object rejections
     cdef public object cancels
     cdef public object errors
@@ -32,14 +33,17 @@ cdef class FrontDoor:
     cdef double _look_at
     cdef Py_ssize_t _limit
     cdef bint _exhausted
+    cdef object _greet
+    cdef object _when_closed
 
     cpdef accept(self, descriptor, str address)
-    cpdef secret(self, str user)
+    cpdef UserSecret secret(self, str user)
     cpdef admit(self)
-    @cython.locals(pool=Pool, client=Client)
-    cpdef enter(self, Login login, startup, ParameterSet wanted, bytes proof)
+    @cython.locals(pool=Pool, client=Client, name=str)
+    cpdef enter(self, Login login, StartupMessage startup, ParameterSet wanted, bytes proof)
+    @cython.locals(results=dict, asked=tuple)
     cpdef left(self, Login login, str result, error)
     @cython.locals(key=bytes)
-    cpdef bytes _greeting(self, bytes proof, ClientSession client, Reported reported)
+    cpdef bytes _greeting(self, ClientSession client, bytes proof, Reported reported)
 
 cdef bytes _parameter_messages(Reported reported)

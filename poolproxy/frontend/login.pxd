@@ -1,7 +1,8 @@
 cimport cython
 
 from poolproxy.auth.client_login cimport ClientLogin, client_login
-from poolproxy.protocol.startup cimport negotiation, read_first_packet
+from poolproxy.auth.credentials cimport UserSecret
+from poolproxy.protocol.startup cimport StartupMessage, negotiation, read_first_packet
 from poolproxy.session.parameters cimport ParameterSet
 from poolproxy.session.startup_parameters cimport wanted_parameters
 from poolproxy.transport.poller cimport Poller
@@ -10,10 +11,20 @@ from poolproxy.transport.stream cimport Handler, Stream
 cdef int MAX_STARTUP_LENGTH
 cdef frozenset _NOTHING_ASKED
 
+cdef class Login
+
+cdef class Door:
+    cdef public str method
+    cdef public object random_bytes
+    cpdef UserSecret secret(self, str user)
+    cpdef admit(self)
+    cpdef enter(self, Login login, StartupMessage startup, ParameterSet wanted, bytes proof)
+    cpdef left(self, Login login, str result, error)
+
 cdef class Login(Handler):
-    cdef object _door
+    cdef Door _door
     cdef ClientLogin _dialogue
-    cdef object _startup
+    cdef StartupMessage _startup
     cdef ParameterSet _wanted
     cdef frozenset _encryption_asked
     cdef readonly str address
@@ -26,8 +37,8 @@ cdef class Login(Handler):
     @cython.locals(position=Py_ssize_t)
     cdef Py_ssize_t _first_packets(self, Py_ssize_t end) except -1
     cdef bint _first_packet(self, packet) except -1
-    @cython.locals(user=str)
-    cdef _start(self, startup)
+    @cython.locals(user=str, negotiated=bytes, asked=bytes)
+    cdef _start(self, StartupMessage startup)
     cdef _go_on(self, bytes answer)
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)

@@ -7,7 +7,6 @@ a `Door`. Must not know pools or servers. Compiled: all of it runs for every cli
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from poolproxy.auth.client_login import AuthMethod, ClientLogin, client_login
 from poolproxy.auth.credentials import UserSecret
@@ -27,26 +26,35 @@ from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Handler, Stream
 
 
-class Door(Protocol):
-    """What a login needs to know and to tell."""
+class Door:
+    """What a login needs to know and to tell. A class, not a Protocol: compiled, its methods are called
+    without a search for their names."""
 
-    method: AuthMethod
-    random_bytes: Callable[[int], bytes]
+    __slots__ = ("method", "random_bytes")
+
+    def __init__(self, method: AuthMethod, random_bytes: Callable[[int], bytes]) -> None:
+        self.method = method
+        self.random_bytes = random_bytes
 
     def secret(self, user: str) -> UserSecret:
         """What the user has to prove, a mock for one that does not exist."""
+        raise NotImplementedError
 
     def admit(self) -> None:
         """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
+        raise NotImplementedError
 
     def cancel(self, pid: int, key: bytes) -> None:
         """A cancel request was received."""
+        raise NotImplementedError
 
     def enter(self, login: Login, startup: StartupMessage, wanted: ParameterSet, proof: bytes) -> None:
         """Authenticated: takes the stream over; `proof` goes ahead of AuthenticationOk. May refuse."""
+        raise NotImplementedError
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         """The login is over: ok, failed, refused, timeout, lost, cancel."""
+        raise NotImplementedError
 
 
 class Login(Handler):
@@ -122,7 +130,8 @@ class Login(Handler):
         self._dialogue = client_login(
             self._door.method, user, self._door.secret(user), self._door.random_bytes
         )
-        self._go_on(negotiated + self._dialogue.begin())
+        asked = self._dialogue.begin()
+        self._go_on(negotiated + asked if negotiated else asked)
 
     def _go_on(self, answer: bytes) -> None:
         """Say the dialogue's answer; the last one is for the door, which has more to say after it."""
@@ -149,7 +158,7 @@ class Login(Handler):
             following = position + 1 + length
             if following > end:
                 break
-            answer = dialogue.answer(buffer[position], bytes(buffer[position + 5 : following]))
+            answer = dialogue.answer(buffer[position], self.stream.copy(position + 5, following))
             position = following
             self._go_on(answer)
         self.stream.keep(position, end)

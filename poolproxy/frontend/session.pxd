@@ -1,11 +1,18 @@
+cimport cython
+
 from poolproxy.backend.server cimport Server
 from poolproxy.backend.sink cimport Sink
+from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.transport.stream cimport Stream
+
+cdef int STATUS_IDLE
+cdef int CLIENT_ACTIVE, CLIENT_CLOSED, CLIENT_IDLE, CLIENT_LOGIN, CLIENT_WAITING
+cdef Logger _log
 
 cdef class ClientSession(Sink):
     cdef public Stream stream
@@ -32,17 +39,25 @@ cdef class ClientSession(Sink):
     cdef public bint discarding
     cdef public tuple resets
     cdef public bytes _prefix
+    cdef bytes _proof
     cdef public object _greeting
 
+    cpdef begin(self, bytes proof, greeting)
+    cpdef bint _greet_known(self) except -1
+    cpdef tuple _asked(self)
+    cdef _greet(self, Reported reported)
     cpdef wait(self)
     cpdef granted(self, Member server)
     cpdef attach(self, Member server)
     cpdef apply_parameters(self)
     cpdef read_on(self)
     cpdef assigned(self, tuple assignments, reported)
+    cpdef _settle_parameters(self)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef forget_unnamed(self, Server server)
     cpdef server_lost(self, bint told, refusal)
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)
     cpdef close(self, str reason)
+    @cython.locals(server=Server)
+    cdef _leave(self, str reason)

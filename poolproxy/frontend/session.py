@@ -7,6 +7,7 @@ end.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
@@ -17,8 +18,21 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.assignments import Assignment
-from poolproxy.session.lifecycle import CLIENT_ACTIVE, CLIENT_CLOSED, CLIENT_IDLE, CLIENT_WAITING
-from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, apply_assignment, fragment_of
+from poolproxy.session.lifecycle import (
+    CLIENT_ACTIVE,
+    CLIENT_CLOSED,
+    CLIENT_IDLE,
+    CLIENT_LOGIN,
+    CLIENT_WAITING,
+)
+from poolproxy.session.parameters import (
+    EMPTY,
+    NOTHING_REPORTED,
+    ParameterSet,
+    Reported,
+    apply_assignment,
+    fragment_of,
+)
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -35,14 +49,17 @@ MAX_GREETINGS = 1000
 #: What a batch is, that a client had sent when it was to be refused (see `ClientSession.give_up`).
 WHOLE, UNSYNCED, UNSAFE = range(3)
 
+#: From (client, the end of its login, what is reported to it) to the bytes that end with ReadyForQuery.
+Greeting: TypeAlias = "Callable[[ClientSession, bytes, Reported], bytes]"
+
 
 class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "address", "cautious", "connected_at", "controls", "discarding", "framer",
-        "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "resets", "server", "session",
-        "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_number", "unnamed_ordinal",
+        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
+        "framer", "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "resets", "server",
+        "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_number", "unnamed_ordinal",
         "unnamed_turn",
     )  # fmt: skip
 
@@ -57,7 +74,12 @@ class ClientSession(Sink):
         now: float,
         on_closed: Callable[[ClientSession], None],
     ) -> None:
-        super().__init__()
+        # What the classes above begin with, without a call of theirs: it is 1 us of every login.
+        self._ahead = self._behind = None
+        self.client_state = CLIENT_LOGIN
+        self.waiting_since = 0.0
+        self.told = NOTHING_REPORTED
+        self.holding = False
         self.stream = stream
         self.pool = pool
         self.startup = startup  #: what the startup message asked for
@@ -88,7 +110,8 @@ class ClientSession(Sink):
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
         self._prefix = b""  #: goes out ahead of the next bytes
-        self._greeting: Callable[[ClientSession, Reported], bytes] | None = None
+        self._proof = b""  #: goes ahead of its greeting
+        self._greeting: Greeting | None = None
 
     def __repr__(self) -> str:
         server = f" on {self.server.pid}" if self.server is not None else ""
@@ -108,11 +131,12 @@ class ClientSession(Sink):
 
     # Greeting.
 
-    def begin(self, greeting: Callable[[ClientSession, Reported], bytes]) -> None:
+    def begin(self, proof: bytes, greeting: Greeting) -> None:
         """Greet the client: at once where it is known what a server reports under its parameters, else when a
-        server has told. `greeting(client, reported)` gives the bytes from AuthenticationOk to
-        ReadyForQuery."""
+        server has told. `greeting(client, proof, reported)` gives the bytes from `proof`, which ends the
+        login, to ReadyForQuery."""
         self.pool.move_client(self, CLIENT_IDLE)
+        self._proof = proof
         self._greeting = greeting
         if self.pool.session_mode or not self._greet_known():
             self.stream.pause()  # what it sends before it is greeted comes after
@@ -138,7 +162,7 @@ class ClientSession(Sink):
         self.told = reported
         self.stream.eager = False
         if greeting is not None:
-            self.stream.send(greeting(self, reported))
+            self.stream.send(greeting(self, self._proof, reported))
         self.stream.resume()
 
     def _remember(self, reported: Reported) -> None:

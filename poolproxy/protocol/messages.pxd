@@ -1,7 +1,11 @@
 cimport cython
 
+cdef tuple _SMALL
+cdef bytes _AUTHENTICATION, _BACKEND_KEY_DATA
+
 cdef bytes _authentication(int code, bytes data=*)
-cdef bytes _numbered(int kind, int number, bytes data)
+@cython.locals(size=Py_ssize_t)
+cdef bytes _numbered(bytes kind, bytes number, bytes data)
 cpdef bytes message(int kind, bytes body=*)
 cpdef bytes authentication_sasl_continue(bytes data)
 cpdef bytes authentication_sasl_final(bytes data)

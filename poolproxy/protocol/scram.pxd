@@ -1,8 +1,8 @@
 cimport cython
 
-cdef bytes _INNER_PAD, _OUTER_PAD
+cdef bytes _INNER_PAD, _OUTER_PAD, _PRINTABLE
 cdef dict _GS2_HEADERS
-cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH
+cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH, _NONCE_LENGTH
 
 cdef class Mac:
     cdef object _inner
@@ -31,12 +31,15 @@ cdef class ScramServer:
     cpdef bytes first(self, bytes client_first)
     @cython.locals(without_proof=bytes, separator=bytes, proof=bytes, expected=bytes, claimed=bytes)
     cpdef bytes final(self, bytes client_final)
-    @cython.locals(secret=ScramSecret, client_key=bytes, signature=bytes)
+    @cython.locals(secret=ScramSecret, client_key=bytearray, signature=bytes)
     cdef bytes _verdict(self, bytes auth_message, bytes proof)
 
 cdef bytes _b64(bytes data)
 cdef bytes _decoded(bytes data)
 @cython.locals(mixed=bytearray, index=int)
-cdef bytes _xor(bytes left, bytes right)
-@cython.locals(byte=int)
-cdef _check_nonce(bytes nonce)
+cdef bytearray _xor(bytes left, bytes right)
+cdef bint _is_attribute(bytes part, int letter) except -1
+@cython.locals(index=Py_ssize_t, byte=int)
+cdef _check_nonce(bytes attribute)
+@cython.locals(drawn=bytes)
+cpdef bytes new_nonce(random_bytes=*)

@@ -34,7 +34,9 @@ _KEY_LENGTH = 32
 _BLOCK_LENGTH = 64
 _INNER_PAD = bytes(byte ^ 0x36 for byte in range(256))
 _OUTER_PAD = bytes(byte ^ 0x5C for byte in range(256))
-_NONCE_BYTES = 18
+_NONCE_LENGTH = 24
+# Any byte -> one of 64 printable characters, each as likely as the others.
+_PRINTABLE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/" * 4
 
 # GS2 header -> its base64, which the client's final message repeats. "y": it could bind, and believes we
 # cannot.
@@ -161,8 +163,9 @@ def secret_from_password(
 
 
 def new_nonce(random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
-    """24 printable characters out of 18 random bytes, as many as PostgreSQL's."""
-    return _b64(random_bytes(_NONCE_BYTES))
+    """24 printable characters of 6 random bits each, as many as PostgreSQL's."""
+    drawn = random_bytes(_NONCE_LENGTH)
+    return drawn.translate(_PRINTABLE)
 
 
 class ScramServer:
@@ -188,13 +191,13 @@ class ScramServer:
         # it is refused.
         name, _, rest = bare.partition(b",")
         nonce, _, _ = rest.partition(b",")
-        if name[:2] != b"n=" or nonce[:2] != b"r=" or b"\0" in bare:
+        if not _is_attribute(name, 0x6E) or not _is_attribute(nonce, 0x72) or b"\0" in bare:
             raise ProtocolViolation(what="malformed SCRAM client-first-message")
-        _check_nonce(nonce[2:])
+        _check_nonce(nonce)
         nonces = nonce + self._nonce
         server_first = nonces + self._secret._challenge
-        self._first_messages = bare + b"," + server_first + b","
-        self._expected = b"c=" + encoded_header + b"," + nonces
+        self._first_messages = b"".join((bare, b",", server_first, b","))
+        self._expected = b"".join((b"c=", encoded_header, b",", nonces))
         return server_first
 
     def final(self, client_final: bytes) -> bytes:
@@ -267,7 +270,7 @@ class ScramClient:
         stored_key = hashlib.sha256(keys.client_key).digest()
         self._server_signature = hmac.digest(keys.server_key, auth_message, "sha256")
         proof = _xor(keys.client_key, hmac.digest(stored_key, auth_message, "sha256"))
-        return b"%b,p=%b" % (without_proof, _b64(proof))
+        return b"%b,p=%b" % (without_proof, _b64(bytes(proof)))
 
     def verify(self, server_final: bytes) -> None:
         """UnexpectedServerAnswer unless the server has proved that it holds our secret and is no impostor."""
@@ -291,11 +294,18 @@ def _gs2_fault(header: bytes) -> str:
     return "malformed SCRAM client-first-message"
 
 
-def _check_nonce(nonce: bytes) -> None:
-    if not 0 < len(nonce) <= MAX_NONCE_LENGTH:
+def _is_attribute(part: bytes, letter: int) -> bool:
+    """Whether this part of a message is the attribute of this letter, as in "r=..."."""
+    return len(part) >= 2 and part[0] == letter and part[1] == 0x3D
+
+
+def _check_nonce(attribute: bytes) -> None:
+    """`attribute` is the nonce behind its "r="."""
+    if not 2 < len(attribute) <= MAX_NONCE_LENGTH + 2:
         raise ProtocolViolation(what="malformed SCRAM nonce")
-    for byte in nonce:  # RFC 5802 "printable": visible ASCII but the comma
-        if byte < 0x21 or byte > 0x7E or byte == 0x2C:
+    for index in range(2, len(attribute)):
+        byte = attribute[index]
+        if byte < 0x21 or byte > 0x7E or byte == 0x2C:  # RFC 5802 "printable": visible ASCII but the comma
             raise ProtocolViolation(what="malformed SCRAM nonce")
 
 
@@ -322,11 +332,11 @@ def _count(digits: bytes) -> int:
     return count if count <= 0x7FFFFFFF else 0
 
 
-def _xor(left: bytes, right: bytes) -> bytes:
+def _xor(left: bytes, right: bytes) -> bytearray:
     mixed = bytearray(left)
     for index in range(_KEY_LENGTH):
         mixed[index] ^= right[index]
-    return bytes(mixed)
+    return mixed
 
 
 def _b64(data: bytes) -> bytes:

@@ -9,7 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from poolproxy.errors import MissingUser, ProtocolViolation, UnsupportedProtocol
-from poolproxy.protocol import codes, messages
+from poolproxy.protocol import messages
+from poolproxy.protocol.codes import (
+    CANCEL_REQUEST,
+    GSSENC_REQUEST,
+    MAX_STARTUP_LENGTH,
+    PROTOCOL_3_0,
+    SSL_REQUEST,
+)
 from poolproxy.protocol.messages import uint32
 
 #: The newest minor version of protocol 3 that we speak.
@@ -75,7 +82,7 @@ def read_first_packet(data: bytes) -> tuple[FirstPacket, int] | None:
     if len(data) < 4:
         return None
     length = uint32(data, 0)
-    if not 8 <= length <= codes.MAX_STARTUP_LENGTH:
+    if not 8 <= length <= MAX_STARTUP_LENGTH:
         raise ProtocolViolation(what="invalid length of startup packet")
     if len(data) < 8:
         return None
@@ -88,12 +95,12 @@ def read_first_packet(data: bytes) -> tuple[FirstPacket, int] | None:
 
 def _check_kind(code: int, length: int) -> None:
     """Refuses what can be refused before the rest of the packet has come."""
-    if code >> 16 == codes.PROTOCOL_3_0 >> 16:
+    if code >> 16 == PROTOCOL_3_0 >> 16:
         return
-    if code in (codes.SSL_REQUEST, codes.GSSENC_REQUEST):
+    if code in (SSL_REQUEST, GSSENC_REQUEST):
         if length != 8:
             raise ProtocolViolation(what="invalid length of encryption request")
-    elif code == codes.CANCEL_REQUEST:
+    elif code == CANCEL_REQUEST:
         if not messages.MIN_CANCEL_KEY <= length - 12 <= messages.MAX_CANCEL_KEY:
             raise ProtocolViolation(what="invalid length of cancel request")
     else:
@@ -102,11 +109,11 @@ def _check_kind(code: int, length: int) -> None:
 
 def _packet(code: int, body: bytes) -> FirstPacket:
     """The packet of a kind and a size that `_check_kind` let pass."""
-    if code == codes.SSL_REQUEST:
+    if code == SSL_REQUEST:
         return SslRequest()
-    if code == codes.GSSENC_REQUEST:
+    if code == GSSENC_REQUEST:
         return GssEncRequest()
-    if code == codes.CANCEL_REQUEST:
+    if code == CANCEL_REQUEST:
         return CancelRequest(int.from_bytes(body[:4], "big", signed=True), body[4:])
     return _startup(code, body)
 
@@ -118,12 +125,14 @@ def _startup(code: int, body: bytes) -> StartupMessage:
     if len(parts) % 2 or parts[-1] or parts[-2]:
         raise ProtocolViolation(what="invalid startup packet layout")
     parameters: dict[str, str] = {}
+    reserved = False
     for index in range(0, len(parts) - 2, 2):
         name = parts[index]
         if not name:
             raise ProtocolViolation(what="invalid startup packet layout")
+        reserved = reserved or name[0] == "_"
         parameters[name] = parts[index + 1]
-    unknown = _unknown_options(parameters) if b"_pq_." in body else ()
+    unknown = _unknown_options(parameters) if reserved else ()
     if not parameters.get("user"):
         raise MissingUser()
     return StartupMessage(code >> 16, code & 0xFFFF, parameters, unknown)

@@ -2,6 +2,8 @@ cdef class ParameterSet:
     cdef object __weakref__
     cdef readonly dict values
     cdef public bint refused
+    cpdef ParameterSet assign(self, str name, fragment)
+    cpdef ParameterSet over(self, ParameterSet base)
 
 cdef class Reported:
     cdef object __weakref__

@@ -54,17 +54,18 @@ class Pools:
     """Pools without growers: servers come when the test brings them."""
 
     def __init__(self) -> None:
-        self.made: dict[Route, Pool] = {}
+        self.known: dict[tuple[str, str], Pool] = {}
         self.needs: list[Pool] = []
         self.canceller = Canceller()
 
     def pool(self, route: Route) -> Pool:
-        if route not in self.made:
-            self.made[route] = Pool(route, self.needs.append)
-        return self.made[route]
+        key = (route.database, route.user)
+        if key not in self.known:
+            self.known[key] = Pool(route, self.needs.append)
+        return self.known[key]
 
     def __iter__(self) -> Iterator[Pool]:
-        return iter(list(self.made.values()))
+        return iter(list(self.known.values()))
 
 
 class ClientPeer(Peer):

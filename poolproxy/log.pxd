@@ -1,0 +1,5 @@
+cdef dict _LEVELS
+
+cdef class Logger:
+    cdef public int threshold
+    cpdef bint enabled(self, str level) except -1
