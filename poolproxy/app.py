@@ -27,6 +27,7 @@ from poolproxy.pool.snapshot import PoolSnapshot, ProcessSnapshot
 from poolproxy.router import Router
 from poolproxy.settings import Settings, check_descriptors, descriptors_needed
 from poolproxy.transport.listener import Listener
+from poolproxy.transport.pacer import pacer_of
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from poolproxy.transport.stream import Stream
@@ -49,6 +50,9 @@ class App:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._poller = Poller(self._loop.call_soon, self._broken)
+        pacer_of(
+            self._poller
+        )  # takes its descriptor now, not in the midst of bulk data when there may be none
         options = TcpOptions(
             settings.tcp_keepalive_idle,
             settings.tcp_keepalive_interval,

@@ -346,8 +346,8 @@ class Scanner:
             return
         elif word == b"into":
             # SELECT ... INTO makes a table; INSERT INTO and MERGE INTO, in a WITH query, only write one.
-            before = bytes(text[self._previous : start]).split()[0].lower()
-            writes = before in (b"insert", b"merge") and _begins_clause(text, self._previous)
+            before = bytes(text[self._previous : start]).lower().split()
+            writes = before in ([b"insert"], [b"merge"]) and _begins_clause(text, self._previous)
             if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
                 self._reason = "ddl"
         elif word == b"hold":

@@ -6,4 +6,4 @@ cdef class Pacer(Timer):
     cdef int join(self, Pollable member) except -1
     cdef int leave(self, Pollable member) except -1
 
-cdef Pacer pacer_of(Poller poller)
+cpdef Pacer pacer_of(Poller poller)

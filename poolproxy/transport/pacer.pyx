@@ -45,8 +45,8 @@ cdef class Pacer(Timer):
         return 0
 
 
-cdef Pacer pacer_of(Poller poller):
-    """The poller's own, made when the first stream needs it."""
+cpdef Pacer pacer_of(Poller poller):
+    """The poller's own, made when it is first asked for."""
     if poller.pacer is None:
         poller.pacer = Pacer(poller)
     return <Pacer>poller.pacer

@@ -149,6 +149,31 @@ def test_psycopg_pipeline(either: ProxyProcess) -> None:
         assert (first.fetchone(), second.fetchone()) == (("a",), ("b",))
 
 
+@pytest.mark.parametrize("clients", [2, 3])
+def test_libpq_prepares_without_a_name_on_whatever_server(stage: Stage, clients: int) -> None:
+    """PQprepare and PQexecPrepared with the unnamed statement, each in an exchange of its own: what is run is
+    what was prepared last, though the two may run on different servers that both hold an older one."""
+    proxy = stage.proxy(pool_size=clients, min_pool_size=clients)
+    wrong: list[tuple[int, int]] = []
+
+    def run(client: int) -> None:
+        connection = psycopg.pq.PGconn.connect(proxy.url().encode())
+        for number in range(client, 600 * clients, clients):
+            connection.prepare(b"", f"select {number} + $1::int".encode())
+            result = connection.exec_prepared(b"", [b"1"])
+            value = result.get_value(0, 0)
+            if value is None or int(value) != number + 1:
+                wrong.append((number, int(value or b"0")))
+        connection.finish()
+
+    threads = [threading.Thread(target=run, args=(client,)) for client in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
 def test_psycopg_copy(either: ProxyProcess) -> None:
     with psycopg.connect(either.url()) as connection, connection.cursor() as cursor:
         cursor.execute("truncate note")

@@ -325,3 +325,24 @@ def test_defaults_equal_those_of_a_direct_connection(narrow: ProxyProcess, stage
     address = (stage.postgres.host, stage.postgres.port)
     with Wire.login(address, "app", PASSWORDS["app"], DATABASE) as straight, narrow.login() as client:
         assert client.rows(sql) == straight.rows(sql)
+
+
+@pytest.mark.parametrize("sent", [["reset all", "{}"], ["begin", "reset work_mem", "{}", "commit"]], ids=len)
+@pytest.mark.parametrize("pipelined", [False, True], ids=["one by one", "pipelined"])
+def test_reset_returns_to_what_the_client_started_with(
+    narrow: ProxyProcess, sent: list[str], pipelined: bool
+) -> None:
+    """Where the next statement sees it already, and for good (sessions.md, rule 10)."""
+    show = "select current_setting('work_mem') || current_setting('search_path')"
+    with narrow.login(work_mem="9MB", search_path="tenant") as client:
+        client.query("set search_path = other")
+        texts = [m.query(text.format(show)) for text in sent]
+        if pipelined:
+            client.send(b"".join(texts))
+            answers = client.read_ready(len(texts))
+        else:
+            answers = [answer for text in texts for answer in client.ask(text)]
+        [row] = [answer.row for answer in answers if answer.letter == "D"]
+        expected = b"9MBtenant" if sent[0] == "reset all" else b"9MBother"
+        assert row == [expected]
+        assert client.value(show) == expected.decode()

@@ -112,6 +112,7 @@ SUSPECT = [
     ("ddl", 'select "insert" into t'),
     ("ddl", "select 1 as insert into temp t"),
     ("ddl", "with x as (select 1) select 1 as insert into temp t"),
+    ("ddl", "with x as (select 1 as insert) select ( insert ) into temp t from x"),
     ("ddl", "explain analyze select 1 as a into temp t"),
     ("ddl", "explain analyze create temp table t as select 1"),
     ("ddl", "explain analyze declare c cursor with hold for select 1"),
