@@ -39,6 +39,10 @@ _log = get_logger()
 TICK = 0.1
 WATCH = 0.01
 
+#: New objects between two looks of the garbage collector: connections are freed by their reference counts,
+#: and Python's 700 would have it look every hundred logins.
+COLLECT_EVERY = 20_000
+
 #: Seconds between two looks for clients that have become idle while draining.
 DISMISS_EVERY = 0.25
 
@@ -102,6 +106,7 @@ class App:
         self._loop.call_later(TICK, self._tick)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: no collection need look at it
+        gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
         self._watch.start()
         try:
             await self._stopping.wait()

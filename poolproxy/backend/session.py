@@ -101,11 +101,14 @@ class ServerSession(Member):
         client's."""
         queries = difference(self.parameters, wanted, True)
         self.parameters = wanted
+        return b"".join(map(self.ahead, queries))
+
+    def ahead(self, sql: bytes) -> bytes:
+        """A Query of our own, to be sent ahead of the client's bytes in the same write. It must not fail."""
         self.unnamed_number = 0
-        for _ in queries:
-            self.pipeline.skip_query()
-            self._errands.append(None)
-        return b"".join(map(messages.query, queries))
+        self.pipeline.skip_query()
+        self._errands.append(None)
+        return messages.query(sql)
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may

@@ -266,6 +266,9 @@ class Client(ClientSession):
         if finding is None:
             return ()
         if finding.reason:
+            if finding.reason == "sequence" and not server.pin and server.pipeline.idle():
+                # What currval and lastval would tell here is another client's (sessions.md, rule 14).
+                self._prefix += server.ahead(b"DISCARD SEQUENCES")
             server.pin_down(finding.reason)
             return ()
         for assignment in finding.assignments:

@@ -174,7 +174,6 @@ def test_a_set_local_is_its_transactions_business(stage: Stage) -> None:
         ("select pg_advisory_lock(1)", "advisory_lock"),
         ("declare c cursor with hold for select 1", "holdable_cursor"),
         ("prepare s as select 1", "sql_prepare"),
-        ("select lastval()", "sequence"),
         ("listen x", "listen"),
     ],
 )

@@ -1,0 +1,63 @@
+"""currval() and lastval(): never a number that another client has drawn (sessions.md, rule 14)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.dialogues.stage import Stage
+from tests.dialogues.words import END, PARSED, answer, done, error, ready
+from tests.support.messages import SYNC, TERMINATE, bind, execute, parse, query
+
+FORGET = query("DISCARD SEQUENCES")
+
+
+def test_what_others_have_drawn_is_forgotten_first(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("select lastval()")
+    server << FORGET + query("select lastval()")
+    server >> done("DISCARD SEQUENCES") + error("55000") + ready()
+    client << error("55000") + ready()
+    assert server.server.pin == "sequence"
+    client >> query("select lastval()")  # its own server now: what it has drawn meanwhile stays
+    server << query("select lastval()")
+    server >> answer("1")
+    client << answer("1")
+    client >> TERMINATE
+    client << END
+    server << query("DISCARD ALL")
+    server >> done("DISCARD ALL")
+    stage.nothing_more()
+
+
+def test_ahead_of_a_batch_as_well(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    batch = parse("select currval('s')") + bind() + execute() + SYNC
+    client >> batch
+    server << FORGET + batch
+    server >> done("DISCARD SEQUENCES") + PARSED + error("55000") + ready()
+    client << PARSED + error("55000") + ready()
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("begin", ["begin", "begin isolation level serializable"])
+def test_what_its_own_transaction_has_drawn_stays(stage: Stage, begin: str) -> None:
+    server, client = stage.server(), stage.client()
+    for sql, said in ((begin, "BEGIN"), ("insert into t default values", "INSERT 0 1")):
+        client >> query(sql)
+        server << query(sql)
+        server >> done(said, "T")
+        client << done(said, "T")
+    client >> query("select lastval()")
+    server << query("select lastval()")
+    server >> answer("7", "T")
+    client << answer("7", "T")
+    stage.nothing_more()
+
+
+def test_what_its_own_batch_has_drawn_stays(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    batch = parse("insert into t default values") + bind() + execute()
+    batch += parse("select lastval()") + bind() + execute() + SYNC
+    client >> batch
+    server << batch
+    stage.nothing_more()
