@@ -204,6 +204,7 @@ class Server(ServerSession):
             self.tell(sink)
             start = position
         self._pass_on(buffer, start, following)
+        self.stream.calm()
         self._ended = True
         return following
 

@@ -343,6 +343,7 @@ class Client(ClientSession):
 
     def exchange_over(self, now: float) -> None:
         self.last_active = now
+        self.stream.calm()
         if self.holding and self.server is not None and not self.server.cancelling:
             self.read_on()
 
@@ -352,6 +353,7 @@ class Client(ClientSession):
     def detached(self, now: float) -> None:
         self.server = None
         self.last_active = now
+        self.stream.calm()
         self.pool.move_client(self, CLIENT_IDLE)
         if self.stream.paused:
             self.read_on()

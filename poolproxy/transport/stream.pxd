@@ -36,6 +36,7 @@ cdef class Stream(Pollable):
     cpdef send(self, bytes data)
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end)
     cpdef bytes copy(self, Py_ssize_t start, Py_ssize_t end)
+    cpdef calm(self)
     cpdef pause(self)
     cpdef resume(self)
     cpdef close(self)

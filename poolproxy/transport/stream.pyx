@@ -73,6 +73,12 @@ cdef class Stream(Pollable):
         self.handler = handler
         self.register(self._interest())
 
+    cpdef calm(self):
+        """An exchange is over: what comes next is not more of the same, and is read at once."""
+        self._flow = 0
+        if self.paced:
+            self._end_pace()
+
     @property
     def closed(self):
         return self.fd < 0
@@ -218,9 +224,10 @@ cdef class Stream(Pollable):
             self._lost_now("eof")
         elif errno == EAGAIN:
             self._readable = False
-            self._missed += 1
-            if self.paced and self._missed == PATIENCE:
-                self._end_pace()
+            if self.paced:
+                self._missed += 1
+                if self._missed == PATIENCE:
+                    self._end_pace()
         else:
             self._lost_now(os.strerror(errno))
         return 0

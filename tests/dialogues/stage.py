@@ -126,6 +126,7 @@ class Stage:
         self.door = FrontDoor(self.poller, self.settings, self._router, credentials)
         self.pools = cast(Any, Pools())
         self.door.pools = self.pools
+        self.ever_paced = False  #: whether a stream was ever taken for bulky
         self.peers: list[Peer] = []
         self.servers: list[ServerPeer] = []
 
@@ -143,6 +144,7 @@ class Stage:
         """Let the proxy do all that it can do, and everybody listen."""
         for _ in range(50_000):
             moved = bool(self._scheduled) or bool(self._ready.poll(0))
+            self.ever_paced = self.ever_paced or self.poller.paced > 0
             if not moved and self.poller.paced:
                 moved = bool(self._ready.poll(1000))  # the pacer's timer
             if moved:

@@ -112,3 +112,16 @@ def test_the_next_client_of_a_server_whose_last_one_does_not_read(stage: Stage) 
     stage.settle()
     client << said
     stage.nothing_more()
+
+
+def test_exchanges_of_some_size_are_not_bulk_data(stage: Stage) -> None:
+    """Answers and questions of 20 kB are each read at once, however many there are."""
+    server, client = stage.server(), stage.client()
+    question = query("select '" + "q" * 20_000 + "'")
+    for _ in range(40):
+        client >> question
+        server << question
+        server >> answer("a" * 20_000)
+        client << answer("a" * 20_000)
+    assert not stage.ever_paced
+    stage.nothing_more()

@@ -56,6 +56,17 @@ def test_small_data_is_never_paced(table: Table) -> None:
         assert len(handler.data) == count * 1000
 
 
+def test_calmed_it_is_read_at_once(table: Table) -> None:
+    stream, handler, far = made_bulky(table)
+    stream.calm()
+    assert not stream.paced
+    for count in range(34, 64):
+        said(far, PIECE)
+        table.turn()
+        assert len(handler.data) == count * len(PIECE)
+        stream.calm()  # so much at a time, but each time an exchange of its own
+
+
 @pytest.mark.parametrize("tail", [b"Z" * 100, b""], ids=["after its end", "after a pause"])
 def test_it_is_read_at_once_again(table: Table, tail: bytes) -> None:
     stream, handler, far = made_bulky(table)
