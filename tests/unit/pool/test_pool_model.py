@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from poolproxy.pool.janitor import excess_servers, surplus_servers
+from poolproxy.pool.janitor import excess_servers, overdue_waiters, surplus_servers
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member, Waiter
 from poolproxy.session.lifecycle import (
