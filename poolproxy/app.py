@@ -98,12 +98,12 @@ class App:
             leaving.callback(self._stop_listening)
             self._listen()
             self._loop.add_reader(self._poller.fileno(), self._poller.drain)
-            http = await self._start_http()
+            self._watch.start()
+            http = await self._start_http()  # its log line says that all is up
             leaving.push_async_callback(http.close)
             self._loop.call_later(TICK, self._tick)
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process: no collection need look at it
-            self._watch.start()
             await self._stopping.wait()
             await self._drain()
         _log.info("stopped")
