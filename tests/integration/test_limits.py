@@ -251,6 +251,17 @@ def test_init_query(stage: Stage) -> None:
         assert client.value("show work_mem") == "11MB", "the baseline is what init_query left (rule 10)"
 
 
+def test_an_init_query_that_fails(stage: Stage) -> None:
+    """Whoever waits is told what it was; nobody claims that the database cannot be reached."""
+    stage.expect_log("init query failed|57P03")
+    proxy = stage.fresh(init_query="selekt 1", connection_borrow_timeout=0.5)
+    with pytest.raises(WireError) as caught:
+        proxy.login()
+    assert caught.value.sqlstate == "57P03"
+    assert "(init_query failed: syntax error" in caught.value.fields["M"]
+    assert "reached" not in caught.value.fields["M"]
+
+
 def test_server_lifetime(stage: Stage) -> None:
     """Servers are replaced when their time is over, and no client notices."""
     proxy = stage.proxy(pool_size=1, server_lifetime=0.3)
