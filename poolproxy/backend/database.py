@@ -82,6 +82,7 @@ class Database:
         route = next((pool.route for pool in self.pools if pool.servers), self._route)
         self.budget.control += 1
         self._ask_when_back = False
+        self._ask_at = self._poller.now + ASK_SOON  # whatever comes of it
         try:
             usable = await usable_connections(route.target, route.server_connect_timeout)
         except (
