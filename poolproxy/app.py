@@ -10,6 +10,7 @@ import resource
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from poolproxy.backend.pools import Pools
 from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
 from poolproxy.frontend.door import FrontDoor
-from poolproxy.http import start_http
+from poolproxy.http import HttpServer, start_http
 from poolproxy.log import get_logger
 from poolproxy.pool.snapshot import PoolSnapshot, ProcessSnapshot
 from poolproxy.router import Router
-from poolproxy.settings import Settings, check_descriptors, descriptors_needed
+from poolproxy.settings import Settings, fit_descriptors
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.pacer import pacer_of
 from poolproxy.transport.poller import Pollable, Poller
@@ -97,35 +98,45 @@ class App:
         """Serve until told to stop; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
-        self._listen()
-        self._loop.add_reader(self._poller.fileno(), self._poller.drain)
-        http = await start_http(
-            self._settings.http_host, self._settings.http_port, partial(metrics.render, self), self._is_ready
-        )
-        _log.info("http listening", host=self._settings.http_host, port=http.port)
-        self._loop.call_later(TICK, self._tick)
-        gc.collect()
-        gc.freeze()  # what exists now lives as long as the process: no collection need look at it
-        gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
-        self._watch.start()
-        try:
+        async with AsyncExitStack() as leaving:  # a start that fails half-way leaves nothing behind either
+            leaving.callback(self._poller.close)
+            leaving.callback(self._watch.close)
+            leaving.callback(self._loop.remove_reader, self._poller.fileno())
+            leaving.push_async_callback(self._pools.close)
+            leaving.callback(self._stop_listening)
+            self._listen()
+            self._loop.add_reader(self._poller.fileno(), self._poller.drain)
+            self._loop.call_later(TICK, self._tick)
+            gc.collect()
+            gc.freeze()  # what exists now lives as long as the process: no collection need look at it
+            gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
+            self._watch.start()
+            http = await self._start_http()  # its log line says that all is up
+            leaving.push_async_callback(http.close)
             await self._stopping.wait()
             await self._drain()
-        finally:
-            await self._pools.close()
-            await http.close()
-            self._loop.remove_reader(self._poller.fileno())
-            self._watch.close()
-            self._poller.close()
         _log.info("stopped")
         return 0
+
+    async def _start_http(self) -> HttpServer:
+        settings = self._settings
+        http = await start_http(
+            settings.http_host, settings.http_port, partial(metrics.render, self), self._is_ready
+        )
+        _log.info("http listening", host=settings.http_host, port=http.port)
+        return http
 
     def _listen(self) -> None:
         settings = self._settings
         sockets = listen_tcp(settings.listen_host, settings.listen_port, self._options)
         port = sockets[0].getsockname()[1]
         if settings.unix_socket_dir:
-            unix = listen_unix(settings.unix_socket_dir, port, int(settings.unix_socket_mode, 8))
+            try:
+                unix = listen_unix(settings.unix_socket_dir, port, int(settings.unix_socket_mode, 8))
+            except OSError:
+                for sock in sockets:
+                    sock.close()
+                raise
             self._unix_socket = unix.getsockname()
             sockets.append(unix)
         for sock in sockets:
@@ -153,7 +164,7 @@ class App:
         """Idle clients leave at once, transactions finish, and nobody stays longer than drain_timeout."""
         _log.info("draining", clients=len(self._door.clients), seconds=self._settings.drain_timeout)
         self._door.drain()
-        self._remove_unix_socket()
+        self._stop_listening()
         deadline = time.monotonic() + self._settings.drain_timeout
         while self._door.dismiss_idle() and time.monotonic() < deadline and not self._hurry.is_set():
             try:
@@ -163,9 +174,14 @@ class App:
                 continue
         self._door.dismiss_all()
 
-    def _remove_unix_socket(self) -> None:
-        if self._unix_socket:
-            Path(self._unix_socket).unlink(missing_ok=True)
+    def _stop_listening(self) -> None:
+        for listener in self._door.listeners:
+            listener.close()
+        self._door.listeners.clear()
+        # Once: by the end of the drain it may be another process's.
+        socket, self._unix_socket = self._unix_socket, ""
+        if socket:
+            Path(socket).unlink(missing_ok=True)
 
     # Snapshots.
 
@@ -193,15 +209,20 @@ class App:
             yield pool.snapshot(time.monotonic())
 
 
+def check_file_limit(settings: Settings) -> tuple[int, tuple[str, ...]]:
+    """The open files that this process needs, and advice; InvalidSettings where the hard limit is too low."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return fit_descriptors(settings, 2**30 if hard == resource.RLIM_INFINITY else hard)
+
+
 def raise_file_limit(settings: Settings) -> None:
     """Raise the soft limit of open files as far as needed; InvalidSettings where the hard one is too low."""
-    servers = sum(database.max_connections or database.pool_size for database in settings.databases.values())
+    needed, advice = check_file_limit(settings)
+    for line in advice:
+        _log.warning("settings", advice=line)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    limit = 2**30 if hard == resource.RLIM_INFINITY else hard
-    check_descriptors(settings.max_client_connections, servers, limit)
-    needed = descriptors_needed(settings.max_client_connections, servers)
     if soft != resource.RLIM_INFINITY and soft < needed:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, max(needed, soft)), hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def run(settings: Settings) -> int:

@@ -100,7 +100,14 @@ def check(
 ) -> None:
     """Check the settings: 0 = good, 1 = a database could not be reached, 2 = the settings are wrong."""
     settings = _load(config, assignments, {})
-    for line in settings.advice():
+    from poolproxy.app import check_file_limit
+    from poolproxy.settings import InvalidSettings
+
+    try:
+        _, advice = check_file_limit(settings)
+    except InvalidSettings as error:
+        _refuse(error)
+    for line in (*settings.advice(), *advice):
         typer.echo(f"warning: {line}", err=True)
     databases, users = len(settings.databases), len(settings.user_passwords())
     typer.echo(f"settings are good: {_count(databases, 'database')}, {_count(users, 'user')}")
@@ -235,31 +242,19 @@ async def _try(route: Route) -> tuple[bool, str]:
     """Log in as the proxy would, run init_query, and say in one line what was found."""
     import asyncpg
 
+    from poolproxy.backend import control
     from poolproxy.errors import shown
     from poolproxy.settings import place_of
 
     target = route.target
     label = shown(f"{route.database}: {place_of(target.host, target.port)} as {target.user}", 200)
     try:
-        connection = await asyncpg.connect(
-            host=target.host,
-            port=target.port,
-            user=target.user,
-            # Not None: asyncpg would look for a password of its own in PGPASSWORD and ~/.pgpass.
-            password=target.password or "",
-            database=target.dbname,
-            timeout=route.server_connect_timeout,
-            ssl=False,
-            statement_cache_size=0,
-        )
+        connection = await control.connect(target, route.server_connect_timeout)
         try:
             if route.init_query:
                 await connection.execute(route.init_query)
             version = await connection.fetchval("SHOW server_version")
-            allowed: int = await connection.fetchval(
-                "SELECT current_setting('max_connections')::int"
-                " - current_setting('superuser_reserved_connections')::int"
-            )
+            allowed = await control.usable(connection, route.server_connect_timeout)
         finally:
             await connection.close(timeout=route.server_connect_timeout)
     except TimeoutError:

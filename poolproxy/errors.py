@@ -138,11 +138,15 @@ class PoolFull(PoolproxyError):
 
 class DatabaseDown(PoolproxyError):
     sqlstate, severity, fault = "57P03", "ERROR", "server"
-    template = (
-        "no server for pool {database}/{user} within {seconds:g} s: the database cannot be reached ({reason})"
+    template = "no server of pool {database}/{user} could be made ready within {seconds:g} s ({reason})"
+    cause = (
+        "No connection to PostgreSQL could be opened, or init_query failed on it, during the whole borrow "
+        "timeout; the reason is that of the last attempt."
     )
-    cause = "No connection to PostgreSQL could be opened during the whole borrow timeout."
-    cure = "Look at the database; the proxy retries by itself and clients may simply try again."
+    cure = (
+        "Look at the database, or correct init_query; the proxy retries by itself and clients may simply try "
+        "again."
+    )
 
 
 class ServerLoginRefused(PoolproxyError):

@@ -22,7 +22,6 @@ class Router:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._bound_users = settings.url_users() if settings.auth_method != "trust" else frozenset()
         self._remembered: Callable[[str, str], Route] = lru_cache(MAX_CACHED_ROUTES)(self._resolve)
 
     def route(self, user: str, database: str) -> Route:
@@ -40,7 +39,7 @@ class Router:
     def _resolve(self, user: str, database: str) -> Route:
         databases = self._settings.databases
         entry = databases.get(database) or databases.get(ANY_DATABASE)
-        if entry is None or not self._may_use(user, entry):
+        if entry is None or not self._settings.may_use(user, entry):
             raise UnknownDatabase(database=database)
         own = self._settings.users.get(user)
         pool_size = own.pool_size if own is not None and own.pool_size is not None else entry.pool_size
@@ -63,10 +62,6 @@ class Router:
             server_rescue_timeout=entry.server_rescue_timeout,
             init_query=entry.init_query,
         )
-
-    def _may_use(self, user: str, entry: DatabaseSettings) -> bool:
-        """A user known only from the url of one database must not become another user in another database."""
-        return user not in self._bound_users or entry.location.user in (None, user)
 
     def _target(self, user: str, database: str, entry: DatabaseSettings) -> Target:
         location = entry.location

@@ -9,27 +9,42 @@ from poolproxy.route import Target
 #: What our own connections call themselves in pg_stat_activity.
 APPLICATION_NAME = "poolproxy control"
 
-#: reserved_connections exists from PostgreSQL 16 on.
-_LIMIT = """
-    SELECT sum(CASE name WHEN 'max_connections' THEN setting::int ELSE -setting::int END)
-    FROM pg_catalog.pg_settings
-    WHERE name IN ('max_connections', 'superuser_reserved_connections', 'reserved_connections')
+#: reserved_connections exists from PostgreSQL 16 on. Not from the view pg_settings, which may be taken from
+#: the public.
+_USABLE = """
+    SELECT pg_catalog.current_setting('max_connections')::pg_catalog.int4
+        OPERATOR(pg_catalog.-) pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
+        OPERATOR(pg_catalog.-)
+            coalesce(pg_catalog.current_setting('reserved_connections', true)::pg_catalog.int4, 0)
 """
 
 
-async def usable_connections(target: Target, timeout: float) -> int:
-    """max_connections less the reserved ones. Raises OSError or asyncpg.PostgresError."""
-    connection = await asyncpg.connect(
+async def connect(target: Target, timeout: float) -> asyncpg.Connection:
+    """A connection of our own. Raises OSError (TimeoutError after `timeout` seconds) or an error of
+    asyncpg's."""
+    return await asyncpg.connect(
         host=target.host,
         port=target.port,
         user=target.user,
-        password=target.password,
+        # Not None: asyncpg would look for a password of its own in PGPASSWORD and ~/.pgpass.
+        password=target.password or "",
         database=target.dbname,
         timeout=timeout,
         ssl=False,
+        statement_cache_size=0,
         server_settings={"application_name": APPLICATION_NAME},
     )
+
+
+async def usable(connection: asyncpg.Connection, timeout: float) -> int:
+    """max_connections less the reserved ones, of the server that `connection` is to."""
+    return int(await connection.fetchval(_USABLE, timeout=timeout))
+
+
+async def usable_connections(target: Target, timeout: float) -> int:
+    """The same for a server. Each step may take `timeout` seconds. Errors as `connect`."""
+    connection = await connect(target, timeout)
     try:
-        return int(await connection.fetchval(_LIMIT))
+        return await usable(connection, timeout)
     finally:
         await connection.close(timeout=timeout)

@@ -76,6 +76,10 @@ class Grower:
             self._wanting.append(pool)
         self._pump()
 
+    def room(self) -> None:
+        """There may be room in the budget that was not there before."""
+        self._pump()
+
     def _pump(self) -> None:
         """Begin as many attempts as are allowed, pools in turn so that none starves."""
         if self._closed or self._retry is not None or self._pumping:

@@ -7,22 +7,17 @@ waiters.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from typing import cast
 
-import asyncpg
-
 from poolproxy.auth.server_login import ScramKeyCache
 from poolproxy.backend.cancelling import Canceller
-from poolproxy.backend.connecting import describe
-from poolproxy.backend.control import usable_connections
+from poolproxy.backend.database import Database
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.server import Server
 from poolproxy.errors import ServerLoginRefused, TooManyPools
-from poolproxy.log import get_logger, repeated
-from poolproxy.pool.budget import Budget, database_limit
-from poolproxy.pool.janitor import overdue_rescues, surplus_servers
+from poolproxy.pool.budget import Budget
+from poolproxy.pool.janitor import excess_servers, overdue_rescues, surplus_servers
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.pool.snapshot import DatabaseSnapshot
@@ -30,28 +25,10 @@ from poolproxy.route import Route, Target
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 
-_log = get_logger()
-
-#: Seconds between two questions for a database's max_connections: after a success, after a failure.
-ASK_AGAIN = 300.0
-ASK_SOON = 5.0
-
 #: Seconds an empty pool is kept: its metrics and its greetings are worth something to the next client.
 EMPTY_POOL_LIFETIME = 300.0
 
 DatabaseKey = tuple[str, int, str]
-
-
-class Database:
-    """One database on one server: its budget, and the grower that spends it."""
-
-    def __init__(self, budget: Budget, grower: Grower, route: Route) -> None:
-        self.budget = budget
-        self.grower = grower
-        self.route = route  #: a route to it, for our own questions
-        self.pools: list[Pool] = []
-        self.ask_at = 0.0
-        self.asking: asyncio.Task[None] | None = None
 
 
 class Pools:
@@ -87,8 +64,8 @@ class Pools:
             database = self._database(route)
             pool = Pool(route, database.grower.need)
             self.known[(route.database, route.user)] = pool
-            database.pools.append(pool)
-            self._ask_when_due(database)
+            database.add(pool)
+            database.ask_when_due()
         return pool
 
     def _database(self, route: Route) -> Database:
@@ -97,7 +74,7 @@ class Pools:
         if database is None:
             budget = Budget(route.database, route.max_connections)
             grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._fail_waiters)
-            database = self._databases[key] = Database(budget, grower, route)
+            database = self._databases[key] = Database(self._poller, budget, grower, route)
         return database
 
     def _evict(self, needy: Pool) -> bool:
@@ -125,11 +102,14 @@ class Pools:
         self._unused_since.pop(pool, None)
         del self.known[(pool.route.database, pool.route.user)]
         key = _database_key(pool.route.target)
-        database = self._databases[key]
-        database.pools.remove(pool)
-        database.grower.forget(pool)
+        self._databases[key].remove(pool)
         for server in list(pool.idle):
             _server(server).close("its pool was dropped")
+        self._drop_database(key)
+
+    def _drop_database(self, key: DatabaseKey) -> None:
+        """Forget a database without pools; one that is being asked something is left to the tick."""
+        database = self._databases[key]
         if not database.pools and database.asking is None:
             database.grower.stop()
             del self._databases[key]
@@ -139,24 +119,22 @@ class Pools:
     def tick(self, now: float) -> None:
         """Close what is too old or too much, end what takes too long, open what is missing."""
         for pool in self:
-            database = self._databases[_database_key(pool.route.target)]
-            self._close_surplus(pool, database.budget, now)
+            self._close_surplus(pool, now)
             for server in overdue_rescues(pool, now):
                 self._end_rescue(_server(server), now)
             if pool.missing():
-                database.grower.need(pool)
+                self._databases[_database_key(pool.route.target)].grower.need(pool)
             self._note_use(pool, now)
-        for database in self._databases.values():
-            if now >= database.ask_at and database.pools:
-                self._ask_when_due(database)
+        for key, database in list(self._databases.items()):
+            for member in excess_servers(database.pools, database.idle_limit()):
+                _server(member).close("above max_idle_connections_percent")
+            database.ask_when_due()
+            self._drop_database(key)
 
-    def _close_surplus(self, pool: Pool, budget: Budget, now: float) -> None:
-        route = pool.route
-        limit = budget.limit or route.pool_size
-        idle_limit = max(1, limit * route.max_idle_connections_percent // 100)
+    def _close_surplus(self, pool: Pool, now: float) -> None:
         # The pid is as good a jitter as any: it spreads the pools, and stays the same from tick to tick.
         jitter = (id(pool) // 64 % 16) / 64
-        for server in surplus_servers(pool, now, route.server_idle_timeout, jitter, idle_limit):
+        for server in surplus_servers(pool, now, pool.route.server_idle_timeout, jitter):
             _server(server).close("idle or old")
 
     def _end_rescue(self, server: Server, now: float) -> None:
@@ -176,46 +154,14 @@ class Pools:
         elif now - self._unused_since.setdefault(pool, now) > EMPTY_POOL_LIFETIME and not pool.size():
             self._drop(pool)
 
-    # Asking PostgreSQL how many it takes.
-
-    def _ask_when_due(self, database: Database) -> None:
-        """Absolute limits need no question."""
-        if database.route.max_connections or database.asking is not None or database.budget.room() == 0:
-            return
-        database.ask_at = self._poller.now + ASK_AGAIN
-        database.asking = asyncio.get_running_loop().create_task(self._ask(database))
-
-    async def _ask(self, database: Database) -> None:
-        route = database.route
-        database.budget.control += 1
-        try:
-            usable = await usable_connections(route.target, route.server_connect_timeout)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            database.ask_at = self._poller.now + ASK_SOON
-            repeated(
-                _log,
-                ("control", route.database),
-                "control query failed",
-                database=route.database,
-                reason=describe(error),
-            )
-        else:
-            database.budget.limit = database_limit(0, route.max_connections_percent, usable)
-        finally:
-            database.budget.control -= 1
-            database.asking = None
-
     def databases(self) -> tuple[DatabaseSnapshot, ...]:
         """The budgets of all databases in use."""
-        return tuple(database.budget.snapshot() for database in self._databases.values() if database.pools)
+        return tuple(found for database in self._databases.values() for found in database.snapshots())
 
     async def close(self) -> None:
         """Close every server, and end everything under way."""
         for database in self._databases.values():
-            await database.grower.close()
-            if database.asking is not None:
-                database.asking.cancel()
-                await asyncio.gather(database.asking, return_exceptions=True)
+            await database.close()
         await self.canceller.close()
         for pool in self:
             for server in list(pool.servers):

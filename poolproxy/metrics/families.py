@@ -192,7 +192,7 @@ DATABASE: Final[tuple[Family[DatabaseSnapshot], ...]] = (
     Family(
         "poolproxy_database_servers",
         "gauge",
-        "Servers open or being opened, of all pools of the database.",
+        "Servers open or being opened, of all pools of the database under this name.",
         lambda database: database.servers,
     ),
     Family(
@@ -204,7 +204,8 @@ DATABASE: Final[tuple[Family[DatabaseSnapshot], ...]] = (
     Family(
         "poolproxy_database_servers_limit",
         "gauge",
-        "Servers allowed on the database now (max_connections, max_connections_percent); absent until known.",
+        "Servers allowed on the database now (max_connections, max_connections_percent), for all its names "
+        "together; absent until known.",
         lambda database: database.limit or None,
     ),
 )

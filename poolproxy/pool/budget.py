@@ -7,18 +7,26 @@ implementation.
 
 from __future__ import annotations
 
-from poolproxy.pool.snapshot import DatabaseSnapshot
+from typing import Final
+
+#: Servers while the limit is not known, beside the control connection that asks for it. Any more could be too
+#: many; none at all would make clients wait for an answer that may never come.
+CAUTIOUS: Final = 1
+
+#: Servers where nobody but PostgreSQL says how many: it refuses what is too much (53300, see `refused`).
+UNBOUNDED: Final = 1_000_000
 
 
 class Budget:
-    """Counts connections of one database against its limit. `limit` 0 = not known yet: pool sizes alone bound
-    it."""
+    """Counts connections of one database against its limit. `limit` 0 = not known yet: then `unknown` servers
+    are allowed."""
 
-    __slots__ = ("_name", "control", "limit", "refused_at", "servers")
+    __slots__ = ("_name", "control", "limit", "refused_at", "servers", "unknown")
 
     def __init__(self, name: str, limit: int = 0) -> None:
         self._name = name
         self.limit = limit
+        self.unknown = CAUTIOUS  #: servers allowed while `limit` is 0, control connections not counted
         self.servers = 0  #: open or being opened
         self.control = 0  #: of our own
         self.refused_at = 0  #: PostgreSQL said "too many" with so many open: feedback, until some are closed
@@ -29,7 +37,7 @@ class Budget:
     def room(self) -> int:
         """Connections that may be opened now."""
         used = self.servers + self.control
-        room = self.limit - used if self.limit else 1_000_000
+        room = self.limit - used if self.limit else self.unknown - self.servers
         return max(0, min(room, self.refused_at - used)) if self.refused_at else max(0, room)
 
     def take(self) -> bool:
@@ -52,11 +60,8 @@ class Budget:
         """PostgreSQL has taken a connection: what it said of the number before no longer counts."""
         self.refused_at = 0
 
-    def snapshot(self) -> DatabaseSnapshot:
-        return DatabaseSnapshot(self._name, self.servers, self.control, self.limit)
-
 
 def database_limit(max_connections: int, percent: int, usable: int) -> int:
     """The limit of a database: absolute if set, else a percentage of what PostgreSQL lets ordinary users
-    have."""
-    return max_connections if max_connections else max(1, usable * percent // 100)
+    have. Never below the server and the control connection that are open before it is known."""
+    return max_connections if max_connections else max(CAUTIOUS + 1, usable * percent // 100)

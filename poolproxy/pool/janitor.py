@@ -3,6 +3,8 @@ out."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member, Waiter
 from poolproxy.session.lifecycle import SERVER_RESETTING
@@ -18,19 +20,27 @@ def overdue_waiters(pool: Pool, now: float, timeout: float) -> list[Waiter]:
     return found
 
 
-def surplus_servers(
-    pool: Pool, now: float, idle_timeout: float, jitter: float, idle_limit: int
-) -> list[Member]:
+def surplus_servers(pool: Pool, now: float, idle_timeout: float, jitter: float) -> list[Member]:
     """Idle servers to close: expired ones, then those idle for longer than `idle_timeout` (times 1 +
-    `jitter`) above the pool's floor, then the coldest above `idle_limit`. The stack's bottom is the
-    coldest."""
+    `jitter`) above the pool's floor. The stack's bottom is the coldest."""
     expired = [server for server in pool.idle if server.expires and now >= server.expires]
     rest = [server for server in pool.idle if not (server.expires and now >= server.expires)]
     spare = max(0, pool.size() - len(expired) - pool.route.min_pool_size)
     patience = idle_timeout * (1.0 + jitter)
     cold = [server for server in rest[:spare] if idle_timeout and now - server.idle_since >= patience]
-    over = rest[len(cold) : max(len(cold), min(spare, len(rest) - max(idle_limit, pool.route.min_pool_size)))]
-    return expired + cold + over
+    return expired + cold
+
+
+def excess_servers(pools: Sequence[Pool], idle_limit: int) -> list[Member]:
+    """Idle servers to close: the coldest above `idle_limit`, which all pools of one database share, and none
+    that a pool's floor needs."""
+    excess = sum(len(pool.idle) for pool in pools) - idle_limit
+    if excess <= 0:
+        return []
+    spare = [
+        server for pool in pools for server in pool.idle[: max(0, pool.size() - pool.route.min_pool_size)]
+    ]
+    return sorted(spare, key=lambda server: server.idle_since)[:excess]
 
 
 def overdue_rescues(pool: Pool, now: float) -> list[Member]:

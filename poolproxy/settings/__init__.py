@@ -3,7 +3,7 @@
 Everyone imports from here. Pydantic stays inside: the hot part gets the plain objects of `poolproxy.router`.
 """
 
-from poolproxy.settings.limits import check_descriptors, descriptors_needed
+from poolproxy.settings.limits import descriptors_needed, fit_descriptors
 from poolproxy.settings.load import load
 from poolproxy.settings.model import (
     ANY_DATABASE,
@@ -23,8 +23,8 @@ __all__ = [
     "PoolSettings",
     "Settings",
     "UserSettings",
-    "check_descriptors",
     "descriptors_needed",
+    "fit_descriptors",
     "load",
     "parse_url",
     "place_of",

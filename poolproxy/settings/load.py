@@ -233,7 +233,8 @@ def _unknown(name: str, base: str, prefix: str) -> str:
     first, *below = base.split(NESTING)
     suffix = name[len(base) :]
     text = f"{prefix}{shown(_cased(name, prefix), 100)}: unknown setting"
-    known = [each for each in Settings.model_fields if each != first]
+    # The settings file's path is given beside the settings, but mistyped like one of them.
+    known = [each for each in (*Settings.model_fields, *(["config"] * (prefix == PREFIX))) if each != first]
     for meant in difflib.get_close_matches(first, known, n=1):
         text += (
             f", did you mean {prefix}{shown(_cased(NESTING.join([meant, *below]) + suffix, prefix), 100)}?"

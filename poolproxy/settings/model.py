@@ -24,10 +24,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
-from poolproxy.settings.url import DatabaseUrl, parse_url
+from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 #: The entry of [databases] that serves every name no other entry has.
 ANY_DATABASE: Final = "*"
+
+#: Host, port and dbname: what is one database, whatever it is called and whoever uses it.
+ServerDatabase = tuple[str, int, str]
 
 
 def _lower(value: object) -> object:
@@ -93,7 +96,8 @@ class ClientSettings(Section):
     drain_timeout: Seconds = 20.0
     """Seconds that transactions have to finish after SIGTERM; then their clients get 57P01."""
     max_pools: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Pools, that is (database, user) pairs in use, at the same time."""
+    """Pools, that is (database, user) pairs in use, at the same time. Each may open `pool_size` servers, and
+    each server needs an open file as well."""
 
 
 class PoolSettings(Section):
@@ -107,12 +111,16 @@ class PoolSettings(Section):
     """Servers that a pool keeps open when there is no work."""
     max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Connections poolproxy may open on one database, over all pools and with its own control connections;
-    0 = `max_connections_percent` counts."""
+    0 = `max_connections_percent` counts. Names of one database (same host, port and dbname) share them, and
+    must have the same value."""
     max_connections_percent: Percent = 100
-    """The same in percent of what the server allows (its `max_connections` less its reserved ones).
-    Not used where `max_connections` is set."""
+    """The same in percent of what the server allows (its `max_connections` less its reserved ones), but at
+    least 2. Until the server has said how many that is, one server is open for all clients; below 100 it
+    stays at one if the question fails, and the question is repeated every 5 seconds. Not used where
+    `max_connections` is set."""
     max_idle_connections_percent: Percent = 50
-    """Idle servers kept open on one database, in percent of its connection limit; more are closed."""
+    """Idle servers kept open on one database, over all pools, in percent of its connection limit; more are
+    closed, the coldest first, but for those that `min_pool_size` keeps."""
     connection_borrow_timeout: Seconds = 120.0
     """Seconds a client waits for a server before it gets an error; 0 = never wait for a busy one (one that is
     being opened for it is waited for)."""
@@ -174,6 +182,11 @@ class DatabaseSettings(PoolSettings):
     def location(self) -> DatabaseUrl:
         """The parts of the url."""
         return parse_url(self.url.get_secret_value())
+
+    def limits_of_database(self) -> dict[str, int]:
+        """What holds for all that is open on the database, by name; not for each of its pools."""
+        most = "max_connections" if self.max_connections else "max_connections_percent"
+        return {name: getattr(self, name) for name in (most, "max_idle_connections_percent")}
 
 
 class UserSettings(Section):
@@ -246,6 +259,7 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
             if complete.min_pool_size > complete.pool_size:
                 raise ValueError(f"min_pool_size of database {name!r} is above its pool_size")
         self._check_users()
+        self._check_names_of_one_database()
         return self
 
     def _check_users(self) -> None:
@@ -259,6 +273,44 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
             raise ValueError(
                 "nobody could log in: add [users.NAME] password, or a url with user and password"
             )
+
+    def _check_names_of_one_database(self) -> None:
+        """They share its connections, so their limits must be the same: whose would hold?"""
+        first: dict[ServerDatabase, str] = {}
+        for name in self.databases:
+            if name != ANY_DATABASE:
+                self._check_same_limits(first.setdefault(self.server_database(name), name), name)
+        if (everything := self.databases.get(ANY_DATABASE)) is not None:
+            for place, name in first.items():
+                reached = place[2] not in self.databases  # under its own name, by way of "*"
+                if reached and place[:2] == (everything.location.host, everything.location.port):
+                    self._check_same_limits(name, ANY_DATABASE)
+
+    def _check_same_limits(self, one: str, other: str) -> None:
+        limits = self.databases[one].limits_of_database(), self.databases[other].limits_of_database()
+        different = sorted(
+            key for key in limits[0].keys() | limits[1] if limits[0].get(key) != limits[1].get(key)
+        )
+        if different:
+            host, port, dbname = self.server_database(one)
+            raise ValueError(
+                f"databases {one!r} and {other!r} are one database, {dbname!r} on {place_of(host, port)}, "
+                f"and share its connections: give both the same {' and '.join(different)}"
+            )
+
+    def server_database(self, name: str) -> ServerDatabase:
+        """Which database of which server a name of [databases] (but `*`) stands for."""
+        location = self.databases[name].location
+        return location.host, location.port, location.dbname or name
+
+    @cached_property
+    def bound_users(self) -> frozenset[str]:
+        """Those who may use only what their url is for. Whom we trust may use everything."""
+        return self.url_users() if self.auth_method != "trust" else frozenset()
+
+    def may_use(self, user: str, database: DatabaseSettings) -> bool:
+        """A user known only from the url of one database must not become another user in another database."""
+        return user not in self.bound_users or database.location.user in (None, user)
 
     def url_users(self) -> frozenset[str]:
         """Users known from a url alone: they may use only databases whose url names them, or no user."""

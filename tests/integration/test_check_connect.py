@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from urllib.parse import quote
 
 from typer.testing import CliRunner, Result
 
 from poolproxy.cli import cli
+from poolproxy.demo.postgres import LocalPostgres
 from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.stage import Stage
 
@@ -38,6 +40,20 @@ def test_good_databases_over_tcp_and_socket(stage: Stage) -> None:
     assert "connections allowed" in lines["tcp"]
     assert lines["socket"].endswith(", pool_size 5000 is more")
     assert "as app: PostgreSQL" in lines[DATABASE]
+
+
+def test_connections_kept_for_others_do_not_count(stage: Stage) -> None:
+    """Neither superusers' nor those of pg_use_reserved_connections: what the pools themselves reckon with."""
+    options = {
+        "max_connections": "40",
+        "superuser_reserved_connections": "4",
+        "reserved_connections": "6",
+    }
+    with closing(LocalPostgres(options=options)) as postgres:
+        postgres.start()
+        result = check({"small": {"url": postgres.url(), "pool_size": 31}})
+    assert result.exit_code == 0, result.output
+    assert result.stdout.rstrip().endswith(", 30 connections allowed, pool_size 31 is more")
 
 
 def test_each_failure_is_told_and_no_password(stage: Stage) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.support import messages as m
 from tests.support.cluster import DATABASE, Direct
-from tests.support.proxy import bare_environment, toml
+from tests.support.proxy import ProxyProcess, bare_environment, toml
 from tests.support.stage import Stage
 from tests.support.wire import Wire, WireError, cancel
 
@@ -106,6 +108,118 @@ def test_max_connections_of_a_database_over_its_pools(stage: Stage, direct: Dire
     assert proxy.metrics().value("poolproxy_database_servers", database="bounded") <= 3
 
 
+class Watch:
+    """Counts the sessions on the database `bounded`, which no shared proxy uses, again and again, in a thread
+    of its own."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._direct = Direct(stage.postgres)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._count)
+        self.peak = self.rounds = 0
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def _count(self) -> None:
+        while not self._done.is_set():
+            self.peak = max(self.peak, len(self._direct.sessions("datname = 'bounded'")))
+            self.rounds += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        self._direct.close()
+
+
+def share_of(stage: Stage, most: int) -> int:
+    """The max_connections_percent that comes to `most` connections of the stage's PostgreSQL, or one or two
+    more."""
+    setting = "current_setting('{}')::int"
+    names = ("max_connections", "superuser_reserved_connections", "reserved_connections")
+    usable = stage.direct.value("select " + " - ".join(setting.format(name) for name in names))
+    return -(-100 * most // usable)
+
+
+def storm(proxy: ProxyProcess, count: int, sql: str) -> None:
+    """So many clients log in and send their query at once; every one is answered."""
+
+    def one(_: int) -> str | None:
+        with proxy.login(database="bounded") as client:
+            return client.value(sql)
+
+    with ThreadPoolExecutor(count) as threads:
+        assert list(threads.map(one, range(count))) == ["1"] * count
+
+
+def test_max_connections_percent_from_the_first_moment(stage: Stage) -> None:
+    """Fifteen clients at once before anybody knows how many that is: PostgreSQL never sees more than four."""
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    databases = {"bounded": {"url": f"postgres://{place}/bounded"}}
+    proxy = stage.fresh(databases=databases, max_connections_percent=share_of(stage, 4), pool_size=15)
+    with Watch(stage) as watch:
+        storm(proxy, 15, "select 1 from pg_sleep(0.2)")
+    limit = proxy.metrics().value("poolproxy_database_servers_limit", database="bounded")
+    assert 4 <= limit < 6
+    assert watch.rounds > 10
+    assert watch.peak == limit, "all of it was used, and no more"
+
+
+def test_max_connections_percent_that_nobody_can_tell(stage: Stage) -> None:
+    """PostgreSQL does not answer our question: clients take turns on one server, and are all served."""
+    stage.expect_log("control query failed")
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    unasked = Direct(stage.postgres, "bounded")
+    unasked.rows("revoke execute on function pg_catalog.current_setting(text) from public")
+    try:
+        proxy = stage.fresh(
+            databases={"bounded": {"url": f"postgres://{place}/bounded"}},
+            max_connections_percent=50,
+            pool_size=15,
+        )
+        with Watch(stage) as watch:
+            storm(proxy, 15, "select 1 from pg_sleep(0.02)")
+        line = proxy.wait_log(lambda line: line["event"] == "control query failed")
+        assert "permission denied" in line["reason"]
+        assert line["effect"] == "one server until it is answered"
+        assert watch.peak <= 2, "a server, and the connection that asks"
+    finally:
+        unasked.rows("grant execute on function pg_catalog.current_setting(text) to public")
+        unasked.close()
+
+
+def test_max_idle_connections_percent_over_several_users(stage: Stage) -> None:
+    """A fifth of ten may stay idle on the database, whichever of its three pools they are in."""
+    proxy = stage.fresh(max_connections=10, max_idle_connections_percent=20, pool_size=3)
+    clients = [proxy.login(user) for user in ("app", "other", "md5user") * 3]
+    for client in clients:
+        client.query("begin")
+    proxy.wait_gauge("poolproxy_servers", 9, state="active")
+    for client in clients:
+        client.query("commit")
+    proxy.wait_gauge("poolproxy_servers", 2)
+    assert proxy.metrics().by("poolproxy_servers", "state") == {"idle": 2}
+    for client in clients:
+        client.close()
+
+
+def test_two_names_of_one_database(stage: Stage) -> None:
+    """One budget for both, and metrics for each."""
+    url = f"postgres://{stage.postgres.host}:{stage.postgres.port}/{DATABASE}"
+    proxy = stage.fresh(databases={"one": {"url": url}, "two": {"url": url}}, max_connections=3)
+    names = ("one", "two", "two")
+    clients = [proxy.login(database=name) for name in names]
+    for client in clients:
+        client.query("begin")
+    metrics = proxy.metrics()
+    assert metrics.by("poolproxy_database_servers", "database") == {"one": 1, "two": 2}
+    assert metrics.by("poolproxy_database_servers_limit", "database") == {"one": 3, "two": 3}
+    for client in clients:
+        client.query("commit")
+        client.close()
+
+
 def test_idle_servers_of_another_pool_give_way(stage: Stage) -> None:
     """Under a database limit of one, the idle server of one user is closed for the other's query."""
     proxy = stage.fresh(max_connections=2, pool_size=1, max_idle_connections_percent=100)
@@ -135,6 +249,17 @@ def test_init_query(stage: Stage) -> None:
         client.query("set work_mem = '5MB'")
         client.query("reset work_mem")
         assert client.value("show work_mem") == "11MB", "the baseline is what init_query left (rule 10)"
+
+
+def test_an_init_query_that_fails(stage: Stage) -> None:
+    """Whoever waits is told what it was; nobody claims that the database cannot be reached."""
+    stage.expect_log("init query failed|57P03")
+    proxy = stage.fresh(init_query="selekt 1", connection_borrow_timeout=0.5)
+    with pytest.raises(WireError) as caught:
+        proxy.login()
+    assert caught.value.sqlstate == "57P03"
+    assert "(init_query failed: syntax error" in caught.value.fields["M"]
+    assert "reached" not in caught.value.fields["M"]
 
 
 def test_server_lifetime(stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from poolproxy.settings import InvalidSettings, Settings, descriptors_needed
 def settings_of(**differing: Any) -> Settings:
     values: dict[str, Any] = {
         "databases": {"shop": {"url": "postgres://app:secret@127.0.0.1:1/shop", "pool_size": 20}},
-        "auth_method": "trust",
         "listen_host": "127.0.0.1",
         "listen_port": 0,
         "http_host": "127.0.0.1",
@@ -84,13 +84,28 @@ class TestFileLimit:
         assert kernel.set == [(descriptors_needed(1000, 20),) * 2]
 
     def test_an_absolute_limit_of_servers_counts_in_place_of_pool_size(self, kernel: Kernel) -> None:
-        url = "postgres://app:secret@db/shop"
         databases = {
-            "one": {"url": url, "pool_size": 5, "max_connections": 300},
-            "two": {"url": url, "pool_size": 40},
+            "one": {"url": "postgres://app:secret@db/one", "pool_size": 400, "max_connections": 300},
+            "two": {"url": "postgres://app:secret@db/two", "pool_size": 40},
         }
         raise_file_limit(settings_of(databases=databases))
         assert kernel.set == [(descriptors_needed(1000, 340), 10_000)]
+
+    def test_every_user_has_a_pool_of_its_own(self, kernel: Kernel) -> None:
+        users = {f"user{number}": {"password": "x"} for number in range(400)}
+        raise_file_limit(settings_of(users=users))
+        assert kernel.set == [(descriptors_needed(1000, 8020), 10_000)]
+
+    def test_a_limit_that_may_not_do_is_warned_about(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        log = Log()
+        monkeypatch.setattr(app, "_log", log)
+        raise_file_limit(settings_of(auth_method="trust"))
+        assert kernel.set == [(10_000, 10_000)]
+        ((event, fields),) = log.warnings
+        assert event == "settings"
+        assert "max_pools" in fields["advice"]
 
 
 class TestSnapshots:
@@ -113,10 +128,16 @@ class TestSnapshots:
 
 
 class Log:
-    """Remembers errors."""
+    """Remembers warnings and errors."""
 
     def __init__(self) -> None:
         self.errors: list[tuple[str, dict[str, Any]]] = []
+        self.warnings: list[tuple[str, dict[str, Any]]] = []
+
+    def info(self, event: str, **fields: Any) -> None: ...
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self.warnings.append((event, fields))
 
     def error(self, event: str, **fields: Any) -> None:
         self.errors.append((event, fields))
@@ -134,6 +155,23 @@ class TestRun:
         ((event, fields),) = log.errors
         assert event == "cannot start"
         assert f"127.0.0.1:{port}" in fields["reason"]
+
+    @pytest.mark.parametrize("taken_by", ["http", "unix socket"])
+    def test_a_start_that_fails_half_way_leaves_nothing(
+        self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, taken_by: str
+    ) -> None:
+        log = Log()
+        monkeypatch.setattr(app, "_log", log)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            if taken_by == "http":
+                places = {"http_port": taken.getsockname()[1], "unix_socket_dir": str(tmp_path)}
+            else:
+                places = {"unix_socket_dir": str(tmp_path / "nowhere")}
+            assert app.run(settings_of(**places)) == 1
+        assert [event for event, _ in log.errors] == ["cannot start"]
+        assert list(tmp_path.iterdir()) == []
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
     def test_the_file_limit_comes_first(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel.limits = (100, 100)

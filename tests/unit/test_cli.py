@@ -141,6 +141,21 @@ class TestCheck:
         assert result.exit_code == 2
         assert "did you mean POOLPROXY_POOL_SIZE?" in result.stderr
 
+    def test_open_files_that_do_not_suffice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As `run` would refuse it."""
+        monkeypatch.setattr("poolproxy.app.resource.getrlimit", lambda _: (1024, 20_000))
+        result = call("check", DATABASE_URL=URL, POOLPROXY_MAX_CLIENT_CONNECTIONS="900000")
+        assert result.exit_code == 2
+        assert "900000 clients" in result.stderr
+        assert "may open 20000 at most" in result.stderr
+        assert result.stdout == ""
+
+    def test_open_files_that_may_not_suffice(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("poolproxy.app.resource.getrlimit", lambda _: (1024, 20_000))
+        result = call("check", DATABASE_URL=URL, POOLPROXY_AUTH_METHOD="trust")
+        assert result.exit_code == 0
+        assert "warning: max_pools: 1000 pools may open 20000 servers" in result.stderr
+
     def test_advice_is_printed(self) -> None:
         result = call("check", DATABASE_URL=URL, POOLPROXY_AUTH_METHOD="trust")
         assert result.exit_code == 0

@@ -6,6 +6,7 @@ import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,8 +18,8 @@ from poolproxy.settings import (
     InvalidSettings,
     Settings,
     UserSettings,
-    check_descriptors,
     descriptors_needed,
+    fit_descriptors,
     load,
     parse_url,
 )
@@ -265,6 +266,7 @@ class TestMistypedNames:
             ("POOLPROXY_DATABASE__APP__URL", "POOLPROXY_DATABASES__APP__URL"),
             ("POOLPROXY_USER__APP__PASSWORD_FILE", "POOLPROXY_USERS__APP__PASSWORD_FILE"),
             ("POOLPROXY_DATABASE_URL", "DATABASE_URL"),
+            ("POOLPROXY_CONFG", "POOLPROXY_CONFIG"),
             ("POOLPROXY_DATABASES__APP__POOL_SISE", "pool_size"),
             ("POOLPROXY_USERS__APP__PASSWROD", "password"),
         ],
@@ -462,10 +464,105 @@ class TestCompleteness:
         assert settings(POOLPROXY_LISTEN_HOST=host).advice() == ()
 
 
+class TestNamesOfOneDatabase:
+    """They share its connections: whose limits would hold if they differed?"""
+
+    @staticmethod
+    def databases(**tables: dict[str, Any]) -> Settings:
+        place = "postgres://u:p@db:5433"
+        full = {name: {"url": f"{place}/shop", **table} for name, table in tables.items()}
+        return Settings.model_validate({"databases": full, "users": {"bob": {"password": "x"}}})
+
+    @pytest.mark.parametrize(
+        ("one", "other", "setting"),
+        [
+            ({"max_connections": 2}, {"max_connections": 10}, "max_connections"),
+            ({"max_connections_percent": 5}, {}, "max_connections_percent"),
+            ({"max_connections": 2}, {}, "max_connections and max_connections_percent"),
+            ({}, {"max_idle_connections_percent": 5}, "max_idle_connections_percent"),
+        ],
+    )
+    def test_different_limits_are_refused(
+        self, one: dict[str, Any], other: dict[str, Any], setting: str
+    ) -> None:
+        with pytest.raises(ValidationError) as caught:
+            self.databases(a=one, c={"url": "postgres://u:p@db:5433/elsewhere"}, b=other)
+        message = "databases 'a' and 'b' are one database, 'shop' on db:5433, and share its connections: "
+        assert f"{message}give both the same {setting}" in str(caught.value)
+        assert "u:p" not in str(caught.value)
+
+    def test_the_same_limits_will_do(self) -> None:
+        """Whatever else differs, and a percentage that does not count."""
+        found = self.databases(
+            a={"max_connections": 5, "pool_size": 3, "pool_mode": "session"},
+            b={"max_connections": 5, "max_connections_percent": 7},
+        )
+        assert found.databases["b"].max_connections == 5
+
+    @pytest.mark.parametrize(
+        "url", ["postgres://u:p@db:5433/other", "postgres://u:p@db/shop", "postgres://u:p@db2:5433/shop"]
+    )
+    def test_other_databases_and_servers_have_their_own(self, url: str) -> None:
+        self.databases(a={"max_connections": 2}, b={"url": url, "max_connections": 10})
+
+    def test_a_url_without_a_dbname(self) -> None:
+        with pytest.raises(ValidationError, match="databases 'a' and 'shop' are one database"):
+            self.databases(a={"max_connections": 2}, shop={"url": "postgres://u:p@db:5433"})
+
+    def test_a_database_that_any_name_reaches_too(self) -> None:
+        any_name = {"url": "postgres://db:5433", "max_connections": 9}
+        with pytest.raises(ValidationError, match="databases 'a' and '\\*' are one database, 'shop'"):
+            self.databases(a={}, **{"*": any_name})
+        self.databases(shop={}, **{"*": any_name})  # "shop" is not reached by "*"
+        self.databases(a={}, **{"*": {**any_name, "url": "postgres://db2:5433"}})
+
+
 class TestDescriptors:
+    @staticmethod
+    def settings(**differing: Any) -> Settings:
+        values = {"databases": {"shop": {"url": URL}}, "max_client_connections": 1000}
+        return Settings.model_validate({**values, **differing})
+
     def test_what_fits_is_silent(self) -> None:
-        check_descriptors(1000, 20, descriptors_needed(1000, 20))
+        needed = descriptors_needed(1000, 20)
+        assert fit_descriptors(self.settings(), needed) == (needed, ())
 
     def test_what_does_not_fit_names_both_numbers_and_the_cure(self) -> None:
         with pytest.raises(InvalidSettings, match=r"10000 clients .* may open 1024 .* to 876 or less"):
-            check_descriptors(10_000, 20, 1024)
+            fit_descriptors(self.settings(max_client_connections=10_000), 1024)
+
+    def test_servers_alone_are_too_many(self) -> None:
+        with pytest.raises(InvalidSettings, match=r"2000 servers .* or lower pool_size, max_connections or"):
+            fit_descriptors(self.settings(pool_size=2000), 1024)
+
+    @pytest.mark.parametrize(
+        ("differing", "servers"),
+        [
+            ({}, 20),
+            ({"users": {"a": {"password": "x"}, "b": {"password": "x", "pool_size": 5}}}, 20 + 20 + 5),
+            ({"users": {"a": {"password": "x"}, "b": {"password": "x"}}, "max_pools": 2}, 40),
+            ({"users": {"a": {"password": "x"}, "b": {"password": "x"}}, "max_connections": 30}, 30),
+            (
+                {"databases": {name: {"url": f"{URL}{name}", "pool_size": 7} for name in "abc"}},
+                3 * 7,
+            ),
+            (
+                {"databases": {name: {"url": URL, "pool_size": 7, "max_connections": 9} for name in "abc"}},
+                9,
+            ),
+            ({"auth_method": "trust", "max_pools": 100}, 100 * 20),
+            ({"auth_method": "trust", "max_pools": 100, "max_connections": 300}, 300),
+            ({"databases": {"*": {"url": URL}}, "max_pools": 50}, 50 * 20),
+            ({"databases": {"*": {"url": URL, "max_connections": 3}}, "max_pools": 50}, 50 * 3),
+        ],
+    )
+    def test_all_servers_that_can_be_opened_count(self, differing: dict[str, Any], servers: int) -> None:
+        needed, _ = fit_descriptors(self.settings(**differing), 1_000_000)
+        assert needed == descriptors_needed(1000, servers)
+
+    def test_whom_only_clients_name_is_no_reason_to_refuse(self) -> None:
+        """They may never come; the limit is used as far as it goes, and the operator is told."""
+        open_files, (advice,) = fit_descriptors(self.settings(auth_method="trust"), 5000)
+        assert open_files == 5000
+        assert advice.startswith("max_pools: 1000 pools may open 20000 servers")
+        assert "need 21128 open files, but this process may open 5000" in advice

@@ -166,7 +166,7 @@ class Silent(Handler):
 class Stage:
     """One grower, its pools, and what becomes of its attempts."""
 
-    def __init__(self, around: Surroundings, limit: int = 0) -> None:
+    def __init__(self, around: Surroundings, limit: int = 1000) -> None:
         self.around = around
         self.budget = Budget("shop", limit)
         self.refusals: list[tuple[Pool, ServerLoginRefused]] = []

@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from poolproxy.backend import database as database_module
 from poolproxy.errors import PoolproxyError
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.stream import Stream
 from tests.unit.backend.attempts import Stage, Surroundings
+from tests.unit.backend.databases import Control
+from tests.unit.backend.databases import Stage as Databases
 
 
 def _broken(pollable: Pollable, error: Exception) -> None:
@@ -43,3 +46,21 @@ async def stage(around: Surroundings) -> AsyncIterator[Stage]:
     stage = Stage(around)
     yield stage
     await stage.grower.close()
+
+
+@pytest.fixture
+def control(monkeypatch: pytest.MonkeyPatch) -> Control:
+    control = Control()
+    monkeypatch.setattr(database_module, "usable_connections", control)
+    return control
+
+
+@pytest_asyncio.fixture
+async def databases(around: Surroundings, control: Control) -> AsyncIterator[Databases]:
+    stage = Databases(around, control)
+    yield stage
+    await stage.pools.close()
+    await around.rest()
+    for pool in stage.pools:
+        assert pool.size() == 0, pool
+    assert all(database.servers == database.control == 0 for database in stage.pools.databases())

@@ -2,86 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
-import asyncpg
 import pytest
-import pytest_asyncio
 
-from poolproxy.backend import pools as pools_module
-from poolproxy.backend.pools import ASK_AGAIN, ASK_SOON, EMPTY_POOL_LIFETIME, Pools
+from poolproxy.backend.pools import EMPTY_POOL_LIFETIME
 from poolproxy.errors import TooManyPools
-from poolproxy.pool.pool import Pool
-from poolproxy.pool.snapshot import DatabaseSnapshot
-from poolproxy.route import Target
 from poolproxy.session.lifecycle import CLIENT_CLOSED
-from poolproxy.transport.sockets import TcpOptions
-from tests.fakes.routes import route_of, target_of
+from tests.fakes.routes import target_of
 from tests.unit.backend.attempts import Client, Surroundings, clients
-
-
-class Control:
-    """In place of the control query: answers what the test says, and counts how often it is asked."""
-
-    def __init__(self) -> None:
-        self.answers: list[int | Exception] = []
-        self.asked: list[Target] = []
-
-    async def __call__(self, target: Target, timeout: float) -> int:
-        self.asked.append(target)
-        await asyncio.sleep(0)
-        answer = self.answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
-class Stage:
-    """Pools whose logins and control queries the test plays."""
-
-    def __init__(self, around: Surroundings, control: Control, max_pools: int = 1000) -> None:
-        self.around = around
-        self.control = control
-        self.pools = Pools(
-            around.poller, TcpOptions(), max_pools, lambda result: None, lambda pool, problem: None
-        )
-
-    def pool(self, **differing: Any) -> Pool:
-        return self.pools.pool(route_of(**differing))
-
-    async def served(self, pool: Pool, count: int = 1) -> list[Client]:
-        """So many clients of this pool that have a server."""
-        found = clients(pool, count)
-        await self.around.rest()
-        while self.around.open:
-            await self.around.succeed()
-        assert all(client.server is not None for client in found), pool
-        return found
-
-    async def tick(self, seconds: float = 0.1) -> None:
-        self.around.poller.now += seconds
-        self.pools.tick(self.around.poller.now)
-        await self.around.rest()
+from tests.unit.backend.databases import Control, Stage
 
 
 @pytest.fixture
-def control(monkeypatch: pytest.MonkeyPatch) -> Control:
-    control = Control()
-    monkeypatch.setattr(pools_module, "usable_connections", control)
-    return control
-
-
-@pytest_asyncio.fixture
-async def stage(around: Surroundings, control: Control) -> AsyncIterator[Stage]:
-    stage = Stage(around, control)
-    yield stage
-    await stage.pools.close()
-    await around.rest()
-    for pool in stage.pools:
-        assert pool.size() == 0, pool
-    assert all(database.servers == database.control == 0 for database in stage.pools.databases())
+def stage(databases: Stage) -> Stage:
+    return databases
 
 
 def leave(client: Client) -> None:
@@ -197,60 +132,6 @@ class TestEviction:
         assert elsewhere.size() == 1
 
 
-class TestLimits:
-    async def test_postgresql_says_how_many(
-        self, stage: Stage, control: Control, around: Surroundings
-    ) -> None:
-        control.answers = [90]
-        stage.pool(max_connections=0, max_connections_percent=50)
-        await around.rest()
-        assert stage.pools.databases() == (DatabaseSnapshot("shop", 0, 0, 45),)
-
-    async def test_while_it_is_asked_our_connection_counts(self, stage: Stage, control: Control) -> None:
-        control.answers = [90]
-        stage.pool(max_connections=0)
-        await asyncio.sleep(0)
-        assert stage.pools.databases() == (DatabaseSnapshot("shop", 0, 1, 0),)
-
-    async def test_an_absolute_limit_needs_no_question(self, stage: Stage, control: Control) -> None:
-        stage.pool(max_connections=7)
-        await stage.tick(ASK_AGAIN + 1.0)
-        assert stage.pools.databases() == (DatabaseSnapshot("shop", 0, 0, 7),)
-        assert control.asked == []
-
-    async def test_it_is_asked_again_now_and_then(self, stage: Stage, control: Control) -> None:
-        control.answers = [90, 40]
-        clients(stage.pool(max_connections=0), 1)
-        await stage.tick()
-        await stage.tick(ASK_AGAIN / 2)
-        assert len(control.asked) == 1
-        await stage.tick(ASK_AGAIN)
-        assert stage.pools.databases()[0].limit == 40
-
-    @pytest.mark.parametrize(
-        "problem",
-        [OSError("away"), TimeoutError(), asyncpg.InvalidPasswordError("no"), asyncpg.InterfaceError("no")],
-        ids=lambda problem: type(problem).__name__,
-    )
-    async def test_after_a_failure_sooner(self, stage: Stage, control: Control, problem: Exception) -> None:
-        control.answers = [problem, 90]
-        clients(stage.pool(max_connections=0), 1)
-        await stage.tick()
-        assert stage.pools.databases()[0].limit == 0, "pool sizes alone bound it"
-        await stage.tick(ASK_SOON + 0.1)
-        assert stage.pools.databases()[0].limit == 90
-
-    async def test_one_database_is_asked_once_for_all_its_pools(
-        self, stage: Stage, control: Control, around: Surroundings
-    ) -> None:
-        control.answers = [90]
-        for user in "abc":
-            stage.pool(user=user, max_connections=0)
-        await around.rest()
-        assert len(control.asked) == 1
-        assert len(stage.pools.databases()) == 1
-
-
 class TestTick:
     async def test_what_is_missing_is_opened(self, stage: Stage, around: Surroundings) -> None:
         stage.pool(min_pool_size=2)
@@ -272,6 +153,17 @@ class TestTick:
             client.give_back()
         await stage.tick()
         assert len(pool.idle) == 2
+
+    async def test_the_share_is_the_databases_and_not_each_pools(self, stage: Stage) -> None:
+        """Four users with three idle servers each, of twenty: a fifth of these may stay, and no more."""
+        pools = [
+            stage.pool(user=user, max_connections=20, max_idle_connections_percent=20) for user in "abcd"
+        ]
+        for client in [client for pool in pools for client in await stage.served(pool, 3)]:
+            stage.around.poller.now += 0.001
+            client.give_back()
+        await stage.tick()
+        assert [len(pool.idle) for pool in pools] == [0, 0, 1, 3], "the coldest go"
 
     async def test_what_an_absent_client_left_running_is_cancelled_and_then_closed(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolproxy.pool.budget import Budget, database_limit
-from poolproxy.pool.snapshot import DatabaseSnapshot
+from poolproxy.pool.budget import CAUTIOUS, UNBOUNDED, Budget, database_limit
 
 
 def test_places_end_at_the_limit_and_come_back() -> None:
@@ -25,10 +24,25 @@ def test_our_own_connections_count() -> None:
     assert [budget.take(), budget.take()] == [True, False]
 
 
-def test_a_limit_that_is_not_known_yet_bounds_nothing() -> None:
-    budget = Budget("shop")
-    assert all(budget.take() for _ in range(1000))
-    assert budget.room() > 1000
+class TestUnknown:
+    """Before PostgreSQL has said how many it takes."""
+
+    def test_one_server_beside_the_connection_that_asks(self) -> None:
+        budget = Budget("shop")
+        budget.control = 1
+        assert [budget.take(), budget.take()] == [True, False]
+        budget.limit = 10
+        assert budget.room() == 8
+
+    def test_nothing_bounds_what_postgresql_alone_is_to_bound(self) -> None:
+        budget = Budget("shop")
+        budget.unknown = UNBOUNDED
+        assert all(budget.take() for _ in range(1000))
+        assert budget.room() > 1000
+
+    @pytest.mark.parametrize("usable", [-1, 0, 1, 97])
+    def test_it_turns_out_to_be_at_least_what_was_open(self, usable: int) -> None:
+        assert database_limit(0, 1, usable) >= CAUTIOUS + 1
 
 
 def test_a_limit_lowered_below_what_is_open_leaves_no_room() -> None:
@@ -54,6 +68,7 @@ class TestRefused:
 
     def test_also_where_no_limit_is_known(self) -> None:
         budget = Budget("shop")
+        budget.unknown = UNBOUNDED
         budget.take()
         budget.refused()
         assert budget.room() == 0
@@ -93,17 +108,16 @@ def test_never_more_than_the_limit_and_never_less_than_none(limit: int, steps: l
 
 @pytest.mark.parametrize(
     ("absolute", "percent", "usable", "limit"),
-    [(0, 100, 97, 97), (0, 50, 97, 48), (0, 1, 97, 1), (0, 1, 10, 1), (30, 100, 97, 30), (30, 1, 10, 30)],
+    [(0, 100, 97, 97), (0, 50, 97, 48), (0, 1, 97, 2), (0, 1, 10, 2), (30, 100, 97, 30), (30, 1, 10, 30)],
 )
 def test_database_limit(absolute: int, percent: int, usable: int, limit: int) -> None:
-    """Absolute if set, else a percentage, rounded down, but never none at all."""
+    """Absolute if set, else a percentage, rounded down, but never below two."""
     assert database_limit(absolute, percent, usable) == limit
 
 
-def test_snapshot_and_repr() -> None:
+def test_repr() -> None:
     budget = Budget("shop", 20)
     budget.take()
     budget.control = 1
-    assert budget.snapshot() == DatabaseSnapshot("shop", servers=1, control=1, limit=20)
     assert repr(budget) == "<Budget shop 1+1 of 20>"
     assert repr(Budget("shop")) == "<Budget shop 0+0 of unknown>"

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from poolproxy.pool.janitor import overdue_waiters, surplus_servers
+from poolproxy.pool.janitor import excess_servers, overdue_waiters, surplus_servers
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member, Waiter
 from poolproxy.session.lifecycle import (
@@ -164,10 +164,15 @@ class PoolModel(RuleBasedStateMachine):
     @rule(patience=st.floats(0.0, 5.0), limit=st.integers(0, 4))
     def the_surplus_is_closed(self, patience: float, limit: int) -> None:
         floor = min(self.pool.size(), self.pool.route.min_pool_size)
-        for server in surplus_servers(self.pool, self.now, patience, 0.0, limit):
-            self.pool.close_server(server)
-            self.servers.remove(server)  # type: ignore[arg-type]
+        for server in surplus_servers(self.pool, self.now, patience, 0.0):
+            self._close(server)
+        for server in excess_servers([self.pool], limit):
+            self._close(server)
         assert self.pool.size() >= floor
+
+    def _close(self, server: Member) -> None:
+        self.pool.close_server(server)
+        self.servers.remove(server)  # type: ignore[arg-type]
 
     # What holds at all times.
 

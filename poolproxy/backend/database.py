@@ -1,0 +1,131 @@
+"""One database on one server: its pools, the budget they share, and the question how large that may be.
+
+The limit in percent needs PostgreSQL's own, which a control connection asks for at first use and now and then
+again. Until the first answer one server serves all pools. Where the question fails, that stays so: clients
+take turns, nobody waits for the answer, and PostgreSQL never sees more than it was promised. Only where all
+of it may be used (100 percent) do servers come without an answer, because then PostgreSQL itself holds the
+limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+
+from poolproxy.backend.connecting import describe
+from poolproxy.backend.control import usable_connections
+from poolproxy.backend.grower import Grower
+from poolproxy.log import get_logger, repeated
+from poolproxy.pool.budget import UNBOUNDED, Budget, database_limit
+from poolproxy.pool.pool import Pool
+from poolproxy.pool.snapshot import DatabaseSnapshot
+from poolproxy.route import Route
+from poolproxy.transport.poller import Poller
+
+_log = get_logger()
+
+#: Seconds between two questions for a database's max_connections: after a success, after a failure.
+ASK_AGAIN = 300.0
+ASK_SOON = 5.0
+
+
+class Database:
+    """See the module. `pools` is in the order in which they came."""
+
+    def __init__(self, poller: Poller, budget: Budget, grower: Grower, route: Route) -> None:
+        self.budget = budget
+        self.grower = grower
+        self.pools: list[Pool] = []
+        self.asking: asyncio.Task[None] | None = None
+        self._poller = poller
+        self._route = route  #: any route to it: settings see to it that all have the same limits
+        self._pools_by_name: dict[str, int] = {}
+        self._ask_at = 0.0
+        self._ask_when_back = False  #: the last question failed with no server open: the next one that is
+        # open shows that another question is worth it
+
+    def add(self, pool: Pool) -> None:
+        """`pool` spends from the budget from now on."""
+        self.pools.append(pool)
+        name = pool.route.database
+        self._pools_by_name[name] = self._pools_by_name.get(name, 0) + 1
+
+    def remove(self, pool: Pool) -> None:
+        """`pool` is no more."""
+        self.pools.remove(pool)
+        self.grower.forget(pool)
+        name = pool.route.database
+        self._pools_by_name[name] -= 1
+        if not self._pools_by_name[name]:
+            del self._pools_by_name[name]
+
+    def idle_limit(self) -> int:
+        """Idle servers that all pools together may keep."""
+        most = self.budget.limit or sum(pool.pool_size for pool in self.pools)
+        return max(1, most * self._route.max_idle_connections_percent // 100)
+
+    # Asking PostgreSQL how many it takes.
+
+    def ask_when_due(self) -> None:
+        """Ask if it is time to. Absolute limits need no question."""
+        if self._route.max_connections or self.asking is not None or not self.pools:
+            return
+        back = self._ask_when_back and any(pool.servers for pool in self.pools)
+        # A known limit leaves a place for the question, or it waits; an unknown one is asked for beside it.
+        if (self._poller.now < self._ask_at and not back) or (self.budget.limit and not self.budget.room()):
+            return
+        self.asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        # As a user whose login works, where there is one: another's may be what is wrong.
+        route = next((pool.route for pool in self.pools if pool.servers), self._route)
+        self.budget.control += 1
+        self._ask_when_back = False
+        self._ask_at = self._poller.now + ASK_SOON  # whatever comes of it
+        try:
+            usable = await usable_connections(route.target, route.server_connect_timeout)
+        except (
+            OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
+        ) as error:  # fmt: skip
+            self._not_answered(describe(error))
+        else:
+            self._ask_at = self._poller.now + ASK_AGAIN
+            self.budget.limit = database_limit(0, route.max_connections_percent, usable)
+        finally:
+            self.budget.control -= 1
+            self.asking = None
+            self.grower.room()
+
+    def _not_answered(self, reason: str) -> None:
+        self._ask_at = self._poller.now + ASK_SOON
+        self._ask_when_back = not any(pool.servers for pool in self.pools)
+        effect = "the limit known before holds"
+        if not self.budget.limit:
+            effect = "one server until it is answered"
+            if self._route.max_connections_percent == 100:
+                self.budget.unknown = UNBOUNDED
+                effect = "PostgreSQL alone limits the servers"
+        name = self._route.database
+        repeated(
+            _log, ("control", name), "control query failed", database=name, reason=reason, effect=effect
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        """End everything under way."""
+        await self.grower.close()
+        if self.asking is not None:
+            self.asking.cancel()
+            await asyncio.gather(self.asking, return_exceptions=True)
+
+    def snapshots(self) -> list[DatabaseSnapshot]:
+        """The budget under each name that clients know this database by: the servers of that name's pools,
+        so that sums over names are right, and the limit that all names share."""
+        budget, names = self.budget, list(self._pools_by_name)
+        servers = {names[0]: budget.servers} if len(names) == 1 else dict.fromkeys(names, 0)
+        for pool in self.pools if len(names) > 1 else ():
+            servers[pool.route.database] += pool.size()
+        return [
+            DatabaseSnapshot(name, servers[name], 0 if at else budget.control, budget.limit)
+            for at, name in enumerate(names)
+        ]
