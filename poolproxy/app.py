@@ -94,11 +94,11 @@ class App:
         http = await start_http(
             self._settings.http_host, self._settings.http_port, partial(metrics.render, self), self._is_ready
         )
-        _log.info("http listening", host=self._settings.http_host, port=http.port)
         self._loop.call_later(TICK, self._tick)
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: no collection need look at it
         self._watch.start()
+        _log.info("http listening", host=self._settings.http_host, port=http.port)
         try:
             await self._stopping.wait()
             await self._drain()
@@ -171,6 +171,7 @@ class App:
             accepting=any(listener.accepting for listener in door.listeners),
             logins=dict(door.login_results),
             rejections=dict(door.rejections),
+            pauses=dict(door.pauses),
             cancels=dict(door.cancels),
             errors=dict(door.errors),
             stall_counts=counts,

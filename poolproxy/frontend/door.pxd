@@ -11,6 +11,7 @@ from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.transport.poller cimport Poller
 
 cdef bytes _AUTHENTICATION_OK, _READY
+cdef dict _REJECTIONS
 
 cdef class FrontDoor:
     cdef public str method
@@ -22,6 +23,7 @@ cdef class FrontDoor:
     cdef public bint draining
     cdef public object login_results
     cdef public object rejections
+    cdef public object pauses
     cdef public object cancels
     cdef public object errors
     cdef Poller _poller
@@ -31,9 +33,12 @@ cdef class FrontDoor:
     cdef list _farewells
     cdef double _look_at
     cdef Py_ssize_t _limit
+    cdef Py_ssize_t _room
     cdef bint _exhausted
+    cdef bint _full
 
     cpdef accept(self, descriptor, str address)
+    cdef Py_ssize_t _taken(self) except -1
     cpdef secret(self, str user)
     cpdef admit(self)
     @cython.locals(pool=Pool, client=Client)
