@@ -196,6 +196,7 @@ class App:
             accepting=any(listener.accepting for listener in door.listeners),
             logins=dict(door.login_results),
             rejections=dict(door.rejections),
+            pauses=dict(door.pauses),
             cancels=dict(door.cancels),
             errors=dict(door.errors),
             stall_counts=counts,

@@ -22,7 +22,8 @@ from urllib.parse import urlsplit
 from poolproxy.log import get_logger
 
 MAX_REQUEST: Final = 8192  #: bytes of a request line with its headers
-MAX_CONNECTIONS: Final = 64  #: at once; one more is answered 503
+MAX_CONNECTIONS: Final = 32  #: at once; one more is answered 503
+BACKLOG: Final = 8  #: accepted at one go, so the most that are open beyond those
 REQUEST_TIMEOUT: Final = 10.0  #: seconds for a whole request, the wait for it on a kept connection included
 SEND_TIMEOUT: Final = 30.0  #: seconds for making an answer and the client's taking it
 PIECE: Final = 16 * 1024  #: bytes compressed or written between two turns of the event loop
@@ -157,7 +158,9 @@ class HttpServer:
 
     async def listen(self, host: str, port: int) -> None:
         """Raises OSError where the address cannot be had."""
-        self._server = await asyncio.start_server(self._accept, host, port, limit=MAX_REQUEST)
+        self._server = await asyncio.start_server(
+            self._accept, host, port, limit=MAX_REQUEST, backlog=BACKLOG
+        )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def close(self) -> None:

@@ -60,7 +60,7 @@ RDS_PROXY: Final = (
     (
         "ClientConnectionsReceived",
         "sum(rate(poolproxy_logins_total[5m])) + sum(rate(poolproxy_rejections_total[5m]))",
-        "Counted when the login ends, or the client is turned away.",
+        "Each is counted once: when its login ends, or when it is turned away.",
     ),
     ("ClientConnectionsSetupSucceeded", 'sum(rate(poolproxy_logins_total{result="ok"}[5m]))', ""),
     (

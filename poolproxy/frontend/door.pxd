@@ -14,6 +14,7 @@ from poolproxy.transport.poller cimport Poller
 
 cdef bytes _AUTHENTICATION_OK, _READY
 cdef Logger _log
+cdef dict _REJECTIONS
 
 cdef class FrontDoor(Door):
     cdef public object pools
@@ -23,6 +24,7 @@ cdef class FrontDoor(Door):
     cdef public bint draining
     cdef public dict login_results
     cdef public object rejections
+    cdef public object pauses
     cdef public object cancels
     cdef public object errors
     cdef Poller _poller
@@ -32,11 +34,14 @@ cdef class FrontDoor(Door):
     cdef list _farewells
     cdef double _look_at
     cdef Py_ssize_t _limit
+    cdef Py_ssize_t _room
     cdef bint _exhausted
+    cdef bint _full
     cdef object _greet
     cdef object _when_closed
 
     cpdef accept(self, descriptor, str address)
+    cdef Py_ssize_t _taken(self) except -1
     cpdef UserSecret secret(self, str user)
     cpdef admit(self)
     @cython.locals(pool=Pool, client=Client, name=str)

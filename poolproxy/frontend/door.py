@@ -17,12 +17,17 @@ from poolproxy.errors import (
     DatabaseDown,
     IdleClientTimeout,
     IdleTransactionTimeout,
+    InvalidStartupOptions,
+    MissingUser,
     PoolFull,
     PoolproxyError,
+    ProtocolViolation,
     ReplicationRefused,
     ServerLoginRefused,
     ShuttingDown,
+    StartupParameterRefused,
     TooManyClients,
+    UnsupportedProtocol,
 )
 from poolproxy.frontend.client import Client
 from poolproxy.frontend.directory import Directory
@@ -39,7 +44,7 @@ from poolproxy.router import Router
 from poolproxy.session.lifecycle import SERVER_ACTIVE
 from poolproxy.session.parameters import ParameterSet, Reported
 from poolproxy.session.startup_parameters import application_name
-from poolproxy.settings import Settings
+from poolproxy.settings import LOGIN_ROOM, Settings
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Stream
@@ -49,14 +54,18 @@ _log = get_logger()
 #: Seconds that a client which is being told an error has to read it.
 FAREWELL = 5.0
 
+#: Seconds a login may take while others wait for its place: enough for any honest one, and strangers who say
+#: nothing must not keep everybody out for the whole of client_login_timeout.
+CROWDED_LOGIN_TIMEOUT = 3.0
+
 
 class FrontDoor(Door):
     """See the module. It is the door of all logins."""
 
     __slots__ = (
-        "_credentials", "_exhausted", "_farewells", "_greet", "_limit", "_look_at", "_poller", "_router",
-        "_settings", "_when_closed",
-        "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins", "pools",
+        "_credentials", "_exhausted", "_farewells", "_full", "_greet", "_limit", "_look_at", "_poller",
+        "_room", "_router", "_settings", "_when_closed",
+        "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins", "pauses", "pools",
         "rejections",
     )  # fmt: skip
 
@@ -70,6 +79,7 @@ class FrontDoor(Door):
         self.draining = False
         self.login_results: dict[tuple[str, str], int] = {}  #: by method and result; no Counter, for speed
         self.rejections: Counter[str] = Counter()
+        self.pauses: Counter[str] = Counter()
         self.cancels: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
         self._poller = poller
@@ -77,9 +87,11 @@ class FrontDoor(Door):
         self._router = router
         self._credentials = credentials
         self._limit = settings.max_client_connections
+        self._room = self._limit + LOGIN_ROOM  #: connections at once, whether logged in or not
         self._farewells: list[tuple[float, Stream]] = []
         self._look_at = 0.0  #: when to look for idle clients again
         self._exhausted = False
+        self._full = False
         # Bound once: every client gets them.
         self._greet = self._greeting
         self._when_closed = self._closed
@@ -93,12 +105,41 @@ class FrontDoor(Door):
             self.rejections["draining"] += 1
             return
         self.logins[Login(self, self._poller, descriptor, address)] = None
+        if self._taken() >= self._room:
+            self._fill()
 
     def exhausted(self, listener: Listener) -> None:
         """There are no descriptors left: who is connected goes on, who is not waits in the kernel."""
         self._exhausted = True
-        self.rejections["descriptors"] += 1
+        self.pauses["descriptors"] += 1
         repeated(_log, "descriptors", "accepting paused: out of file descriptors", clients=len(self.clients))
+
+    def _taken(self) -> int:
+        """Connections of clients that hold a descriptor now."""
+        return len(self.logins) + len(self.clients) + len(self._farewells)
+
+    def _fill(self) -> None:
+        """Every place is taken, by whomever: the descriptors left are for servers and HTTP. Who comes now
+        waits in the kernel until somebody leaves, or has not logged in within CROWDED_LOGIN_TIMEOUT."""
+        self._farewells = [each for each in self._farewells if not each[1].closed]
+        if not self._full and self._taken() >= self._room:
+            self._full = True
+            self.pauses["clients"] += 1
+            for listener in self.listeners:
+                listener.pause()
+            repeated(
+                _log, "full", "accepting paused: no room for more connections", clients=len(self.clients),
+                logins=len(self.logins),
+            )  # fmt: skip
+
+    def _accept_again(self) -> None:
+        """Go on accepting where there is room."""
+        self._farewells = [each for each in self._farewells if not each[1].closed]
+        self._full = self._taken() >= self._room
+        if not self._full:
+            self._exhausted = False
+            for listener in self.listeners:
+                listener.resume()
 
     # What logins ask (see login.Door).
 
@@ -147,15 +188,20 @@ class FrontDoor(Door):
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         self.logins.pop(login, None)
+        if self._full:
+            self._accept_again()
         if result == "cancel" or (result == "lost" and not login.user()):
             return  # health checks of load balancers connect and leave: not worth a line
-        results = self.login_results
-        asked = (self.method, result)
-        results[asked] = results.get(asked, 0) + 1
+        reason = _REJECTIONS.get(type(error))
+        if reason is not None:
+            self.rejections[reason] += 1
+        else:
+            results = self.login_results
+            asked = (self.method, result)
+            results[asked] = results.get(asked, 0) + 1
         if error is None:
             return
         self.errors[error.sqlstate[:2]] += 1
-        self.rejections[_reason(error)] += isinstance(error, _REJECTIONS)
         self._say_farewell(login.stream)
         repeated(
             _log, ("login", login.address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
@@ -163,7 +209,9 @@ class FrontDoor(Door):
         )  # fmt: skip
 
     def _say_farewell(self, stream: Stream) -> None:
-        self._farewells.append((self._poller.now + FAREWELL, stream))
+        """Its last words are on their way, if they are not there yet: bound the time for them."""
+        if not stream.closed:
+            self._farewells.append((self._poller.now + FAREWELL, stream))
 
     def cancel(self, pid: int, key: bytes) -> None:
         assert self.pools is not None
@@ -185,8 +233,9 @@ class FrontDoor(Door):
 
     def _closed(self, client: ClientSession) -> None:
         self.clients.remove(client)
-        if client.stream.backlog:
-            self._say_farewell(client.stream)
+        self._say_farewell(client.stream)
+        if self._full:
+            self._accept_again()
 
     def fail_waiters(self, pool: Pool, error: ServerLoginRefused) -> None:
         """PostgreSQL refuses our own login: nobody need wait for that."""
@@ -198,10 +247,13 @@ class FrontDoor(Door):
 
     def tick(self, now: float) -> None:
         """End what has taken too long."""
+        limit = self._settings.client_login_timeout
+        if self._full:
+            limit = min(limit, CROWDED_LOGIN_TIMEOUT)
         for login in list(self.logins):
-            if now - login.began < self._settings.client_login_timeout:
+            if now - login.began < limit:
                 break
-            login.time_out(self._settings.client_login_timeout)
+            login.time_out(limit)
         while self._farewells and self._farewells[0][0] <= now:
             self._farewells.pop(0)[1].close()
         if self.pools is not None:
@@ -209,10 +261,8 @@ class FrontDoor(Door):
                 self._end_waits(pool, now)
                 self._end_transactions(pool, now)
         self._end_idle(now)
-        if self._exhausted:
-            self._exhausted = False
-            for listener in self.listeners:
-                listener.resume()
+        if self._exhausted or self._full:
+            self._accept_again()
 
     def _end_waits(self, pool: Pool, now: float) -> None:
         route = pool.route
@@ -280,15 +330,17 @@ class FrontDoor(Door):
 _AUTHENTICATION_OK = messages.authentication_ok()
 _READY = messages.ready_for_query(STATUS_IDLE)
 
-_REJECTIONS = (TooManyClients, ReplicationRefused, ShuttingDown)
-
-
-def _reason(error: PoolproxyError) -> str:
-    if isinstance(error, TooManyClients):
-        return "too_many_clients"
-    if isinstance(error, ReplicationRefused):
-        return "replication"
-    return "draining" if isinstance(error, ShuttingDown) else "protocol"
+#: What turns a client away whatever its password: a rejection, and not the result of a login.
+_REJECTIONS: dict[type, str] = {
+    TooManyClients: "too_many_clients",
+    ProtocolViolation: "protocol",
+    UnsupportedProtocol: "protocol",
+    MissingUser: "protocol",
+    StartupParameterRefused: "startup_parameter",
+    InvalidStartupOptions: "startup_parameter",
+    ReplicationRefused: "replication",
+    ShuttingDown: "draining",
+}
 
 
 def _parameter_messages(reported: Reported) -> bytes:

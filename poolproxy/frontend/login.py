@@ -184,8 +184,8 @@ class Login(Handler):
         self.stream.send(
             messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
         )
-        self._over(result, error)
         self.stream.finish()
+        self._over(result, error)
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
         self._door.left(self, result, error)

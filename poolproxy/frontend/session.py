@@ -274,10 +274,10 @@ class ClientSession(Sink):
         elif told or self._in_answer(server):
             # It has had the last word, or is in the middle of one: anything added would be read as part of
             # it.
+            self.stream.finish()
             self._leave(
                 "its server ended the session" if told else "its server was lost in the middle of an answer"
             )
-            self.stream.finish()
         elif refusal is None or refusal.get("C", "").startswith("57"):
             self.fail(ServerLost())
         else:
@@ -395,16 +395,17 @@ class ClientSession(Sink):
             self._count(sqlstate)
             if self.server is None or not self._in_answer(self.server):
                 self.stream.send(error)
-            self._leave(reason)
             self.stream.finish()
+            self._leave(reason)
 
     def close(self, reason: str) -> None:
         """End the session without another word."""
         if self.client_state != CLIENT_CLOSED:
-            self._leave(reason)
             self.stream.close()
+            self._leave(reason)
 
     def _leave(self, reason: str) -> None:
+        """Its stream has been told to end; `on_closed` sees whether it still has something to say."""
         self.pool.move_client(self, CLIENT_CLOSED)
         server, self.server = self.server, None
         if server is not None:

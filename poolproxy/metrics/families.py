@@ -261,7 +261,8 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     Family(
         "poolproxy_accepting",
         "gauge",
-        "1 while new clients are accepted, 0 while draining or out of file descriptors.",
+        "1 while new clients are accepted; 0 while draining, and while accepting is paused: they wait in the "
+        "kernel then.",
         lambda process: process.accepting,
     ),
     Family(
@@ -274,7 +275,9 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "poolproxy_logins",
         "counter",
         "Logins ended, by method and result: ok, failed (wrong user or password), refused (right password, "
-        "but not served), timeout, lost (the client left).",
+        "but not served: no such database, too many pools, an internal error), timeout, lost (the client "
+        "left). Who is turned away is in poolproxy_rejections_total instead; a cancel request, and a "
+        "connection that leaves without a word, are in neither.",
         lambda process: process.logins,
         ("method", "result"),
         ("ok", "failed", "refused", "timeout", "lost"),
@@ -282,11 +285,20 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     Family(
         "poolproxy_rejections",
         "counter",
-        "Clients turned away before a login: too_many_clients, protocol (not PostgreSQL, or malformed), "
-        "replication, draining, descriptors (out of file descriptors).",
+        "Clients turned away whatever their password: too_many_clients, protocol (not PostgreSQL, or "
+        "malformed), startup_parameter (one that cannot be taken), replication, draining.",
         lambda process: process.rejections,
         ("reason",),
-        ("too_many_clients", "protocol", "replication", "draining", "descriptors"),
+        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining"),
+    ),
+    Family(
+        "poolproxy_accept_pauses",
+        "counter",
+        "Times that accepting was paused: clients (every place is taken, by clients or by logins), "
+        "descriptors (out of file descriptors).",
+        lambda process: process.pauses,
+        ("reason",),
+        ("clients", "descriptors"),
     ),
     Family(
         "poolproxy_cancels",

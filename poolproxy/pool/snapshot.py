@@ -43,9 +43,8 @@ class ProcessSnapshot:
     draining: bool
     accepting: bool
     logins: Mapping[tuple[str, str], int]  #: by (method, result); result: ok, failed, refused, timeout, lost
-    rejections: Mapping[
-        str, int
-    ]  #: by reason: too_many_clients, protocol, replication, draining, descriptors
+    rejections: Mapping[str, int]  #: by reason: too_many_clients, protocol, ...
+    pauses: Mapping[str, int]  #: of accepting, by reason: clients, descriptors
     cancels: Mapping[str, int]  #: by result: forwarded, queue, idle, unknown, failed
     errors: Mapping[str, int]  #: ErrorResponses of ours that belong to no pool, by SQLSTATE class
     stall_counts: tuple[int, ...]  #: event-loop stall histogram, see counters.Histogram

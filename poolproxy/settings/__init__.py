@@ -3,7 +3,7 @@
 Everyone imports from here. Pydantic stays inside: the hot part gets the plain objects of `poolproxy.router`.
 """
 
-from poolproxy.settings.limits import descriptors_needed, fit_descriptors
+from poolproxy.settings.limits import LOGIN_ROOM, descriptors_needed, fit_descriptors
 from poolproxy.settings.load import load
 from poolproxy.settings.model import (
     ANY_DATABASE,
@@ -17,6 +17,7 @@ from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 __all__ = [
     "ANY_DATABASE",
+    "LOGIN_ROOM",
     "DatabaseSettings",
     "DatabaseUrl",
     "InvalidSettings",

@@ -6,8 +6,13 @@ from typing import Final
 
 from poolproxy.settings.model import ANY_DATABASE, InvalidSettings, Settings
 
-#: Besides clients and servers: standard streams, pollers, listeners, HTTP, DNS, control and cancels.
+#: Besides clients and servers: LOGIN_ROOM, HTTP (32 and its backlog), cancels (32), and standard streams,
+#: pollers, listeners, DNS and control.
 RESERVED_DESCRIPTORS: Final = 128
+
+#: Connections accepted beyond max_client_connections: those that are told 53300, cancel requests, and those
+#: that are reading their last error. More wait in the kernel, so that they cannot use up what servers need.
+LOGIN_ROOM: Final = 24
 
 
 def descriptors_needed(max_clients: int, max_servers: int) -> int:

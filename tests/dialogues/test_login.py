@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Callable
+from typing import NoReturn
 
 import pytest
 from scramp import ScramClient, ScramException  # type: ignore[import-untyped]
 
+from poolproxy.metrics.families import PROCESS
 from tests.dialogues.stage import PASSWORD, ClientPeer, Stage
 from tests.dialogues.words import END, answer, ended
 from tests.support import messages as m
@@ -319,3 +321,56 @@ def test_a_servers_signature_that_is_not_ours_is_noticed(stages: Callable[..., S
     assert final != forged
     with pytest.raises(ScramException):
         dialogue.set_server_final(forged)
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "protocol"),
+        (m.startup({"user": "app"}, 4 << 16), "protocol"),
+        (m.startup({"database": "app"}), "protocol"),
+        (m.startup({"user": "app", "log_connections": "on"}), "startup_parameter"),
+        (m.startup({"user": "app", "options": "nonsense"}), "startup_parameter"),
+        (m.startup({"user": "app", "replication": "true"}), "replication"),
+        (STARTUP, "too_many_clients"),
+    ],
+)
+def test_who_is_turned_away_is_counted_once(stages: Callable[..., Stage], packet: bytes, reason: str) -> None:
+    """As a rejection with its reason, and not as a login as well: logins + rejections are the clients."""
+    stage = stages(max_client_connections=1 if reason == "too_many_clients" else 2)
+    stage.server(), stage.client()
+    client = stage.knock()
+    client >> packet
+    client.take()
+    client << END
+    assert stage.door.rejections == {reason: 1}
+    assert stage.door.login_results == {("trust", "ok"): 1}
+    (rejections,) = (family for family in PROCESS if family.name == "poolproxy_rejections")
+    assert reason in rejections.values
+
+
+def test_a_login_ended_by_a_drain_is_counted_once(stage: Stage) -> None:
+    stage.knock()
+    stage.door.drain()
+    stage.settle()
+    assert stage.door.rejections == {"draining": 1}
+    assert stage.door.login_results == {}
+
+
+@pytest.mark.parametrize(
+    ("database", "sqlstate"), [("nosuch", "3D000"), ("app", "XX000")], ids=["database", "internal"]
+)
+def test_a_login_that_is_not_served_is_counted_once(stage: Stage, database: str, sqlstate: str) -> None:
+    """Nothing was wrong with its password: a login with the result `refused`."""
+    if database == "app":
+        stage.pools.pool = broken
+    client = stage.knock()
+    client >> m.startup({"user": "app", "database": database})
+    client << ended(sqlstate) << END
+    assert stage.door.rejections == {}
+    assert stage.door.login_results == {("trust", "refused"): 1}
+    stage.internal_errors.clear()
+
+
+def broken(_: object) -> NoReturn:
+    raise RuntimeError("no pool can be made")

@@ -52,6 +52,7 @@ def busy_process(databases: tuple[DatabaseSnapshot, ...]) -> ProcessSnapshot:
         accepting=True,
         logins={("scram-sha-256", "ok"): 500, ("scram-sha-256", "failed"): 1},
         rejections={"protocol": 2},
+        pauses={"clients": 1},
         cancels={"forwarded": 5},
         errors={"28": 1},
         stall_counts=counts,

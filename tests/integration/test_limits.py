@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from poolproxy.settings import descriptors_needed
 from tests.support import messages as m
 from tests.support.cluster import DATABASE, Direct
 from tests.support.proxy import ProxyProcess, bare_environment, toml
@@ -314,3 +317,30 @@ def test_running_out_of_descriptors_pauses_accepting(stage: Stage) -> None:
         resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (4096, hard))
         with proxy.login() as client:
             assert client.value("select 1") == "1"
+
+
+def test_strangers_cannot_take_the_descriptors_of_servers_and_http(stage: Stage) -> None:
+    """With just the files that the settings ask for, and connections that say nothing on both ports: whoever
+    is logged in gets another server, HTTP answers, and a login gets in when the silent ones' time is over."""
+    stage.expect_log("accepting paused|login refused")
+    proxy = stage.fresh(max_client_connections=20, pool_size=5)
+    files = descriptors_needed(20, 5)
+    resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (files, files))
+    with contextlib.ExitStack() as crowd, proxy.login() as first, proxy.login() as second:
+        first.query("begin")
+        for _ in range(files):
+            crowd.enter_context(socket.create_connection(proxy.address))
+        proxy.wait_gauge("poolproxy_accepting", 0)
+        assert second.value("select 'a server of its own'") == "a server of its own"
+        assert proxy.get("/health")[0] == 200
+        for _ in range(files):
+            crowd.enter_context(socket.create_connection((proxy.host, proxy.http_port)))
+        with contextlib.ExitStack() as others:
+            busy = [others.enter_context(proxy.login()) for _ in range(2)]
+            for client in [second, *busy]:
+                client.query("begin")
+            assert proxy.descriptors() <= files
+    scrape = proxy.metrics()
+    assert scrape.value("poolproxy_accept_pauses_total", reason="clients") >= 1
+    assert scrape.value("poolproxy_accept_pauses_total", reason="descriptors") == 0
+    assert scrape.by("poolproxy_server_connects_total", "result") == {"ok": 4}

@@ -109,7 +109,7 @@ def test_closed_sets_start_at_zero() -> None:
     """A rate misses the first event of a series that appears with it."""
     source = Source(busy_pool())
     assert value(source, "poolproxy_server_connects_total", result="auth", **POOL) == 0
-    assert value(source, "poolproxy_rejections_total", reason="descriptors") == 0
+    assert value(source, "poolproxy_accept_pauses_total", reason="descriptors") == 0
     assert value(source, "poolproxy_cancels_total", result="unknown") == 0
 
 
