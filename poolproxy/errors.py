@@ -63,8 +63,8 @@ class LoginTimeout(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "client"
     template = "login not finished within {seconds:g} s (client_login_timeout, or less while others wait)"
     cause = (
-        "The client connected but did not send what the login needs in time: in client_login_timeout, or in 3 "
-        "s while max_client_connections and the places for logins are taken and others wait."
+        "The client connected but did not send what the login needs in time: in client_login_timeout, "
+        "or in 3 s while max_client_connections and the places for logins are taken and others wait."
     )
     cure = "Check the network between client and proxy, or raise client_login_timeout."
 

@@ -67,8 +67,8 @@ class FrontDoor:
 
     __slots__ = (
         "_credentials", "_exhausted", "_farewells", "_full", "_limit", "_look_at", "_poller", "_room",
-        "_router", "_settings", "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins",
-        "method", "pauses", "pools", "random_bytes", "rejections",
+        "_router", "_settings", "cancels", "clients", "draining", "errors", "listeners", "login_results",
+        "logins", "method", "pauses", "pools", "random_bytes", "rejections",
     )  # fmt: skip
 
     def __init__(self, poller: Poller, settings: Settings, router: Router, credentials: Credentials) -> None:
