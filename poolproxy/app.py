@@ -98,6 +98,7 @@ class App:
         """Serve until told to stop; the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             self._loop.add_signal_handler(number, self._asked_to_stop)
+        self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         async with AsyncExitStack() as leaving:  # a start that fails half-way leaves nothing behind either
             leaving.callback(self._poller.close)
             leaving.callback(self._watch.close)
@@ -156,6 +157,9 @@ class App:
 
     def _asked_to_stop(self) -> None:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
+
+    def _asked_to_reload(self) -> None:
+        _log.info("SIGHUP ignored: settings are read at start only")
 
     def _is_ready(self) -> bool:
         return bool(self._door.listeners) and not self._stopping.is_set()

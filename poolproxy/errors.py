@@ -28,8 +28,10 @@ class PoolproxyError(Exception):
     fault: ClassVar[Fault] = "us"
     template: ClassVar[str] = "internal error"
     hint: ClassVar[str] = ""
-    cause: ClassVar[str] = ""
-    cure: ClassVar[str] = ""
+    cause: ClassVar[str] = (
+        "A defect in poolproxy: something happened that nobody foresaw. Only this connection ends."
+    )
+    cure: ClassVar[str] = "Report it, with the `internal error` line of the log and its traceback."
 
     def __init__(self, **values: object) -> None:
         self.message = self.template.format(

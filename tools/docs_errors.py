@@ -11,8 +11,10 @@ INTRODUCTION: Final = """\
 # Errors
 
 Every error that poolproxy itself sends to a client. Anything else a client sees is PostgreSQL's own and
-reaches it unchanged. After a FATAL the connection closes; after an ERROR it goes on. Words in `<...>` are
-filled in. The metrics `poolproxy_errors_total` and `poolproxy_login_errors_total` count by SQLSTATE class,
+reaches it unchanged. After a FATAL the connection closes; after an ERROR it goes on. What is listed as an
+ERROR is sent as FATAL where going on would not be safe: during the login, or where more was sent behind the
+statement and would run without it. Words in `<...>` are filled in. The metrics `poolproxy_errors_total` and
+`poolproxy_login_errors_total` count by SQLSTATE class,
 which is the first two characters.
 """
 
@@ -25,12 +27,13 @@ FAULTS: Final[dict[Fault, str]] = {
 
 def page() -> str:
     """docs/errors.md."""
+    errors = [*all_errors(), PoolproxyError]
     rows = "".join(
         f"| [{error.sqlstate}](#{anchor(error)}) | {error.severity} | {message(error)} |\n"
-        for error in all_errors()
+        for error in errors
     )
     overview = f"| SQLSTATE | severity | message |\n| --- | --- | --- |\n{rows}"
-    return "\n".join([INTRODUCTION, overview, *(section(error) for error in all_errors())])
+    return "\n".join([INTRODUCTION, overview, *(section(error) for error in errors)])
 
 
 def section(error: type[PoolproxyError]) -> str:
@@ -51,6 +54,8 @@ def section(error: type[PoolproxyError]) -> str:
 
 def title(error: type[PoolproxyError]) -> str:
     """The class name in words: `TooManyClients` -> "Too many clients"."""
+    if error is PoolproxyError:
+        return "Internal error"
     return re.sub(r"(?<!^)([A-Z])", lambda found: " " + found[1].lower(), error.__name__)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
@@ -30,6 +32,17 @@ def test_nobody_there(stage: Stage) -> None:
     proxy.terminate()
     assert proxy.wait() == 0
     assert time.monotonic() - started < 5
+
+
+def test_sighup_disturbs_nobody(stage: Stage) -> None:
+    proxy = stage.fresh()
+    with proxy.login() as client:
+        client.query("begin")
+        os.kill(proxy.pid, signal.SIGHUP)
+        proxy.wait_log(lambda line: line["event"].startswith("SIGHUP ignored"))
+        assert client.value("select 'still here'") == "still here"
+    proxy.terminate()
+    assert proxy.wait() == 0
 
 
 def test_idle_clients_are_told(stage: Stage) -> None:
