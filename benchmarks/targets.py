@@ -140,7 +140,12 @@ class Proxy(Target):
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._privileges()
             )
-        self._wait_listening(self._process)
+        for port in self._ports():
+            self._wait_listening(self._process, port)
+
+    def _ports(self) -> list[int]:
+        """All that it listens on once it is up."""
+        return [self.port]
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -168,11 +173,11 @@ class Proxy(Target):
         give_away(path)
         return path
 
-    def _wait_listening(self, process: subprocess.Popen[bytes]) -> None:
+    def _wait_listening(self, process: subprocess.Popen[bytes], port: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                socket.create_connection((HOST, self.port), 1.0).close()
+                socket.create_connection((HOST, port), 1.0).close()
                 return
             except OSError:
                 time.sleep(0.02)
@@ -269,6 +274,9 @@ class Poolproxy(Proxy):
         self._http_port = free_port()
         text = self._toml(self.port, self._http_port, self._postgres.port, self._login.secret)
         self._write("poolproxy.toml", text + "\n")
+
+    def _ports(self) -> list[int]:
+        return [self.port, self._http_port]
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "poolproxy", "run", "-c", str(self._directory / "poolproxy.toml")]
