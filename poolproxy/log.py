@@ -28,6 +28,7 @@ Format = Literal["auto", "text", "json"]
 Event = MutableMapping[str, Any]
 
 _LEVELS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_INFO: Final = _LEVELS["info"]
 #: Characters kept of one field, and of a traceback (its end, where the error is).
 FIELD_CHARACTERS: Final = 200
 TRACEBACK_CHARACTERS: Final = 2500
@@ -101,8 +102,12 @@ class Logger:
         _emit("error", event, fields)
 
     def enabled(self, level: Level) -> bool:
-        """Whether lines of this level are written: ask before collecting fields that cost something."""
+        """Whether lines of this level are written."""
         return self.threshold <= _LEVELS[level]
+
+    def informs(self) -> bool:
+        """Whether lines of level info are written: ask before collecting fields that cost something."""
+        return self.threshold <= _INFO
 
 
 _LOGGER: Final = Logger()

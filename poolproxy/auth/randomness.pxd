@@ -1,5 +1,7 @@
 cimport cython
 
+from poolproxy.protocol.pieces cimport cut
+
 cdef class RandomBytes:
     cdef bytes _block
     cdef Py_ssize_t _taken

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from poolproxy.protocol.pieces import cut
+
 #: Bytes asked for at once: enough for thirty logins.
 BLOCK = 1024
 
@@ -27,4 +29,4 @@ class RandomBytes:
             self._block = os.urandom(BLOCK)
             begin = 0
         self._taken = begin + size
-        return self._block[begin : begin + size]
+        return cut(self._block, begin, begin + size)

@@ -40,7 +40,7 @@ cdef class FrontDoor(Door):
     cdef object _greet
     cdef object _when_closed
 
-    cpdef accept(self, descriptor, str address)
+    cpdef accept(self, descriptor, address)
     cdef Py_ssize_t _taken(self) except -1
     cpdef UserSecret secret(self, str user)
     cpdef admit(self)

@@ -98,8 +98,8 @@ class FrontDoor(Door):
 
     # Accepting.
 
-    def accept(self, descriptor: int, address: str) -> None:
-        """A connection was accepted."""
+    def accept(self, descriptor: int, address: object) -> None:
+        """A connection was accepted; str(address) names its peer."""
         if self.draining:
             os.close(descriptor)
             self.rejections["draining"] += 1
@@ -172,9 +172,9 @@ class FrontDoor(Door):
         )
         self.clients.enlist(client)
         login.stream.handler = client
-        if _log.enabled("info"):
+        if _log.informs():
             _log.info(
-                "client logged in", client=login.address, database=startup.database, user=startup.user,
+                "client logged in", client=str(login.address), database=startup.database, user=startup.user,
                 application_name=name or "", method=self.method,
             )  # fmt: skip
         client.begin(proof, self._greet)
@@ -203,9 +203,10 @@ class FrontDoor(Door):
             return
         self.errors[error.sqlstate[:2]] += 1
         self._say_farewell(login.stream)
+        address = str(login.address)
         repeated(
-            _log, ("login", login.address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
-            client=login.address, user=login.user(), sqlstate=error.sqlstate, reason=error.message,
+            _log, ("login", address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
+            client=address, user=login.user(), sqlstate=error.sqlstate, reason=error.message,
         )  # fmt: skip
 
     def _say_farewell(self, stream: Stream) -> None:

@@ -27,7 +27,7 @@ cdef class Login(Handler):
     cdef StartupMessage _startup
     cdef ParameterSet _wanted
     cdef frozenset _encryption_asked
-    cdef readonly str address
+    cdef readonly object address
     cdef readonly double began
     cdef readonly Stream stream
 

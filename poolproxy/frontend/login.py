@@ -64,7 +64,7 @@ class Login(Handler):
         "_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream",
     )  # fmt: skip
 
-    def __init__(self, door: Door, poller: Poller, descriptor: int, address: str) -> None:
+    def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
         self._door = door
         self._dialogue: ClientLogin | None = None
         self._startup: StartupMessage | None = None

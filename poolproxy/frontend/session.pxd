@@ -21,7 +21,7 @@ cdef class ClientSession(Sink):
     cdef public ParameterSet session
     cdef public ParameterSet parameters
     cdef public bytes name
-    cdef public str address
+    cdef public object address
     cdef public object pid
     cdef public bytes key
     cdef public double connected_at

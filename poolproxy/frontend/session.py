@@ -69,7 +69,7 @@ class ClientSession(Sink):
         pool: Pool,
         startup: ParameterSet,
         name: bytes | None,
-        address: str,
+        address: object,
         key: bytes,
         now: float,
         on_closed: Callable[[ClientSession], None],
@@ -86,7 +86,7 @@ class ClientSession(Sink):
         self.name = name  #: the application_name it came with, as PostgreSQL reports it; None = none
         self.session = EMPTY  #: what SET has assigned since
         self.parameters = startup.over(pool.baseline)  #: what a server must hold for this client
-        self.address = address
+        self.address = address  #: its str() is for people
         self.pid = 0  #: what the client believes its server's pid is
         self.key = key  #: its cancel key
         self.connected_at = now
@@ -123,7 +123,7 @@ class ClientSession(Sink):
         route = self.pool.route
         name = self.told.name()
         return {
-            "client": self.address,
+            "client": str(self.address),
             "database": route.database,
             "user": route.user,
             "application_name": name,
@@ -251,7 +251,7 @@ class ClientSession(Sink):
         self.parameters = self.session.over(self.startup).over(self.pool.baseline)
 
     def pinned(self, reason: str) -> None:
-        if _log.enabled("info"):
+        if _log.informs():
             _log.info("pinned", **self._named(), reason=reason)
 
     def statement_failed(self, turn: int, parses: int) -> None:
@@ -410,7 +410,7 @@ class ClientSession(Sink):
         server, self.server = self.server, None
         if server is not None:
             server.abandon(self.framer.rest > 0)
-        if _log.enabled("info"):
+        if _log.informs():
             seconds = round(self.stream.poller.now - self.connected_at, 3)
             _log.info("client disconnected", **self._named(), reason=reason, seconds=seconds)
         self.on_closed(self)

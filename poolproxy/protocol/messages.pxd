@@ -1,11 +1,10 @@
 cimport cython
 
-cdef tuple _SMALL
-cdef bytes _AUTHENTICATION, _BACKEND_KEY_DATA
+from poolproxy.protocol.pieces cimport cut, find, numbered_message
+
+cdef int _AUTHENTICATION, _BACKEND_KEY_DATA, _SASL_CONTINUE, _SASL_FINAL
 
 cdef bytes _authentication(int code, bytes data=*)
-@cython.locals(size=Py_ssize_t)
-cdef bytes _numbered(bytes kind, bytes number, bytes data)
 cpdef bytes message(int kind, bytes body=*)
 cpdef bytes authentication_sasl_continue(bytes data)
 cpdef bytes authentication_sasl_final(bytes data)

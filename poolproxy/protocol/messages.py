@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from poolproxy.errors import PoolproxyError, ProtocolViolation, UnexpectedServerAnswer
 from poolproxy.protocol import codes
+from poolproxy.protocol.pieces import cut, find, numbered_message
 
 Text = str | bytes
 Body = bytes | bytearray | memoryview
@@ -19,12 +20,12 @@ _HEADER = struct.Struct("!BI")
 _INT32 = struct.Struct("!i")
 _UINT32 = struct.Struct("!I")
 _INT16 = struct.Struct("!H")
-_int32 = _INT32.pack
 
-# Lengths and codes of most messages, packed once: a look here costs a fifth of packing.
-_SMALL = tuple(_INT32.pack(number) for number in range(256))
-_AUTHENTICATION = bytes((codes.AUTHENTICATION,))
-_BACKEND_KEY_DATA = bytes((codes.BACKEND_KEY_DATA,))
+# What builds messages in every login; compiled code needs them as C integers.
+_AUTHENTICATION = codes.AUTHENTICATION
+_SASL_CONTINUE = codes.AUTH_SASL_CONTINUE
+_SASL_FINAL = codes.AUTH_SASL_FINAL
+_BACKEND_KEY_DATA = codes.BACKEND_KEY_DATA
 
 #: Length of a cancel key in bytes: 4 up to protocol 3.0, up to 256 from 3.2 on.
 MIN_CANCEL_KEY = 4
@@ -49,12 +50,6 @@ def message(kind: int, body: bytes = b"") -> bytes:
     return _HEADER.pack(kind, len(body) + 4) + body
 
 
-def _numbered(kind: bytes, number: bytes, data: bytes) -> bytes:
-    # One message of a number and bytes, built at once: three of them are in every login.
-    size = len(data) + 8
-    return b"".join((kind, _SMALL[size] if size < 256 else _int32(size), number, data))
-
-
 def uint32(data: bytes, position: int) -> int:
     """The four bytes at `position`, which must be there. Compiled, it is four loads."""
     value = data[position]
@@ -67,7 +62,7 @@ def uint32(data: bytes, position: int) -> int:
 
 
 def _authentication(code: int, data: bytes = b"") -> bytes:
-    return _numbered(_AUTHENTICATION, _SMALL[code], data)
+    return numbered_message(_AUTHENTICATION, code, data)
 
 
 def authentication_ok() -> bytes:
@@ -90,11 +85,11 @@ def authentication_sasl(mechanisms: Iterable[Text]) -> bytes:
 
 
 def authentication_sasl_continue(data: bytes) -> bytes:
-    return _authentication(codes.AUTH_SASL_CONTINUE, data)
+    return _authentication(_SASL_CONTINUE, data)
 
 
 def authentication_sasl_final(data: bytes) -> bytes:
-    return _authentication(codes.AUTH_SASL_FINAL, data)
+    return _authentication(_SASL_FINAL, data)
 
 
 def parameter_status(name: Text, value: Text) -> bytes:
@@ -103,7 +98,7 @@ def parameter_status(name: Text, value: Text) -> bytes:
 
 def backend_key_data(pid: int, key: bytes) -> bytes:
     """`pid` is a signed 32-bit number; `key` has 4 bytes for clients below protocol 3.2."""
-    return _numbered(_BACKEND_KEY_DATA, _int32(pid), _checked_key(key))
+    return numbered_message(_BACKEND_KEY_DATA, pid, _checked_key(key))
 
 
 def ready_for_query(status: int) -> bytes:
@@ -404,13 +399,13 @@ def password_text(body: Body) -> bytes:
 
 def sasl_initial_fields(body: bytes) -> tuple[bytes, bytes | None]:
     """(mechanism, the mechanism's first message or None) of a SASLInitialResponse."""
-    zero = body.find(b"\0")
+    zero = find(body, 0, 0)
     rest = len(body) - zero - 5
     if zero < 0 or rest < 0:
         raise ProtocolViolation(what="malformed SASLInitialResponse")
     length = uint32(body, zero + 1)
     if length == rest:
-        return body[:zero], body[zero + 5 :]
+        return cut(body, 0, zero), cut(body, zero + 5, len(body))
     if length != 0xFFFFFFFF or rest:
         raise ProtocolViolation(what="malformed SASLInitialResponse")
     return body[:zero], None

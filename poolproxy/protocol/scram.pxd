@@ -1,5 +1,7 @@
 cimport cython
 
+from poolproxy.protocol.pieces cimport cut, find, xor
+
 cdef bytes _INNER_PAD, _OUTER_PAD, _PRINTABLE
 cdef dict _GS2_HEADERS
 cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH, _NONCE_LENGTH
@@ -27,19 +29,19 @@ cdef class ScramServer:
     cdef bytes _first_messages
     cdef bytes _nonce
     cdef ScramSecret _secret
-    @cython.locals(header=bytes, bare=bytes, name=bytes, rest=bytes, nonce=bytes, nonces=bytes, server_first=bytes)
+    @cython.locals(size=Py_ssize_t, comma=Py_ssize_t, end=Py_ssize_t, header=bytes, nonces=bytes, server_first=bytes)
     cpdef bytes first(self, bytes client_first)
-    @cython.locals(without_proof=bytes, separator=bytes, proof=bytes, expected=bytes, claimed=bytes)
+    @cython.locals(size=Py_ssize_t, repeated=Py_ssize_t, behind=Py_ssize_t, same=bint, expected=bytes, claimed=bytes)
     cpdef bytes final(self, bytes client_final)
-    @cython.locals(secret=ScramSecret, client_key=bytearray, signature=bytes)
+    @cython.locals(secret=ScramSecret, client_key=bytes, signature=bytes)
     cdef bytes _verdict(self, bytes auth_message, bytes proof)
 
+@cython.locals(line=bytes)
 cdef bytes _b64(bytes data)
 cdef bytes _decoded(bytes data)
-@cython.locals(mixed=bytearray, index=int)
-cdef bytearray _xor(bytes left, bytes right)
-cdef bint _is_attribute(bytes part, int letter) except -1
+@cython.locals(comma=Py_ssize_t)
+cdef Py_ssize_t _attribute(bytes text, Py_ssize_t start, int letter) except -2
 @cython.locals(index=Py_ssize_t, byte=int)
-cdef _check_nonce(bytes attribute)
+cdef _check_nonce(bytes text, Py_ssize_t start, Py_ssize_t end)
 @cython.locals(drawn=bytes)
 cpdef bytes new_nonce(random_bytes=*)

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from poolproxy.errors import ProtocolViolation, UnexpectedServerAnswer
+from poolproxy.protocol.pieces import cut, find, xor
 from poolproxy.protocol.saslprep import saslprep
 
 MECHANISM = b"SCRAM-SHA-256"
@@ -182,21 +183,22 @@ class ScramServer:
 
     def first(self, client_first: bytes) -> bytes:
         """server-first-message. ProtocolViolation where the message is malformed or wants binding."""
-        header, bare = client_first[:3], client_first[3:]
-        encoded_header = _GS2_HEADERS.get(header)
-        if encoded_header is None:
-            raise ProtocolViolation(what=_gs2_fault(header))
         # [reserved-mext ","] username "," nonce ["," extensions]. PostgreSQL ignores the name: the startup
         # message's counts. Unknown extensions are ignored as well; a mandatory one ("m=") is not a name, so
         # it is refused.
-        name, _, rest = bare.partition(b",")
-        nonce, _, _ = rest.partition(b",")
-        if not _is_attribute(name, 0x6E) or not _is_attribute(nonce, 0x72) or b"\0" in bare:
+        size = len(client_first)
+        header = cut(client_first, 0, min(3, size))
+        encoded_header = _GS2_HEADERS.get(header)
+        if encoded_header is None:
+            raise ProtocolViolation(what=_gs2_fault(header))
+        comma = _attribute(client_first, 3, 0x6E)
+        end = _attribute(client_first, comma + 1, 0x72)
+        if end < 0 or find(client_first, 0, 3) >= 0:
             raise ProtocolViolation(what="malformed SCRAM client-first-message")
-        _check_nonce(nonce)
-        nonces = nonce + self._nonce
+        _check_nonce(client_first, comma + 3, end)
+        nonces = cut(client_first, comma + 1, end) + self._nonce
         server_first = nonces + self._secret._challenge
-        self._first_messages = b"".join((bare, b",", server_first, b","))
+        self._first_messages = b"".join((cut(client_first, 3, size), b",", server_first, b","))
         self._expected = b"".join((b"c=", encoded_header, b",", nonces))
         return server_first
 
@@ -206,24 +208,26 @@ class ScramServer:
         Raises ProtocolViolation where the message does not continue this exchange, ProofRejected where it
         does but the proof is wrong.
         """
-        without_proof, separator, proof = client_final.rpartition(b",p=")
         expected = self._expected
+        size, repeated = len(client_final), len(expected)
         # What this exchange must repeat (header and nonces), then at most optional extensions. A nonce that
         # is not this login's is how a replayed message shows.
-        if not separator or (without_proof != expected and not without_proof.startswith(expected + b",")):
+        behind = client_final.rfind(b",p=")
+        same = behind >= repeated and cut(client_final, 0, repeated) == expected
+        if not same or client_final[repeated] != 0x2C:
             raise ProtocolViolation(what="SCRAM client-final-message does not continue this exchange")
         try:
-            claimed = _decoded(proof)
+            claimed = _decoded(cut(client_final, behind + 3, size))
         except ValueError:
             raise ProtocolViolation(what="malformed SCRAM proof") from None
         if len(claimed) != _KEY_LENGTH or not expected:
             raise ProtocolViolation(what="malformed SCRAM proof")
         self._expected = b""
-        return self._verdict(self._first_messages + without_proof, claimed)
+        return self._verdict(self._first_messages + cut(client_final, 0, behind), claimed)
 
     def _verdict(self, auth_message: bytes, proof: bytes) -> bytes:
         secret = self._secret
-        client_key = _xor(proof, secret._stored_mac.digest(auth_message))
+        client_key = xor(proof, secret._stored_mac.digest(auth_message))
         # Before the verdict, so that a right and a wrong proof cost the same.
         signature = secret._server_mac.digest(auth_message)
         if not hmac.compare_digest(hashlib.sha256(client_key).digest(), secret.stored_key):
@@ -269,8 +273,8 @@ class ScramClient:
         auth_message = b"%b,%b,%b" % (self._bare, self._server_first, without_proof)
         stored_key = hashlib.sha256(keys.client_key).digest()
         self._server_signature = hmac.digest(keys.server_key, auth_message, "sha256")
-        proof = _xor(keys.client_key, hmac.digest(stored_key, auth_message, "sha256"))
-        return b"%b,p=%b" % (without_proof, _b64(bytes(proof)))
+        proof = xor(keys.client_key, hmac.digest(stored_key, auth_message, "sha256"))
+        return b"%b,p=%b" % (without_proof, _b64(proof))
 
     def verify(self, server_final: bytes) -> None:
         """UnexpectedServerAnswer unless the server has proved that it holds our secret and is no impostor."""
@@ -294,17 +298,20 @@ def _gs2_fault(header: bytes) -> str:
     return "malformed SCRAM client-first-message"
 
 
-def _is_attribute(part: bytes, letter: int) -> bool:
-    """Whether this part of a message is the attribute of this letter, as in "r=..."."""
-    return len(part) >= 2 and part[0] == letter and part[1] == 0x3D
+def _attribute(text: bytes, start: int, letter: int) -> int:
+    """Where the attribute of this letter ("r=...") that begins at `start` ends; -1 where there is none."""
+    if start <= 0 or start + 2 > len(text) or text[start] != letter or text[start + 1] != 0x3D:
+        return -1
+    comma = find(text, 0x2C, start)
+    return comma if comma >= 0 else len(text)
 
 
-def _check_nonce(attribute: bytes) -> None:
-    """`attribute` is the nonce behind its "r="."""
-    if not 2 < len(attribute) <= MAX_NONCE_LENGTH + 2:
+def _check_nonce(text: bytes, start: int, end: int) -> None:
+    """The nonce is text[start:end]."""
+    if not 0 < end - start <= MAX_NONCE_LENGTH:
         raise ProtocolViolation(what="malformed SCRAM nonce")
-    for index in range(2, len(attribute)):
-        byte = attribute[index]
+    for index in range(start, end):
+        byte = text[index]
         if byte < 0x21 or byte > 0x7E or byte == 0x2C:  # RFC 5802 "printable": visible ASCII but the comma
             raise ProtocolViolation(what="malformed SCRAM nonce")
 
@@ -332,15 +339,9 @@ def _count(digits: bytes) -> int:
     return count if count <= 0x7FFFFFFF else 0
 
 
-def _xor(left: bytes, right: bytes) -> bytearray:
-    mixed = bytearray(left)
-    for index in range(_KEY_LENGTH):
-        mixed[index] ^= right[index]
-    return mixed
-
-
 def _b64(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False)
+    line = b2a_base64(data)  # a keyword for "no newline" costs as much as the conversion
+    return cut(line, 0, len(line) - 1)
 
 
 def _decoded(data: bytes) -> bytes:

@@ -1,6 +1,7 @@
 cimport cython
 
 from poolproxy.protocol.messages cimport uint32
+from poolproxy.protocol.pieces cimport cut
 
 cdef unsigned int CANCEL_REQUEST, GSSENC_REQUEST, MAX_STARTUP_LENGTH, PROTOCOL_3_0, SSL_REQUEST
 cdef int NEWEST_MINOR

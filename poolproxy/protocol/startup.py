@@ -18,6 +18,7 @@ from poolproxy.protocol.codes import (
     SSL_REQUEST,
 )
 from poolproxy.protocol.messages import uint32
+from poolproxy.protocol.pieces import cut
 
 #: The newest minor version of protocol 3 that we speak.
 NEWEST_MINOR = 2
@@ -90,7 +91,7 @@ def read_first_packet(data: bytes) -> tuple[FirstPacket, int] | None:
     _check_kind(code, length)
     if len(data) < length:
         return None
-    return _packet(code, data[8:length]), length
+    return _packet(code, cut(data, 8, length)), length
 
 
 def _check_kind(code: int, length: int) -> None:

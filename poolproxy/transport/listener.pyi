@@ -2,6 +2,9 @@ from collections.abc import Callable
 
 from poolproxy.transport.poller import Pollable, Poller
 
+class Peer:
+    def __str__(self) -> str: ...
+
 class Listener(Pollable):
     @property
     def accepting(self) -> bool: ...
@@ -9,7 +12,7 @@ class Listener(Pollable):
         self,
         poller: Poller,
         fd: int,
-        on_accept: Callable[[int, str], None],
+        on_accept: Callable[[int, Peer], None],
         on_exhausted: Callable[[Listener], None],
     ) -> None: ...
     def pause(self) -> None: ...

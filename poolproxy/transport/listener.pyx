@@ -4,6 +4,7 @@ Socket options are set once on the listening socket: Linux hands TCP_NODELAY, ke
 what it accepts, which saves six system calls per login. Must not know what becomes of a connection.
 """
 
+cimport cython
 from libc.errno cimport EAGAIN, ECONNABORTED, EINTR, EMFILE, ENFILE, ENOBUFS, ENOMEM, errno
 from libc.stdint cimport uint16_t
 
@@ -19,8 +20,6 @@ cdef extern from "sys/socket.h" nogil:
     ctypedef unsigned int socklen_t
     struct sockaddr:
         unsigned short sa_family
-    struct sockaddr_storage:
-        unsigned short ss_family
     int accept4(int fd, sockaddr *address, socklen_t *size, int flags)
     int SOCK_NONBLOCK, SOCK_CLOEXEC, AF_INET, AF_INET6
 
@@ -31,6 +30,7 @@ cdef extern from "netinet/in.h" nogil:
     struct in6_addr:
         pass
     struct sockaddr_in6:
+        unsigned short sin6_family
         uint16_t sin6_port
         in6_addr sin6_addr
     uint16_t ntohs(uint16_t port)
@@ -43,20 +43,27 @@ cdef enum:
     BURST = 16
 
 
-cdef str address_of(sockaddr_storage *address):
-    """`host:port`, `[host]:port`, or `unix`."""
-    cdef char text[64]
-    if address.ss_family == AF_INET:
-        inet_ntop(AF_INET, &(<sockaddr_in *>address).sin_addr, text, 64)
-        return f"{text.decode('ascii')}:{ntohs((<sockaddr_in *>address).sin_port)}"
-    if address.ss_family == AF_INET6:
-        inet_ntop(AF_INET6, &(<sockaddr_in6 *>address).sin6_addr, text, 64)
-        return f"[{text.decode('ascii')}]:{ntohs((<sockaddr_in6 *>address).sin6_port)}"
-    return "unix"
+@cython.final
+cdef class Peer:
+    """The address of whom we accepted. Its text is made when somebody asks: most connections are never named."""
+
+    cdef sockaddr_in6 _address  # of either family: the larger
+
+    def __str__(self):
+        """`host:port`, `[host]:port`, or `unix`."""
+        cdef char text[64]
+        cdef sockaddr_in *short = <sockaddr_in *>&self._address
+        if self._address.sin6_family == AF_INET:
+            inet_ntop(AF_INET, &short.sin_addr, text, 64)
+            return f"{text.decode('ascii')}:{ntohs(short.sin_port)}"
+        if self._address.sin6_family == AF_INET6:
+            inet_ntop(AF_INET6, &self._address.sin6_addr, text, 64)
+            return f"[{text.decode('ascii')}]:{ntohs(self._address.sin6_port)}"
+        return "unix"
 
 
 cdef class Listener(Pollable):
-    """Takes over a listening, non-blocking `fd`. `on_accept(fd, address)` owns each accepted descriptor;
+    """Takes over a listening, non-blocking `fd`. `on_accept(fd, peer)` owns each accepted descriptor;
     `on_exhausted(listener)` is called when there are none left and accepting has paused."""
 
     def __init__(self, Poller poller, int fd, on_accept, on_exhausted):
@@ -69,16 +76,17 @@ cdef class Listener(Pollable):
         self.register(EPOLLIN)
 
     cdef int on_events(self, unsigned int events) except -1:
-        cdef sockaddr_storage address
+        cdef Peer peer
         cdef socklen_t size
         cdef int fd, taken
         for taken in range(BURST):
             if self.fd < 0 or not self.accepting:
                 return 0
-            size = sizeof(address)
-            fd = accept4(self.fd, <sockaddr *>&address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            peer = Peer.__new__(Peer)
+            size = sizeof(peer._address)
+            fd = accept4(self.fd, <sockaddr *>&peer._address, &size, SOCK_NONBLOCK | SOCK_CLOEXEC)
             if fd >= 0:
-                self._on_accept(fd, address_of(&address))
+                self._on_accept(fd, peer)
             elif errno == EAGAIN:
                 return 0
             elif errno == EMFILE or errno == ENFILE or errno == ENOBUFS or errno == ENOMEM:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from poolproxy.transport.listener import Listener
+from poolproxy.transport.listener import Listener, Peer
 from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from tests.unit.transport.table import Table, said
 
@@ -29,9 +29,9 @@ class Door:
         self.listener = Listener(table.poller, sock.detach(), self._accept, self._exhausted)
         self._clients: list[socket.socket] = []
 
-    def _accept(self, fd: int, address: str) -> None:
+    def _accept(self, fd: int, peer: Peer) -> None:
         self.descriptors.append(fd)
-        self.addresses.append(address)
+        self.addresses.append(str(peer))
         if self.on is not None:
             self.on()
 
@@ -208,7 +208,7 @@ def test_options_of_the_listening_socket_are_handed_down(table: Table, option: s
 #: Three descriptors are left for seven who knock. In a process of its own, which may run out.
 PROGRAM = """
 import os, resource, socket
-from poolproxy.transport.listener import Listener
+from poolproxy.transport.listener import Listener, Peer
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp
 
