@@ -193,6 +193,7 @@ class App:
         door = self._door
         counts, total = self._stalls.snapshot()
         return ProcessSnapshot(
+            tasks=len(asyncio.all_tasks(self._loop)),
             clients_login=len(door.logins),
             clients_connected=len(door.clients) + len(door.logins),
             client_limit=self._settings.max_client_connections,

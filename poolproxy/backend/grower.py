@@ -144,7 +144,6 @@ class Grower:
         self.budget.accepted()
         self._note_reported(pool, server.reported)
         _log.info("server connected", database=route.database, user=route.user, server_pid=greeting.pid)
-        pool.down_reason = ""
         stream.resume()
         if route.init_query:
             self._initialise(pool, server, route.init_query)
@@ -196,6 +195,7 @@ class Grower:
         self._initialising.discard(server)
         self._failures = 0
         pool.up = True
+        pool.down_reason = ""
         pool.move_server(server, SERVER_IDLE)
         server.idle_since = self._poller.now
         pool.serve(self._poller.now)

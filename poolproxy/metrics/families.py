@@ -241,6 +241,13 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     ),
     Family("poolproxy_resident_memory_bytes", "gauge", "Resident memory of the process.", _resident_bytes),
     Family(
+        "poolproxy_tasks",
+        "gauge",
+        "asyncio tasks alive: the main one, and one for each HTTP connection (this scrape's own among them), "
+        "attempt to connect a server, cancel request and control query under way. Clients have none.",
+        lambda process: process.tasks,
+    ),
+    Family(
         "poolproxy_clients_connected",
         "gauge",
         "All clients, whatever their state.",

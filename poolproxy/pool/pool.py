@@ -72,7 +72,7 @@ class Pool:
         self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}
         self.up = True
-        self.down_reason = ""  #: why the last attempt to connect failed
+        self.down_reason = ""  #: why the last server did not become ready; empty since one did
         self.baseline: ParameterSet = EMPTY  #: what init_query leaves in every server
         self.reported: Reported | None = None  #: what its newest server reported at login
         self.greetings: dict[

@@ -37,6 +37,7 @@ class DatabaseSnapshot:
 class ProcessSnapshot:
     """What belongs to no pool."""
 
+    tasks: int  #: asyncio tasks alive, the one that asks included
     clients_login: int  #: clients that have not finished their login
     clients_connected: int  #: all clients, whatever their state
     client_limit: int

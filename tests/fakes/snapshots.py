@@ -45,6 +45,7 @@ def busy_process(databases: tuple[DatabaseSnapshot, ...]) -> ProcessSnapshot:
     stalls.observe(0.0003)
     counts, total = stalls.snapshot()
     return ProcessSnapshot(
+        tasks=2,
         clients_login=3,
         clients_connected=503,
         client_limit=10_000,

@@ -12,6 +12,9 @@ from tests.support.cluster import Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.waiting import eventually
 
+#: What a proxy at rest needs: its main task, and that of the HTTP connection which asks.
+TASKS_AT_REST = 2
+
 
 def gauges_off_baseline(proxy: ProxyProcess) -> dict[str, object]:
     """What differs from a proxy that nobody uses: empty when all is well. Idle servers may stay."""
@@ -27,16 +30,18 @@ def gauges_off_baseline(proxy: ProxyProcess) -> dict[str, object]:
         "longest wait": scrape.value("poolproxy_longest_wait_seconds"),
     }
     own = scrape.value("poolproxy_database_control_connections")
-    expected = proxy.base_descriptors + sum(servers.values()) + own
-    open_now = proxy.descriptors()
-    if open_now != expected:
-        off["descriptors"] = f"{open_now}, not {expected:g}"
+    for what, found, expected in (
+        ("descriptors", proxy.descriptors(), proxy.base_descriptors + sum(servers.values()) + own),
+        ("tasks", scrape.value("poolproxy_tasks"), TASKS_AT_REST + own),
+    ):
+        if found != expected:
+            off[what] = f"{found:g}, not {expected:g}"
     return {what: value for what, value in off.items() if value}
 
 
 def check_at_rest(proxy: ProxyProcess) -> None:
-    """All clients of the test have gone: gauges and descriptors must come back, and nothing was out of
-    step.
+    """All clients of the test have gone: gauges, descriptors and tasks must come back, and nothing was out
+    of step.
     """
     last: dict[str, object] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 from pathlib import Path
@@ -116,6 +117,15 @@ class TestSnapshots:
         assert (seen.accepting, seen.draining) == (False, False), "it does not listen yet"
         assert seen.databases == ()
         assert list(application.pool_snapshots()) == []
+
+    async def test_tasks_are_counted_while_they_live(self) -> None:
+        application = App(settings_of())
+        before = application.process_snapshot().tasks
+        task = asyncio.create_task(asyncio.Event().wait())
+        assert application.process_snapshot().tasks == before + 1
+        task.cancel()
+        await asyncio.wait([task])
+        assert application.process_snapshot().tasks == before
 
     async def test_pools_with_a_floor_are_there_from_the_start(self) -> None:
         url = "postgres://app:secret@127.0.0.1:1/shop"

@@ -48,6 +48,19 @@ class TestInitQuery:
         assert all(client.server is None for client in waiting)
         assert stage.budget.servers == pool.size() == pool.connecting
 
+    async def test_the_reason_stands_until_a_server_is_ready(
+        self, stage: Stage, around: Surroundings
+    ) -> None:
+        """Whoever gives up while the next server is being asked is told why there is none."""
+        pool = stage.pool(init_query="slect 1")
+        clients(pool, 1)
+        await around.rest()
+        (await around.succeed()).send(error("42601", "syntax error") + ready())
+        await around.rest()
+        await around.later()
+        assert (await around.succeed()).recv(1000) == m.query("slect 1")
+        assert pool.down_reason == "init_query failed: syntax error"
+
     async def test_a_server_lost_meanwhile_is_a_failure_like_any_other(
         self, stage: Stage, around: Surroundings
     ) -> None:
