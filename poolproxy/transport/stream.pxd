@@ -18,6 +18,7 @@ cdef class Stream(Pollable):
     cdef bint _hangup
     cdef public bint eager
     cdef bint _finishing
+    cdef Py_ssize_t _discarded
     cdef bint _broken
     cdef readonly bint paced
     cdef Py_ssize_t _flow
@@ -32,6 +33,8 @@ cdef class Stream(Pollable):
     cdef int _deliver_kept(self) except -1
     cdef int _flush(self) except -1
     cdef int _break(self, int error) except -1
+    cdef int _part(self) except -1
+    cdef int _discard(self) except -1
     cpdef bint write(self, object data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef send(self, bytes data)
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end)

@@ -36,6 +36,13 @@ cdef enum:
     BULK_READ = 8192
 cdef enum:
     BULK = 262144
+#: What a stream that is finishing reads at most, to let go of it.
+cdef enum:
+    DISCARDED = 1048576
+
+#: Where that goes: a stream may finish while the shared buffer is in use.
+cdef char _wastes[16384]
+
 #: Looks in vain after which a paced stream is not bulky any more.
 cdef enum:
     PATIENCE = 3
@@ -119,7 +126,10 @@ cdef class Stream(Pollable):
             self._readable = True
             if events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR):
                 self._hangup = True
-        if self._broken:
+        if self._finishing:
+            if not self.backlog:
+                self._discard()
+        elif self._broken:
             self._lost_now(self._lost)
         elif self.paused:
             if self.paced:
@@ -168,10 +178,7 @@ cdef class Stream(Pollable):
 
     def _lost_now(self, str reason):
         if self.fd >= 0:
-            if self._finishing:
-                self.close()
-            else:
-                self._owner().on_lost(reason)
+            self._owner().on_lost(reason)
 
     cdef Handler _owner(self):
         """The handler, held while it is called: it may close this stream, which lets it go."""
@@ -295,7 +302,7 @@ cdef class Stream(Pollable):
         self._backlog = None
         self.modify(self._interest())
         if self._finishing:
-            self.close()
+            self._part()
         else:
             self._owner().on_drained()
         return 0
@@ -337,10 +344,41 @@ cdef class Stream(Pollable):
         self.release()
 
     cpdef finish(self):
-        """Close once everything written has gone; whoever calls bounds the time (see `backlog`)."""
-        if not self.backlog or self._broken:
+        """Close once everything written has gone and the peer has closed its side; whoever calls bounds the time.
+
+        Not at once: closing with unread bytes resets the connection, and the peer loses what it had not read."""
+        if self._broken or self.fd < 0:
             self.close()
-        else:
-            self._finishing = True
-            self.paused = True
-            self._kept = None
+            return
+        self._finishing = True
+        self.paused = True
+        self._kept = None
+        self._replay = False
+        if self.paced:
+            self._end_pace()
+        if not self.backlog:
+            self._part()
+
+    cdef int _part(self) except -1:
+        """Everything has been said: tell the peer, and wait for its end. Nothing is written any more."""
+        self._broken = True
+        if shutdown(self.fd, SHUT_WR) < 0:
+            self.close()
+            return 0
+        return self._discard()
+
+    cdef int _discard(self) except -1:
+        """Read what the peer still sends, for nobody; close at its end, or when it is too much."""
+        cdef ssize_t count
+        while True:
+            count = recv(self.fd, _wastes, sizeof(_wastes), 0)
+            if count > 0:
+                self._discarded += count
+                if self._discarded <= DISCARDED:
+                    continue
+            elif count < 0 and errno == EINTR:
+                continue
+            elif count < 0 and errno == EAGAIN:
+                return 0
+            self.close()
+            return 0

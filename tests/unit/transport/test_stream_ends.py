@@ -191,12 +191,45 @@ class TestClosing:
 
 
 class TestFinishing:
-    def test_at_once_when_nothing_is_left(self, table: Table) -> None:
-        stream, _, far = table.pair()
+    def test_when_the_peer_has_closed_too(self, table: Table) -> None:
+        stream, handler, far = table.pair()
         stream.send(b"bye")
         stream.finish()
-        assert stream.closed
         assert (far.recv(10), far.recv(10)) == (b"bye", b"")
+        assert not stream.closed
+        far.close()
+        table.settle()
+        assert (stream.closed, handler.told) == (True, [])
+
+    def test_with_unread_input_the_peer_is_not_reset(self, table: Table) -> None:
+        stream, handler, far = table.tcp_pair()
+        stream.pause()
+        said(far, b"what nobody has read")
+        stream.send(b"bye")
+        stream.finish()
+        said(far, b"and what comes later")
+        table.settle()
+        assert (far.recv(10), far.recv(10)) == (b"bye", b"")
+        far.close()
+        table.settle()
+        assert (stream.closed, handler.told) == (True, [])
+
+    def test_one_who_never_stops_talking_is_cut_off(self, table: Table) -> None:
+        stream, handler, far = table.pair()
+        stream.finish()
+        sent = 0
+        while not stream.closed:
+            sent += far.send(b"x" * 10_000)
+            table.settle()
+        assert 2**20 < sent < 2**20 + 30_000
+        assert handler.told == []
+
+    def test_nothing_more_is_written(self, table: Table) -> None:
+        stream, handler, far = table.pair()
+        stream.finish()
+        stream.send(b"an afterthought")
+        table.settle()
+        assert (far.recv(10), handler.told) == (b"", [])
 
     def test_after_the_backlog_has_gone(self, table: Table) -> None:
         stream, handler, far = table.pair(buffer=5000)
@@ -204,6 +237,9 @@ class TestFinishing:
         stream.finish()
         assert stream.backlog > 0
         assert table.heard(far) == MUCH
+        assert far.recv(10) == b""
+        far.close()
+        table.settle()
         assert stream.closed
         assert handler.told == [], "whoever finishes wants to hear no more"
 
