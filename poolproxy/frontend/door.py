@@ -121,7 +121,7 @@ class FrontDoor(Door):
     def _fill(self) -> None:
         """Every place is taken, by whomever: the descriptors left are for servers and HTTP. Who comes now
         waits in the kernel until somebody leaves, or has not logged in within CROWDED_LOGIN_TIMEOUT."""
-        self._farewells = [each for each in self._farewells if not each[1].closed]
+        self._cut_farewells_short()
         if not self._full and self._taken() >= self._room:
             self._full = True
             self.pauses["clients"] += 1
@@ -134,12 +134,22 @@ class FrontDoor(Door):
 
     def _accept_again(self) -> None:
         """Go on accepting where there is room."""
-        self._farewells = [each for each in self._farewells if not each[1].closed]
+        self._cut_farewells_short()
         self._full = self._taken() >= self._room
         if not self._full:
             self._exhausted = False
             for listener in self.listeners:
                 listener.resume()
+
+    def _cut_farewells_short(self) -> None:
+        """Forget those that are over. Where places are short, who has been told everything is not waited
+        for."""
+        self._farewells = [each for each in self._farewells if not each[1].closed]
+        if self._taken() >= self._room:
+            for _, stream in self._farewells:
+                if not stream.backlog:
+                    stream.close()
+            self._farewells = [each for each in self._farewells if not each[1].closed]
 
     # What logins ask (see login.Door).
 
