@@ -53,5 +53,5 @@ ENTRYPOINT ["/opt/poolproxy/bin/poolproxy"]
 CMD ["run"]
 
 LABEL org.opencontainers.image.title="poolproxy" \
-      org.opencontainers.image.description="A PostgreSQL wire-protocol proxy: many short-lived clients on few server connections" \
+      org.opencontainers.image.description="A PostgreSQL wire-protocol proxy: thousands of short-lived clients on a small, bounded set of server connections" \
       org.opencontainers.image.licenses="Apache-2.0"

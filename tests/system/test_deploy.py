@@ -1,4 +1,4 @@
-"""The container files and the README against the product: what they name must exist and fit."""
+"""The compose file, what it mounts, and the README against the product: what they name must exist and fit."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import typer.main
 import yaml
 
-from poolproxy.cli import cli
 from poolproxy.settings import Settings, load
 from tests.system.sources import ROOT
 
@@ -37,17 +35,6 @@ def services() -> dict[str, Any]:
     assert "${" not in text
     services: dict[str, Any] = yaml.safe_load(text)["services"]
     return services
-
-
-@pytest.fixture(scope="module")
-def dockerfile() -> list[list[str]]:
-    """The instructions of the Dockerfile, split into words, continuation lines joined."""
-    text = re.sub(r"(?m)^#.*\n", "", (ROOT / "Dockerfile").read_text()).replace("\\\n", " ")
-    return [line.split() for line in text.splitlines() if line.strip()]
-
-
-def arguments(dockerfile: list[list[str]], instruction: str) -> list[list[str]]:
-    return [words[1:] for words in dockerfile if words[0] == instruction]
 
 
 def all_keys(value: Any, key: str) -> Iterator[Any]:
@@ -165,36 +152,6 @@ def test_grafana_provisioning(services: dict[str, Any]) -> None:
     known = {uid for source in sources for uid in all_keys(source, "uid")}
     used = {place["uid"] for place in all_keys(dashboards, "datasource") if isinstance(place, dict)}
     assert {uid for uid in used if not uid.startswith(("$", "-- "))} <= known
-
-
-def test_dockerfile(dockerfile: list[list[str]]) -> None:
-    exposed = {int(port) for ports in arguments(dockerfile, "EXPOSE") for port in ports}
-    assert exposed == {default("listen_port"), default("http_port")}
-    (user,) = arguments(dockerfile, "USER")
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", user[0])
-    assert arguments(dockerfile, "STOPSIGNAL") == [["SIGTERM"]]
-
-    commands = set(typer.main.get_command(cli).commands)  # type: ignore[attr-defined]
-    (entry,) = (json.loads(" ".join(words)) for words in arguments(dockerfile, "ENTRYPOINT"))
-    (command,) = (json.loads(" ".join(words)) for words in arguments(dockerfile, "CMD"))
-    assert command[0] in commands
-    (health,) = arguments(dockerfile, "HEALTHCHECK")
-    probe = json.loads(" ".join(health[health.index("CMD") + 1 :]))
-    assert probe[:1] == entry
-    assert probe[1] in commands
-
-    variables = {word.split("=")[0] for words in arguments(dockerfile, "ENV") for word in words}
-    assert not {name for name in variables if name.startswith("POOLPROXY_")} - {
-        f"POOLPROXY_{name.upper()}" for name in DEFAULTS
-    }
-
-
-def test_only_what_the_build_reads_enters_it() -> None:
-    lines = (ROOT / ".dockerignore").read_text().splitlines()
-    allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    assert "*" in lines
-    assert all((ROOT / name).exists() for name in allowed)
-    assert {"poolproxy", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE"} <= allowed
 
 
 def test_readme_shows_what_exists() -> None:
