@@ -146,7 +146,7 @@ class DatabaseDown(PoolproxyError):
     template = "no server of pool {database}/{user} could be made ready within {seconds:g} s ({reason})"
     cause = (
         "No connection to PostgreSQL could be opened, or init_query failed on it, during the whole borrow "
-        "timeout; the reason is that of the last attempt."
+        "timeout; the reason is that of the last attempt that ended."
     )
     cure = (
         "Look at the database, or correct init_query; the proxy retries by itself and clients may simply try "

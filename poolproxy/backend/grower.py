@@ -209,6 +209,7 @@ class Grower:
             # end.
             self._initialising.discard(server)
             server.pool.up = False
+            server.pool.down_reason = server.pool.down_reason or "the connection was lost during init_query"
             self._failures += 1
             self._schedule()
         if server.pool.size() == 0:

@@ -282,15 +282,7 @@ class FrontDoor(Door):
             assert isinstance(client, ClientSession)
             if timeout == 0.0 and now - client.waiting_since < route.server_connect_timeout:
                 continue  # a login that only learns what servers report; exchanges are not queued at all
-            seconds = round(now - client.waiting_since, 1)
-            if pool.up or pool.size():
-                client.give_up(PoolFull(database=route.database, user=route.user, seconds=seconds))
-            else:
-                client.give_up(
-                    DatabaseDown(
-                        database=route.database, user=route.user, seconds=seconds, reason=pool.down_reason
-                    )
-                )
+            client.give_up(_in_vain(pool, round(now - client.waiting_since, 1)))
 
     def _end_transactions(self, pool: Pool, now: float) -> None:
         """Only who holds a server can be idle in a transaction: a look at the servers in use."""
@@ -352,6 +344,15 @@ _REJECTIONS: dict[type, str] = {
     ReplicationRefused: "replication",
     ShuttingDown: "draining",
 }
+
+
+def _in_vain(pool: Pool, seconds: float) -> PoolproxyError:
+    """What to tell a client that waited so long: the pool is full, or why it has no server at all."""
+    route = pool.route
+    if pool.servers or (pool.up and not pool.connecting):
+        return PoolFull(database=route.database, user=route.user, seconds=seconds)
+    reason = pool.down_reason or "the first one is still being opened"
+    return DatabaseDown(database=route.database, user=route.user, seconds=seconds, reason=reason)
 
 
 def _parameter_messages(reported: Reported) -> bytes:

@@ -190,14 +190,28 @@ def test_more_input_that_is_still_in_the_socket_is_waiting_input(stage: Stage) -
     stage.nothing_more()
 
 
-def test_a_database_that_is_down_has_its_own_sqlstate(stage: Stage) -> None:
+@pytest.mark.parametrize("connecting", [0, 1], ids=["between attempts", "in the midst of one"])
+def test_a_database_that_is_down_has_its_own_sqlstate(stage: Stage, connecting: int) -> None:
     server, client = stage.server(), stage.client()
     server.leave()
     stage.pool().up = False
     stage.pool().down_reason = "connection refused"
+    stage.pool().connecting = connecting
     client >> query("select 1")
     stage.later(121)
     client << refused("57P03", "connection refused") << ready()
+    stage.pool().connecting = 0
+    stage.nothing_more()
+
+
+def test_a_pool_whose_first_server_takes_too_long_is_not_full(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    server.leave()
+    stage.pool().connecting = 1
+    client >> query("select 1")
+    stage.later(121)
+    client << refused("57P03", "still being opened") << ready()
+    stage.pool().connecting = 0
     stage.nothing_more()
 
 

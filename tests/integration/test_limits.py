@@ -17,6 +17,7 @@ from tests.support import messages as m
 from tests.support.cluster import DATABASE, Direct
 from tests.support.proxy import ProxyProcess, bare_environment, toml
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 from tests.support.wire import Wire, WireError, cancel
 
 
@@ -257,7 +258,10 @@ def test_init_query(stage: Stage) -> None:
 def test_an_init_query_that_fails(stage: Stage) -> None:
     """Whoever waits is told what it was; nobody claims that the database cannot be reached."""
     stage.expect_log("init query failed|57P03")
-    proxy = stage.fresh(init_query="selekt 1", connection_borrow_timeout=0.5)
+    place = f"{stage.postgres.host}:{stage.postgres.port}"
+    database = {"url": f"postgres://app:app%20secret@{place}/{DATABASE}", "min_pool_size": 1}
+    proxy = stage.fresh(init_query="selekt 1", connection_borrow_timeout=0.5, databases={DATABASE: database})
+    proxy.wait_log(lambda line: line["event"] == "init query failed")
     with pytest.raises(WireError) as caught:
         proxy.login()
     assert caught.value.sqlstate == "57P03"
@@ -340,6 +344,7 @@ def test_strangers_cannot_take_the_descriptors_of_servers_and_http(stage: Stage)
             for client in [second, *busy]:
                 client.query("begin")
             assert proxy.descriptors() <= files
+    eventually(lambda: proxy.get("/health")[0] == 200, "room on the HTTP port")
     scrape = proxy.metrics()
     assert scrape.value("poolproxy_accept_pauses_total", reason="clients") >= 1
     assert scrape.value("poolproxy_accept_pauses_total", reason="descriptors") == 0

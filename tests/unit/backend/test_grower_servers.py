@@ -69,6 +69,7 @@ class TestInitQuery:
         await around.rest()
         (await around.succeed()).close()
         await around.rest()
+        assert (pool.up, pool.down_reason) == (False, "the connection was lost during init_query")
         assert not pool.up
         assert around.due()
         assert client.server is None
