@@ -60,6 +60,13 @@ class Database:
         if not self._pools_by_name[name]:
             del self._pools_by_name[name]
 
+    def spare(self, pool: Pool) -> int:
+        """Servers that this pool could still get: places that are free, and idle servers of others that would
+        make way. While the limit is asked for, as many as it likes."""
+        if not self.budget.limit:
+            return pool.pool_size
+        return self.budget.room() + sum(len(other.idle) for other in self.pools if other is not pool)
+
     def idle_limit(self) -> int:
         """Idle servers that all pools together may keep."""
         most = self.budget.limit or sum(pool.pool_size for pool in self.pools)

@@ -62,7 +62,7 @@ class Pools:
             if len(self.known) >= self._max_pools and not self._drop_unused():
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
-            pool = Pool(route, database.grower.need)
+            pool = Pool(route, database.grower.need, database.spare)
             self.known[(route.database, route.user)] = pool
             database.add(pool)
             database.ask_when_due()

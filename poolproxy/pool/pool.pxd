@@ -11,6 +11,7 @@ cdef int SERVER_ACTIVE, SERVER_CLOSED, SERVER_CONNECTING, SERVER_IDLE, SERVER_RE
 cdef class Pool:
     cdef public object route
     cdef public object on_need
+    cdef public object spare
     cdef public PoolCounters counters
     cdef public list idle
     cdef public set servers

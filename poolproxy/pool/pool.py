@@ -32,7 +32,8 @@ from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 
 
 class Pool:
-    """See the module. `on_need(pool)` is called when somebody waits and a server more could help."""
+    """See the module. `on_need(pool)` is called when somebody waits and a server more could help; `spare(pool)` says
+    how many its database could still give it, whatever pool_size is."""
 
     __slots__ = (
         "baseline",
@@ -51,17 +52,19 @@ class Pool:
         "server_counts",
         "servers",
         "session_mode",
+        "spare",
         "statements",
         "up",
         "waiting",
     )  # fmt: skip
 
-    def __init__(self, route: Route, on_need: Callable[[Pool], None]) -> None:
+    def __init__(self, route: Route, on_need: Callable[[Pool], None], spare: Callable[[Pool], int]) -> None:
         self.route = route
         self.session_mode = route.pool_mode == "session"
         self.pool_size = route.pool_size
         self.impatient = route.connection_borrow_timeout <= 0  #: nobody waits for a busy server
         self.on_need = on_need
+        self.spare = spare
         self.counters = PoolCounters()
         self.idle: list[Member] = []
         self.servers: set[Member] = set()  #: all that are open
@@ -119,8 +122,9 @@ class Pool:
         return None
 
     def crowded(self) -> bool:
-        """Whether more clients wait than servers are being opened, or could be, within pool_size."""
-        return self.waiting.size() > self.pool_size - self.size() + self.connecting
+        """Whether more clients wait than servers are being opened, or could be."""
+        openable = min(self.pool_size - self.size(), self.spare(self))
+        return self.waiting.size() > openable + self.connecting
 
     # Servers.
 

@@ -85,8 +85,12 @@ def listen_unix(directory: str, port: int, mode: int) -> socket.socket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(str(path))
-        path.chmod(mode)
-        sock.listen(BACKLOG)
+        try:
+            path.chmod(mode)
+            sock.listen(BACKLOG)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
     except OSError as error:
         sock.close()
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error

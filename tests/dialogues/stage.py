@@ -61,7 +61,7 @@ class Pools:
     def pool(self, route: Route) -> Pool:
         key = (route.database, route.user)
         if key not in self.known:
-            self.known[key] = Pool(route, self.needs.append)
+            self.known[key] = Pool(route, self.needs.append, lambda pool: pool.pool_size)
         return self.known[key]
 
     def __iter__(self) -> Iterator[Pool]:

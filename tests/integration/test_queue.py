@@ -101,6 +101,21 @@ def test_borrow_timeout_never_lets_a_rest_run_outside_its_transaction(stage: Sta
         assert holder.value("select count(*) from note where body = 'outside'") == "0"
 
 
+def test_without_patience_the_limit_of_the_database_counts_too(stage: Stage) -> None:
+    """max_connections is tighter than pool_size: nobody waits for a place that others hold."""
+    stage.expect_log("53300")
+    settings = stage.settings()
+    settings["databases"]["app"]["max_connections"] = 1
+    proxy = stage.proxy(**settings, connection_borrow_timeout=0)
+    with proxy.login() as holder, proxy.login() as late, proxy.login("other") as other:
+        holder.query("begin")
+        for refused in (late, other):
+            error = refused.ask(m.query("select 1"))[0]
+            assert (error.sqlstate, "within 0 s" in error.fields["M"]) == ("53300", True)
+        holder.query("commit")
+        assert other.value("select 'an idle server makes way'") == "an idle server makes way"
+
+
 def test_timeouts_end_in_order(stage: Stage) -> None:
     """Everybody gets an answer at the deadline of its own, though nobody gets a server."""
     stage.expect_log("53300")

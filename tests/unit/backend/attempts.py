@@ -181,4 +181,4 @@ class Stage:
             pool.move_client(client, CLIENT_IDLE)
 
     def pool(self, **differing: Any) -> Pool:
-        return Pool(route_of(**differing), self.grower.need)
+        return Pool(route_of(**differing), self.grower.need, lambda pool: self.budget.room())

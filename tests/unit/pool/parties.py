@@ -30,9 +30,9 @@ class Server(Member):
     """Nothing but a place in the pool."""
 
 
-def pool_of(needs: list[Pool] | None = None, **limits: Any) -> Pool:
-    """A pool; `needs` hears when it could use a server."""
-    return Pool(route_of(**limits), (needs if needs is not None else []).append)
+def pool_of(needs: list[Pool] | None = None, spare: int = 1000, **limits: Any) -> Pool:
+    """A pool; `needs` hears when it could use a server, and `spare` is what its database could give."""
+    return Pool(route_of(**limits), (needs if needs is not None else []).append, lambda _: spare)
 
 
 def connected(pool: Pool, now: float = 0.0) -> Server:

@@ -205,6 +205,18 @@ class TestNeed:
             pool.borrow(arrived(pool), 0.0)
         assert pool.crowded() is crowded
 
+    @pytest.mark.parametrize(
+        ("connecting", "waiting", "crowded"),
+        [(0, 1, False), (0, 2, True), (1, 2, False), (1, 3, True)],
+    )
+    def test_crowded_by_others(self, connecting: int, waiting: int, crowded: bool) -> None:
+        """The database has one place left, whatever pool_size promises."""
+        pool = pool_of(pool_size=10, spare=1)
+        pool.connecting = connecting
+        for _ in range(waiting):
+            pool.borrow(arrived(pool), 0.0)
+        assert pool.crowded() is crowded
+
 
 class TestMoves:
     @pytest.mark.parametrize("old", range(5))

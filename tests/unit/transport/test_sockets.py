@@ -167,3 +167,15 @@ class TestListenUnix:
             (tmp_path / folder).mkdir()
         with pytest.raises(OSError, match="cannot listen on "):
             listen_unix(str(tmp_path / folder), 6432, 0o700)
+
+    def test_nothing_is_left_of_one_that_failed_halfway(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(path: Path, mode: int) -> None:
+            assert path.exists()
+            raise PermissionError(1, "not yours")
+
+        monkeypatch.setattr(Path, "chmod", refused)
+        with pytest.raises(OSError, match="not yours"):
+            listen_unix(str(tmp_path), 6432, 0o700)
+        assert list(tmp_path.iterdir()) == []
