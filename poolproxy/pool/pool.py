@@ -32,8 +32,8 @@ from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 
 
 class Pool:
-    """See the module. `on_need(pool)` is called when somebody waits and a server more could help; `spare(pool)` says
-    how many its database could still give it, whatever pool_size is."""
+    """See the module. `on_need(pool)` is called when somebody waits and a server more could help.
+    `spare(pool)` says how many its database could still give it, whatever pool_size is."""
 
     __slots__ = (
         "baseline",

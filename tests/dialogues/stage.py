@@ -292,4 +292,5 @@ class Stage:
             login.stream.close()
         for server in self.servers:
             server.server.stream.close()
+        self.poller.drain()  # streams that were saying farewell see that nobody listens
         self.poller.close()
