@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from poolproxy.log import get_logger
+from poolproxy.transport.sockets import TcpOptions, listen_tcp
 
 MAX_REQUEST: Final = 8192  #: bytes of a request line with its headers
 MAX_CONNECTIONS: Final = 32  #: at once; one more is answered 503
@@ -152,27 +153,29 @@ class HttpServer:
         self.send_timeout = send_timeout
         self._render = render
         self._is_ready = is_ready
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         self._connections: set[asyncio.Task[None]] = set()
         self._scrape = asyncio.Lock()
 
     async def listen(self, host: str, port: int) -> None:
         """Raises OSError where the address cannot be had."""
-        self._server = await asyncio.start_server(
-            self._accept, host, port, limit=MAX_REQUEST, backlog=BACKLOG
-        )
-        self.port = self._server.sockets[0].getsockname()[1]
+        sockets = listen_tcp(host, port, TcpOptions())
+        self.port = sockets[0].getsockname()[1]
+        for sock in sockets:
+            self._servers.append(
+                await asyncio.start_server(self._accept, sock=sock, limit=MAX_REQUEST, backlog=BACKLOG)
+            )
 
     async def close(self) -> None:
         """Stop listening and drop all connections; nothing of the server is left when this returns."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         connections = list(self._connections)
         for connection in connections:
             connection.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
-        if self._server is not None:
-            await self._server.wait_closed()
+        for server in self._servers:
+            await server.wait_closed()
 
     async def answer(self, request: Request) -> Response:
         """The page asked for."""

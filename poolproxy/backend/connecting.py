@@ -12,10 +12,12 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from poolproxy.auth.dialogue import Dialogue, Offload, Receive, Send, Step
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, server_login
+from poolproxy.backend.aside import aside
 from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
@@ -28,21 +30,50 @@ from poolproxy.transport.stream import Handler, Stream
 _MAX_LOGIN_MESSAGE = 8 * MAX_STARTUP_LENGTH
 
 
+async def addresses(target: Target) -> list[tuple[int, Any]]:
+    """(family, address) of each, one at least; socket.gaierror, an OSError, where the name is not known."""
+    if target.unix_path is not None:
+        return [(socket.AF_UNIX, target.unix_path)]
+    look_up = partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
+    try:
+        found = look_up(flags=socket.AI_NUMERICHOST)  # no name, no question
+    except socket.gaierror:
+        found = await aside(look_up)
+    if not found:
+        raise OSError(errno.EADDRNOTAVAIL, f"no address for {target.host}")
+    return [(entry[0], entry[4]) for entry in found]
+
+
+async def _connect(sock: socket.socket, address: Any) -> None:
+    """As loop.sock_connect, which uvloop has a thread look up the address for."""
+    code = sock.connect_ex(address)
+    if code == errno.EINPROGRESS:
+        loop = asyncio.get_running_loop()
+        writable = loop.create_future()
+
+        def over() -> None:
+            if not writable.done():
+                writable.set_result(None)
+
+        loop.add_writer(sock, over)
+        try:
+            await writable
+        finally:
+            loop.remove_writer(sock)
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, f"cannot connect to {address}: {os.strerror(code)}")
+
+
 async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
     """A connected, non-blocking socket; OSError says what was tried. All addresses of the name are tried in
     turn."""
-    loop = asyncio.get_running_loop()
-    if target.unix_path is not None:
-        addresses: list[tuple[int, Any]] = [(socket.AF_UNIX, target.unix_path)]
-    else:
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        addresses = [(entry[0], entry[4]) for entry in found]
-    problem: OSError = OSError(errno.EADDRNOTAVAIL, f"no address for {target.host}")
-    for family, address in addresses:
+    problem: OSError | None = None
+    for family, address in await addresses(target):
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             options.set_on(sock)
-            await loop.sock_connect(sock, address)
+            await _connect(sock, address)
             return sock
         except OSError as error:
             sock.close()
@@ -50,6 +81,7 @@ async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
         except BaseException:
             sock.close()
             raise
+    assert problem is not None, "no address was tried"
     raise problem
 
 
@@ -74,7 +106,7 @@ class LoginDriver(Handler):
                 step = self._dialogue.send(None)
             if isinstance(step, Offload):
                 self.stream.pause()
-                self._loop.run_in_executor(None, step.call).add_done_callback(self._computed)
+                aside(step.call).add_done_callback(self._computed)
             else:
                 self._receiving = isinstance(step, Receive)
         except StopIteration as finished:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 
+from poolproxy.backend.connecting import addresses
 from poolproxy.route import Target
 
 #: What our own connections call themselves in pg_stat_activity.
@@ -22,8 +25,11 @@ _USABLE = """
 async def connect(target: Target, timeout: float) -> asyncpg.Connection:
     """A connection of our own. Raises OSError (TimeoutError after `timeout` seconds) or an error of
     asyncpg's."""
+    async with asyncio.timeout(timeout):
+        # Looked up here, or the event loop would keep threads for it (see backend.aside).
+        found = await addresses(target)
     return await asyncpg.connect(
-        host=target.host,
+        host=target.host if target.unix_path is not None else [address[0] for _, address in found],
         port=target.port,
         user=target.user,
         # Not None: asyncpg would look for a password of its own in PGPASSWORD and ~/.pgpass.

@@ -12,6 +12,7 @@ from poolproxy.backend.control import APPLICATION_NAME, usable_connections
 from poolproxy.route import Target
 from tests.support.cluster import DATABASE, PASSWORDS, Direct
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -56,3 +57,14 @@ async def test_over_its_unix_socket(target: Target, stage: Stage) -> None:
     path = f"{folder}/.s.PGSQL.{stage.postgres.port}"
     local = dataclasses.replace(target, host=folder, unix_path=path)
     assert await usable_connections(local, 10.0) == await usable_connections(target, 10.0)
+
+
+def test_no_thread_stays(stage: Stage) -> None:
+    """A name is looked up, a password stretched, PostgreSQL asked for its limit, HTTP served: in threads that
+    end, for in a process of several every message costs more."""
+    url = f"postgres://app:app%20secret@localhost:{stage.postgres.port}/{DATABASE}"
+    proxy = stage.fresh(databases={DATABASE: {"url": url}})
+    with proxy.login() as client:
+        assert client.value("select 1") == "1"
+    eventually(lambda: proxy.metrics().by("poolproxy_database_servers_limit", "database"), "its limit")
+    eventually(lambda: proxy.threads() == 1, "one thread")

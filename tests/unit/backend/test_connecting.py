@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import struct
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -220,10 +221,13 @@ class TestOpenSocket:
 def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: Any) -> None:
     """Whatever name is asked for has these addresses."""
 
-    async def getaddrinfo(host: str, port: int, **named: Any) -> list[Any]:
-        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", address) for address in addresses]
+    def getaddrinfo(host: str, port: int, **named: int) -> list[Any]:
+        if named.get("flags", 0) & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "a name")
+        assert threading.current_thread() is not threading.main_thread()
+        return [(socket.AF_INET, named["type"], 0, "", address) for address in addresses]
 
-    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
 @pytest.mark.parametrize(
