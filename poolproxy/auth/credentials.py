@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from hashlib import blake2b
+from hashlib import blake2s
 
 from poolproxy.protocol.md5 import is_md5_hash, md5_hash
 from poolproxy.protocol.scram import DEFAULT_ITERATIONS, SALT_LENGTH, ScramSecret, secret_from_password
@@ -43,8 +43,9 @@ class _Mocks:
     __slots__ = ("_salt", "_secret", "md5")
 
     def __init__(self, process_key: bytes) -> None:
-        # Keyed, short, and one block: a fifth of what an HMAC costs, and every login has to pay it.
-        self._salt = blake2b(key=process_key, digest_size=SALT_LENGTH)
+        # The key just goes ahead of the name: BLAKE2 has no length extension, so this is as good as its keyed
+        # mode, and one block instead of two: a tenth of what an HMAC costs, and every login has to pay it.
+        self._salt = blake2s(process_key, digest_size=SALT_LENGTH)
         self._secret = ScramSecret(DEFAULT_ITERATIONS, b"", os.urandom(32), os.urandom(32))
         self.md5 = "md5" + os.urandom(16).hex()
 
@@ -91,7 +92,7 @@ class Credentials:
     __slots__ = ("_mocks", "_users")
 
     def __init__(self, users: Mapping[str, UserSecret], process_key: bytes) -> None:
-        """`process_key`: at least 16 random bytes, chosen once in the life of the process, and at most 64."""
+        """`process_key`: at least 16 random bytes, chosen once in the life of the process."""
         if len(process_key) < 16:
             raise ValueError("the process key has at least 16 bytes")
         self._users = dict(users)
