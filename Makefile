@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 BUILT := .venv/.built
 
-# What is compiled: every .pyx, and every .py with a .pxd beside it (see setup.py).
+# What is compiled: every .pyx or .py with a .pxd beside it (see setup.py).
 CYTHON := $(shell find poolproxy -name '*.pyx' -o -name '*.pxd')
 COMPILED := $(CYTHON) $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.server import Server
-from poolproxy.backend.session import ServerSession
+from poolproxy.backend.server_session import ServerSession
 from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget

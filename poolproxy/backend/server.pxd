@@ -1,6 +1,6 @@
 cimport cython
 
-from poolproxy.backend.session cimport ServerSession
+from poolproxy.backend.server_session cimport ServerSession
 from poolproxy.backend.sink cimport Sink
 from poolproxy.counters cimport PoolCounters
 from poolproxy.protocol.framing cimport Framer

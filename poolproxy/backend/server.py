@@ -7,7 +7,7 @@ answers. Must not know the frontend.
 
 from __future__ import annotations
 
-from poolproxy.backend.session import STOPS, STOPS_ALL, ServerSession
+from poolproxy.backend.server_session import STOPS, STOPS_ALL, ServerSession
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL

@@ -2,7 +2,7 @@ cimport cython
 
 from poolproxy.backend.server cimport Server
 from poolproxy.backend.sink cimport Sink
-from poolproxy.frontend.session cimport ClientSession
+from poolproxy.frontend.client_session cimport ClientSession
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer, string_end

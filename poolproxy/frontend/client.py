@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
-from poolproxy.frontend.session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE, ClientSession
+from poolproxy.frontend.client_session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE, ClientSession
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
 from poolproxy.session.assignments import ALL, Assignment

@@ -1,7 +1,7 @@
 cimport cython
 
 from poolproxy.auth.randomness cimport RandomBytes
-from poolproxy.frontend.session cimport ClientSession
+from poolproxy.frontend.client_session cimport ClientSession
 from poolproxy.protocol.messages cimport uint32
 
 cdef Py_ssize_t FIRST_PID, LAST_PID, SHORT_KEY, LONG_KEY

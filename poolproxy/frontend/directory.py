@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Iterator
 
 from poolproxy.auth.randomness import RandomBytes
-from poolproxy.frontend.session import ClientSession
+from poolproxy.frontend.client_session import ClientSession
 from poolproxy.protocol.messages import uint32
 
 #: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.

@@ -4,7 +4,7 @@ from poolproxy.auth.credentials cimport Credentials, UserSecret
 from poolproxy.frontend.client cimport Client
 from poolproxy.frontend.directory cimport Directory
 from poolproxy.frontend.login cimport Door, Login
-from poolproxy.frontend.session cimport ClientSession
+from poolproxy.frontend.client_session cimport ClientSession
 from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
 from poolproxy.protocol.messages cimport backend_key_data

@@ -30,9 +30,9 @@ from poolproxy.errors import (
     UnsupportedProtocol,
 )
 from poolproxy.frontend.client import Client
+from poolproxy.frontend.client_session import ClientSession
 from poolproxy.frontend.directory import Directory
 from poolproxy.frontend.login import Door, Login
-from poolproxy.frontend.session import ClientSession
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.janitor import overdue_waiters
 from poolproxy.pool.pool import Pool

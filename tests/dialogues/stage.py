@@ -14,8 +14,8 @@ from typing import Any, cast
 from poolproxy.auth.credentials import Credentials
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolproxyError
+from poolproxy.frontend.client_session import ClientSession
 from poolproxy.frontend.door import FrontDoor
-from poolproxy.frontend.session import ClientSession
 from poolproxy.pool.pool import Pool
 from poolproxy.route import Route
 from poolproxy.router import Router

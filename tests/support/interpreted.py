@@ -15,6 +15,8 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
+from poolproxy._loader import LIBRARY, compiled_modules
+
 PACKAGE = "poolproxy"
 
 
@@ -52,18 +54,9 @@ def is_compiled(module: ModuleType) -> bool:
     return (getattr(module, "__file__", None) or "").endswith(tuple(EXTENSION_SUFFIXES))
 
 
-def compiled_modules(root: Path) -> list[str]:
-    """The modules below `root` that an extension module was built for, in place."""
-    suffix = EXTENSION_SUFFIXES[0]
-    return sorted(
-        ".".join(path.relative_to(root).parts).removesuffix(suffix)
-        for path in (root / PACKAGE).rglob("*" + suffix)
-    )
-
-
 def described(root: Path) -> str:
     """One line for pytest's header: which build runs, and what of it is compiled."""
-    built = compiled_modules(root)
+    built = sorted(compiled_modules()) if LIBRARY.exists() else []
     double = [name for name in built if (root / (name.replace(".", "/") + ".py")).exists()]
     if not built:
         return "poolproxy build: pure source, no extension module has been built"

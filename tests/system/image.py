@@ -11,6 +11,7 @@ import ast
 import configparser
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -150,7 +151,7 @@ class Image:
         self, log: Path, settings: Mapping[str, str], command: Sequence[str] | None = None
     ) -> Iterator[Container]:
         """Run `command` (None: the image's own) with `settings` in its environment, logging to `log`."""
-        arguments = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", ENTER, "enter"]
+        arguments = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", ENTER, "enter"]
         arguments += [str(self.root), self.config["User"], *(command or self.command)]
         with (
             log.open("wb") as stream,
@@ -165,7 +166,21 @@ class Image:
             try:
                 yield Container(self, process, log)
             finally:
-                process.kill()  # --kill-child takes process 1 and all that it started along
+                # Process 1 takes all that it started along. Not left to unshare's --kill-child, which the
+                # kernel forgets when the entry point becomes another user.
+                ended = _children(process.pid)
+                for child in ended:
+                    os.kill(child, signal.SIGKILL)
+                process.kill()
+                process.wait()
+                eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in ended), "its end")
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 @dataclass(frozen=True)
@@ -182,8 +197,7 @@ class Container:
 
         def first_child() -> int:
             assert self.process.poll() is None, self.log.read_text()
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-            return int(children or 0)
+            return next(iter(_children(self.process.pid)), 0)
 
         return eventually(first_child, "the entry point has started")
 

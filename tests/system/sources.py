@@ -1,4 +1,4 @@
-"""What gets compiled, by the rule of setup.py: every .pyx, and every .py with a .pxd beside it."""
+"""What gets compiled, by the rule of setup.py: every .pyx or .py with a .pxd beside it."""
 
 from __future__ import annotations
 
