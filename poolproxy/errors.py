@@ -28,6 +28,9 @@ class PoolproxyError(Exception):
     fault: ClassVar[Fault] = "us"
     template: ClassVar[str] = "internal error"
     hint: ClassVar[str] = ""
+    told: ClassVar[bool] = (
+        True  #: to clients; else it is a reason in the log, or in an error that they are told
+    )
     cause: ClassVar[str] = (
         "A defect in poolproxy: something happened that nobody foresaw. Only this connection ends."
     )
@@ -52,13 +55,6 @@ class UnsupportedProtocol(PoolproxyError):
     template = "unsupported frontend protocol {major}.{minor}: poolproxy supports 3.0 to 3.2"
     cause = "The startup packet asks for a protocol of another major version."
     cure = "Use a driver for PostgreSQL 7.4 or later."
-
-
-class MessageTooLarge(PoolproxyError):
-    sqlstate, severity, fault = "54000", "FATAL", "client"
-    template = "a message of {length} bytes is above the limit of {limit} bytes"
-    cause = "One protocol message is larger than PostgreSQL itself accepts."
-    cure = "Send less in one message: split the statement, or use COPY."
 
 
 class LoginTimeout(PoolproxyError):
@@ -206,10 +202,11 @@ class ShuttingDown(PoolproxyError):
 class UnexpectedServerAnswer(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "server"
     template = "the server's answer was not the one expected: {what}"
+    told = False
     cause = "The bytes from the server do not fit what was asked of it; the server connection was closed."
     cure = "Report it with the log line: it should never happen."
 
 
-def all_errors() -> list[type[PoolproxyError]]:
-    """Every error class, in the order of declaration."""
-    return list(PoolproxyError.__subclasses__())
+def told_errors() -> list[type[PoolproxyError]]:
+    """Every error class that clients may be told, in the order of declaration."""
+    return [error for error in PoolproxyError.__subclasses__() if error.told]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from poolproxy.errors import Fault, PoolproxyError, all_errors
+from poolproxy.errors import Fault, PoolproxyError, told_errors
 
 INTRODUCTION: Final = """\
 # Errors
@@ -27,7 +27,7 @@ FAULTS: Final[dict[Fault, str]] = {
 
 def page() -> str:
     """docs/errors.md."""
-    errors = [*all_errors(), PoolproxyError]
+    errors = [*told_errors(), PoolproxyError]
     rows = "".join(
         f"| [{error.sqlstate}](#{anchor(error)}) | {error.severity} | {message(error)} |\n"
         for error in errors

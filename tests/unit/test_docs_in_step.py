@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
+from poolproxy.errors import told_errors
 from poolproxy.settings import DatabaseSettings, Settings, UserSettings
 from tools import generate_docs
 
@@ -32,3 +34,15 @@ def test_every_setting_is_on_the_page(model: type[Settings | DatabaseSettings | 
     text = dict(generate_docs.pages())["settings"]
     tables = {"databases", "users"}
     assert not [name for name in model.model_fields.keys() - tables if f"| `{name}` |" not in text]
+
+
+def test_every_error_of_the_page_is_made_somewhere() -> None:
+    """The page is made from the classes: one that nobody raises would promise a message that never comes."""
+    package = Path(__file__).parents[2] / "poolproxy"
+    used = {
+        node.id
+        for path in package.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Name)
+    }
+    assert {error.__name__ for error in told_errors()} <= used
