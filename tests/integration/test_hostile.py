@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 
 import pytest
@@ -233,3 +234,14 @@ def test_a_wrong_password_cannot_be_tried_twice(proxy: ProxyProcess, stage: Stag
             wire.authenticate("app", "wrong")
         with pytest.raises((EOFError, ConnectionError)):
             wire.authenticate("app", PASSWORDS["app"])
+
+
+def test_last_words_reach_one_who_has_sent_much_more(proxy: ProxyProcess) -> None:
+    """Closing with unread input would reset the connection: the error must be read, and then the end."""
+    with socket.create_connection(proxy.address, timeout=10) as sock:
+        sock.sendall(struct.pack("!I", 3) + bytes(300_000))
+        heard = b""
+        while chunk := sock.recv(4096):
+            heard += chunk
+    assert b"C08P01\0" in heard
+    assert still_serves(proxy)
