@@ -11,6 +11,7 @@ from poolproxy.protocol.messages cimport backend_key_data
 from poolproxy.protocol.startup cimport StartupMessage
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.transport.poller cimport Poller
+from poolproxy.transport.stream cimport Stream
 
 cdef bytes _AUTHENTICATION_OK, _READY
 cdef Logger _log
@@ -44,10 +45,12 @@ cdef class FrontDoor(Door):
     cdef Py_ssize_t _taken(self) except -1
     cpdef UserSecret secret(self, str user)
     cpdef admit(self)
-    @cython.locals(pool=Pool, client=Client, name=str)
+    @cython.locals(known=dict, pool=Pool, client=Client, name=str)
     cpdef enter(self, Login login, StartupMessage startup, ParameterSet wanted, bytes proof)
     @cython.locals(results=dict, asked=tuple)
     cpdef left(self, Login login, str result, error)
+    cdef _say_farewell(self, Stream stream)
+    cpdef _closed(self, ClientSession client)
     @cython.locals(key=bytes)
     cpdef bytes _greeting(self, ClientSession client, bytes proof, Reported reported)
 

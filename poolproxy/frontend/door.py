@@ -166,7 +166,8 @@ class FrontDoor(Door):
         assert self.pools is not None
         self.admit()
         # Whom a pool serves, the router has let pass once: it need not be asked for everyone who comes.
-        pool = self.pools.known.get((startup.database, startup.user))
+        known = self.pools.known
+        pool = known.get((startup.database, startup.user))
         if pool is None:
             pool = self.pools.pool(self._router.route(startup.user, startup.database))
         name = startup.parameters.get("application_name")

@@ -41,6 +41,7 @@ cdef bytes _b64(bytes data)
 cdef bytes _decoded(bytes data)
 @cython.locals(comma=Py_ssize_t)
 cdef Py_ssize_t _attribute(bytes text, Py_ssize_t start, int letter) except -2
+cdef Py_ssize_t _proof(bytes text, Py_ssize_t comma) except -2
 @cython.locals(index=Py_ssize_t, byte=int)
 cdef _check_nonce(bytes text, Py_ssize_t start, Py_ssize_t end)
 @cython.locals(drawn=bytes)

@@ -212,9 +212,9 @@ class ScramServer:
         size, repeated = len(client_final), len(expected)
         # What this exchange must repeat (header and nonces), then at most optional extensions. A nonce that
         # is not this login's is how a replayed message shows.
-        behind = client_final.rfind(b",p=")
-        same = behind >= repeated and cut(client_final, 0, repeated) == expected
-        if not same or client_final[repeated] != 0x2C:
+        same = size > repeated and cut(client_final, 0, repeated) == expected
+        behind = _proof(client_final, repeated) if same else -1
+        if behind < 0:
             raise ProtocolViolation(what="SCRAM client-final-message does not continue this exchange")
         try:
             claimed = _decoded(cut(client_final, behind + 3, size))
@@ -304,6 +304,17 @@ def _attribute(text: bytes, start: int, letter: int) -> int:
         return -1
     comma = find(text, 0x2C, start)
     return comma if comma >= 0 else len(text)
+
+
+def _proof(text: bytes, comma: int) -> int:
+    """Where ",p=" is, the last attribute, from the comma at this place on; -1 where there is none."""
+    if text[comma] != 0x2C:
+        return -1
+    while comma >= 0 and comma + 3 <= len(text):
+        if text[comma + 1] == 0x70 and text[comma + 2] == 0x3D:
+            return comma
+        comma = find(text, 0x2C, comma + 1)
+    return -1
 
 
 def _check_nonce(text: bytes, start: int, end: int) -> None:

@@ -39,8 +39,8 @@ class StartupMessage:
         self.minor = minor
         self.parameters = parameters
         self.options_unknown = options_unknown
-        self.user = parameters["user"]
-        self.database = parameters.get("database") or self.user
+        self.user = self.parameters["user"]
+        self.database = self.parameters.get("database") or self.user
 
     def __repr__(self) -> str:
         return f"<StartupMessage {self.major}.{self.minor} {self.parameters} {self.options_unknown}>"

@@ -68,6 +68,8 @@ def _wanted(pairs: tuple[tuple[str, str], ...]) -> ParameterSet:
 
 def application_name(value: str) -> str:
     """As PostgreSQL keeps it: printable ASCII, the rest as \\xNN, at most 63 bytes (pg_clean_ascii)."""
+    if value.isascii() and value.isprintable():
+        return value[:63]
     raw = value.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in raw)[:63]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import contextlib
 import hmac
 import re
@@ -182,6 +183,14 @@ class TestHostileClient:
         exchange.first(CLIENT_FIRST + b",x=1,y=2")
         with pytest.raises(ProofRejected):
             exchange.final(CLIENT_FINAL)
+
+    def test_extensions_ahead_of_the_proof_are_signed_with_it(self) -> None:
+        exchange = server()
+        without_proof = WITHOUT_PROOF + b",x=1,y=2"
+        signed = b",".join((CLIENT_FIRST[3:], exchange.first(CLIENT_FIRST), without_proof))
+        signature = hmac.digest(SECRET.stored_key, signed, "sha256")
+        proof = bytes(key ^ mask for key, mask in zip(KEYS.client_key, signature, strict=True))
+        assert exchange.final(without_proof + b",p=" + base64.b64encode(proof)).startswith(b"v=")
 
     @pytest.mark.parametrize(
         "message",
