@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import contextlib
 import hmac
 import re
