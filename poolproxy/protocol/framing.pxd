@@ -9,7 +9,7 @@ cdef class Framer:
     cdef public Py_ssize_t size
     cdef public Py_ssize_t rest
 
-    @cython.locals(length=Py_ssize_t)
+    @cython.locals(length=Py_ssize_t, data=cython.p_uchar, stops=cython.p_uchar)
     cpdef Py_ssize_t scan(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
     cpdef Py_ssize_t skip(self, Py_ssize_t position, Py_ssize_t end) except -1
 

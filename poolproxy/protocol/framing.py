@@ -34,7 +34,7 @@ class Framer:
     __slots__ = ("kind", "rest", "size", "stops")
 
     def __init__(self, stops: bytes) -> None:
-        self.stops = stops
+        self.stops = stops  #: see stop_table: 256 bytes
         self.kind = NOTHING
         self.size = 0
         self.rest = 0  #: bytes still to come of a message that is passing
@@ -52,15 +52,20 @@ class Framer:
                 return end
             position += self.rest
             self.rest = 0
+        if position < 0 or end > len(buffer) or len(self.stops) != 256:
+            raise IndexError(f"no bytes {position} to {end} in {len(buffer)}, or no stop table")
+        # Compiled, these are pointers: nothing below is checked again, and nothing below lets others run.
+        data = buffer
+        stops = self.stops
         while end - position >= 5:
-            length = buffer[position + 1]
-            length = (length << 8) | buffer[position + 2]
-            length = (length << 8) | buffer[position + 3]
-            length = (length << 8) | buffer[position + 4]
+            length = data[position + 1]
+            length = (length << 8) | data[position + 2]
+            length = (length << 8) | data[position + 3]
+            length = (length << 8) | data[position + 4]
             if length < 4 or length > MAX_MESSAGE_LENGTH:
                 raise ProtocolViolation(what=f"message length {length} out of range")
-            if self.stops[buffer[position]]:
-                self.kind = buffer[position]
+            if stops[data[position]]:
+                self.kind = data[position]
                 self.size = length + 1
                 return position
             position += length + 1

@@ -13,7 +13,7 @@ cdef extern from "sys/epoll.h" nogil:
         EPOLLIN
 
 #: Seconds between two looks: what the end of a bulk answer may come later than it could.
-cdef double PACE = 400e-6
+cdef double PACE = 600e-6
 
 
 cdef class Pacer(Timer):

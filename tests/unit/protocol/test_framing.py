@@ -178,3 +178,15 @@ def test_stops_may_change_between_scans() -> None:
 def test_a_stop_table_stops_at_all_but_what_it_names() -> None:
     assert [kind for kind in range(256) if not STOPS[kind]] == sorted(PASSING)
     assert len(STOPS) == 256
+
+
+@pytest.mark.parametrize(("position", "end"), [(-1, 5), (0, 11), (11, 11), (-5, 0)])
+def test_what_lies_outside_the_buffer_is_never_read(position: int, end: int) -> None:
+    with pytest.raises(IndexError, match="no bytes"):
+        Framer(stop_table(b"")).scan(bytearray(10), position, end)
+
+
+@pytest.mark.parametrize("stops", [b"", bytes(255), bytes(257)])
+def test_a_table_of_another_size_is_no_stop_table(stops: bytes) -> None:
+    with pytest.raises(IndexError, match="stop table"):
+        Framer(stops).scan(bytearray(10), 0, 10)
