@@ -1,7 +1,7 @@
 """What PostgreSQL itself does with session state: the experiments that the rules of ours rest on.
 
-No proxy takes part. Each test repeats an experiment of one rule; where a new PostgreSQL answers otherwise, the
-rule and what is built on it must be looked at again.
+No proxy takes part. Each test repeats an experiment of one rule; where a new PostgreSQL answers otherwise,
+the rule and what is built on it must be looked at again.
 """
 
 from __future__ import annotations
