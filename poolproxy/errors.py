@@ -28,9 +28,8 @@ class PoolproxyError(Exception):
     fault: ClassVar[Fault] = "us"
     template: ClassVar[str] = "internal error"
     hint: ClassVar[str] = ""
-    told: ClassVar[bool] = (
-        True  #: to clients; else it is a reason in the log, or in an error that they are told
-    )
+    #: Clients are told it; else it is a reason in the log, or within an error that they are told.
+    told: ClassVar[bool] = True
     cause: ClassVar[str] = (
         "A defect in poolproxy: something happened that nobody foresaw. Only this connection ends."
     )
@@ -142,7 +141,7 @@ class DatabaseDown(PoolproxyError):
     template = "no server of pool {database}/{user} could be made ready within {seconds:g} s ({reason})"
     cause = (
         "No connection to PostgreSQL could be opened, or init_query failed on it, during the whole borrow "
-        "timeout; the reason is that of the last attempt that ended."
+        "timeout; the reason is that of the last attempt that ended, if one has."
     )
     cure = (
         "Look at the database, or correct init_query; the proxy retries by itself and clients may simply try "

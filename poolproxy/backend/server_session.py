@@ -70,13 +70,9 @@ class ServerSession(Member):
         self.sink: Sink | None = None
         self.pipeline = Pipeline()
         self.framer = Framer(STOPS_ALL)
-        self.parameters: ParameterSet = (
-            EMPTY  #: the settings it holds, as far as they differ from its defaults
-        )
+        self.parameters: ParameterSet = EMPTY  #: the settings it holds, where they differ from its defaults
         self.reported = reported
-        self.unnamed_number = (
-            0  #: of the unnamed prepared statement it holds (Pool.number_statement); 0 = none, or unknown
-        )
+        self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
         self.refusal: Refusal | None = None  #: the error of a Query of ours
         self.cancelling = 0  #: cancel requests on their way to it
         self.rescue_cancelled = False  #: what its absent client left running has been cancelled
@@ -84,9 +80,7 @@ class ServerSession(Member):
         self.exchange_at = 0.0
         self.transaction_at = 0.0
         self._errands: deque[Done | None] = deque()  #: one per Query of ours
-        self._rows: list[list[str]] | None = (
-            None  #: rows of the Query of ours under way, where they are wanted
-        )
+        self._rows: list[list[str]] | None = None  #: of our Query under way, where they are wanted
         self._fatal = False
         self._ended = False
 

@@ -94,19 +94,13 @@ class ClientSession(Sink):
         self.on_closed = on_closed
         self.server: Server | None = None
         self.framer = Framer(STOPS)
-        self.unnamed: bytes | None = (
-            None  #: its Parse of the unnamed statement, whole; None when there is none
-        )
-        self.unnamed_turn = (
-            -1
-        )  #: the exchange it was parsed in on the server attached now (see Pipeline.turn)
+        self.unnamed: bytes | None = None  #: its Parse of the unnamed statement, whole
+        self.unnamed_turn = -1  #: the exchange it was parsed in, on the server attached now (Pipeline.turn)
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
         self.cautious = False  #: see statements.Scanner
-        self.controls = (
-            False  #: the exchange under way begins or ends a transaction, as far as its text shows
-        )
+        self.controls = False  #: the exchange under way begins or ends a transaction, by its text
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
         self._prefix = b""  #: goes out ahead of the next bytes

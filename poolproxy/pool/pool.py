@@ -78,9 +78,8 @@ class Pool:
         self.down_reason = ""  #: why the last server did not become ready; empty since one did
         self.baseline: ParameterSet = EMPTY  #: what init_query leaves in every server
         self.reported: Reported | None = None  #: what its newest server reported at login
-        self.greetings: dict[
-            tuple[ParameterSet, bool], Reported
-        ] = {}  #: startup parameters -> what a server then reports
+        #: startup parameters -> what a server then reports
+        self.greetings: dict[tuple[ParameterSet, bool], Reported] = {}
 
     def __repr__(self) -> str:
         return (

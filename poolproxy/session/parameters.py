@@ -155,9 +155,7 @@ class Reported:
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         self.values = values
-        self.messages: bytes | None = (
-            None  #: the same as ParameterStatus messages, once somebody has built them
-        )
+        self.messages: bytes | None = None  #: the same as ParameterStatus messages, once built
         #: a backslash in a statement's text may end a string where none seems to end (see statements.Scanner)
         self.cautious = (
             values.get(b"standard_conforming_strings", b"on") != b"on"

@@ -26,9 +26,8 @@ class Unit:
         self.batch = batch  #: ended by a Sync
         self.skip = skip
         self.assignments = assignments  #: tracked assignments that hold if the unit ends well
-        self.copy_ends = (
-            0  #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
-        )
+        #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
+        self.copy_ends = 0
         self.own_parses: list[int] = []  #: ordinals of the ParseCompletes that are ours, counted from 0
         self.own_closes: list[int] = []  #: the same of CloseCompletes
 

@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from tests.system.sources import PACKAGE, ROOT, compiled_sources
+from poolproxy._loader import compiled_modules
+from tests.system.sources import PACKAGE, ROOT
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -78,7 +79,7 @@ def test_compiled_part_of_the_wheel_loads(dist: Path, tmp_path: Path) -> None:
     (wheel,) = dist.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    modules = [".".join(("poolproxy", *path.with_suffix("").parts)) for path in compiled_sources()]
+    modules = sorted(compiled_modules())
     program = (
         "import importlib, sys\n"
         "for name in sys.argv[1:]:\n"
