@@ -16,6 +16,7 @@ cdef class PoolCounters:
     cdef public Py_ssize_t bytes_received
     cdef public Py_ssize_t bytes_sent
     cdef public Py_ssize_t out_of_sync
+    cdef public Py_ssize_t parses
     cdef public Histogram borrow
     cdef public Histogram query
     cdef public Histogram transaction

@@ -44,6 +44,7 @@ class PoolCounters:
         "bytes_sent",
         "errors",
         "out_of_sync",
+        "parses",
         "pin_seconds",
         "pins",
         "queries",
@@ -58,6 +59,7 @@ class PoolCounters:
         self.transactions: int = 0  #: times a server came back to status I
         self.bytes_received: int = 0  #: from clients
         self.bytes_sent: int = 0  #: to clients
+        self.parses: int = 0  #: named statements that a server was made to parse
         self.out_of_sync: int = 0  #: servers closed because an answer was not the expected one
         self.borrow = Histogram()  #: waiting for a server
         self.query = Histogram()  #: an exchange, from its forwarding to its ReadyForQuery

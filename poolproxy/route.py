@@ -38,4 +38,5 @@ class Route:
     server_lifetime: float
     server_idle_timeout: float
     server_rescue_timeout: float
+    max_prepared_statements: int
     init_query: str

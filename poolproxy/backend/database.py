@@ -21,6 +21,7 @@ from poolproxy.pool.budget import UNBOUNDED, Budget, database_limit
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Route
+from poolproxy.session.prepared import Epoch
 from poolproxy.transport.poller import Poller
 
 _log = get_logger()
@@ -37,6 +38,7 @@ class Database:
         self.budget = budget
         self.grower = grower
         self.pools: list[Pool] = []
+        self.epoch = Epoch()  #: of its catalogue
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
         self._route = route  #: any route to it: settings see to it that all have the same limits

@@ -63,6 +63,7 @@ class Pools:
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
             pool = Pool(route, database.grower.need, database.spare)
+            pool.registry.epoch = database.epoch
             self.known[(route.database, route.user)] = pool
             database.add(pool)
             database.ask_when_due()

@@ -7,13 +7,14 @@ answers. Must not know the frontend.
 
 from __future__ import annotations
 
-from poolproxy.backend.server_session import STOPS, STOPS_ALL, ServerSession
+from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY, ServerSession
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, report
-from poolproxy.session.pipeline import Unit
+from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
+from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -29,6 +30,13 @@ PARSE_COMPLETE = 0x31
 CLOSE_COMPLETE = 0x33
 DATA_ROW = 0x44
 COPY_IN_RESPONSE = 0x47
+ROW_DESCRIPTION = 0x54
+NO_DATA = 0x6E
+PARAMETER_DESCRIPTION = 0x74
+COMMAND_COMPLETE = 0x43
+
+_FEATURE_NOT_SUPPORTED = "0A000"
+_UNDEFINED_STATEMENT = "26000"
 
 
 class Server(ServerSession):
@@ -51,17 +59,6 @@ class Server(ServerSession):
         self.exchange_at = now
         if self.pipeline.status == STATUS_IDLE:
             self.transaction_at = now
-
-    def replace_unnamed(self, number: int, parse: bytes | None) -> bytes:
-        """What to put into a client's batch so that the unnamed statement is its own, of that number: its
-        `parse` (a whole message) again, or, when it has none, a Close of what another one may have left:
-        PostgreSQL will say that there is none."""
-        self.unnamed_number = number
-        if parse is not None:
-            self.pipeline.injected_parse()
-            return parse
-        self.pipeline.injected_close()
-        return messages.close(b"S")
 
     # From the server.
 
@@ -120,7 +117,10 @@ class Server(ServerSession):
             return start
         mine = skipping
         if kind == ERROR_RESPONSE:
-            self._error(buffer, position, following, skipping)
+            renamed = self._error(buffer, position, following, skipping)
+            if renamed is not None:
+                self._replace(buffer, start, position, renamed)
+                return following
         elif kind == PARAMETER_STATUS:
             self._parameter_status(self.stream.copy(position + 5, following))
             mine = True  # the client is told ahead of its ReadyForQuery, and only what is new to it
@@ -128,10 +128,29 @@ class Server(ServerSession):
             mine = skipping or not self.pin
         elif self._unowed() and kind != NOTICE_RESPONSE:
             self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
-        elif kind == PARSE_COMPLETE:
-            mine = pipeline.parse_complete()
-        elif kind == CLOSE_COMPLETE:
-            mine = pipeline.close_complete()
+        elif kind == PARSE_COMPLETE or kind == CLOSE_COMPLETE:
+            step = pipeline.complete(PARSED if kind == PARSE_COMPLETE else CLOSED)
+            if step is not None:
+                mine = skipping or step.own
+                self._completed(step)
+                if step.answer is not None:
+                    self._replace(buffer, start, position, step.answer)
+                    return following
+        elif kind == PARAMETER_DESCRIPTION:
+            step = pipeline.complete(DESCRIBED)
+            if step is not None:
+                self._describing = step
+                self._types = self.stream.copy(position + 5, following)
+                mine = True
+        elif (kind == ROW_DESCRIPTION or kind == NO_DATA) and self._describing is not None:
+            self._described(self.stream.copy(position + 5, following))
+            mine = True
+        elif skipping and self._rows is None:
+            pass
+        elif kind == COMMAND_COMPLETE and not skipping:
+            self._command_complete(self.stream.copy(position + 5, following - 1))
+        elif kind == ROW_DESCRIPTION or kind == NO_DATA:
+            pass
         elif kind == COPY_IN_RESPONSE:
             self._copy_in()
         elif self._rows is not None and skipping:
@@ -144,6 +163,71 @@ class Server(ServerSession):
             return start
         self._forward(buffer, start, position)
         return following
+
+    def _replace(self, buffer: bytearray, start: int, position: int, message: bytes) -> None:
+        """`message` in place of the one at `position`; buffer[start:position] is not forwarded yet."""
+        self._forward(buffer, start, position)
+        if self.sink is not None and not self.sink.write(message, 0, len(message)):
+            self.stream.pause()
+
+    # Prepared statements.
+
+    def _completed(self, step: Step) -> None:
+        """A Parse or Close of a statement that the books know has been done."""
+        statement = step.statement
+        if statement is not None:
+            if step.kind == PARSED:
+                self.prepared.confirm(statement)
+                following = self.pipeline.next_step()
+                if following is not None and following.kind == DESCRIBED:
+                    self.framer.stops = STOPS_CLOSELY
+            elif step.answer is None:
+                self.prepared.drop(statement)
+        if step.name is not None and self.sink is not None:
+            self.sink.step_completed(step)
+            if self.sink.awaiting:
+                self.sink.proceed()
+
+    def _give_up_steps(self) -> None:
+        """After an error: what is still to come of its unit will not be done."""
+        for step in self.pipeline.steps_left():
+            if step.statement is not None and step.kind != CLOSED:
+                self.prepared.failed(step.statement)
+
+    def _described(self, description: bytes) -> None:
+        step, self._describing = self._describing, None
+        if not self.forgets:
+            self.framer.stops = STOPS
+        if step is None or step.statement is None:
+            return
+        shape = shape_of(description) if description else b""
+        same = self.prepared.described(step.statement, self._types, shape)
+        sink = self.sink
+        if not same:
+            self.pool.registry.epoch.advance()
+            if step.name is not None:
+                self.prepared.discard(step.statement)
+                if sink is not None:
+                    sink.described_anew(step, self._types, shape)
+        if sink is not None and sink.awaiting:
+            sink.proceed()
+
+    def _command_complete(self, tag: bytes) -> None:
+        """Tags tell what a DEALLOCATE has really done."""
+        if tag == b"DEALLOCATE" and self.forgets:
+            name = self.forgets.pop(0)
+            if self.sink is not None:
+                self.sink.deallocated(name)
+        elif tag == b"DEALLOCATE ALL" or tag == b"DISCARD ALL":
+            if self.forgets and not self.forgets[0]:
+                self.forgets.pop(0)
+            self.prepared.clear()
+            if self.sink is not None:
+                self.sink.deallocated(None)
+        else:
+            return
+        if self.sink is not None and self.sink.awaiting:
+            self.sink.proceed()
 
     def _copy_in(self) -> None:
         self.pipeline.copy_in()
@@ -169,6 +253,8 @@ class Server(ServerSession):
         self._ended = True
         errand = self._errands.popleft()
         refusal, self.refusal = self.refusal, None
+        if self.sink is not None and self.sink.awaiting:
+            self.sink.proceed()
         if errand is not None:
             errand(refusal)
         elif refusal is not None and self._errands:
@@ -186,6 +272,8 @@ class Server(ServerSession):
         if unit is None and not pipeline.unclear:
             self._out_of_sync("ReadyForQuery that nobody asked for")
             return following
+        if self.forgets and pipeline.owed() == 0:
+            self.forgets.clear()
         now = self.stream.poller.now
         counters = self.pool.counters
         counters.queries += 1
@@ -195,6 +283,9 @@ class Server(ServerSession):
             counters.transactions += 1
             counters.transaction.observe(now - self.transaction_at)
             self.transaction_at = now
+            if self.changing_schema:
+                self.changing_schema = False
+                self.pool.registry.epoch.advance()
         if unit is not None and unit.assignments and not failed:
             self._assigned(unit, before)
         sink = self.sink
@@ -206,6 +297,8 @@ class Server(ServerSession):
         self._pass_on(buffer, start, following)
         self.stream.calm()
         self._ended = True
+        if sink is not None and sink.awaiting:
+            sink.proceed()
         return following
 
     def _assigned(self, unit: Unit, before: int) -> None:
@@ -218,25 +311,47 @@ class Server(ServerSession):
         if self.sink is not None:
             self.sink.assigned(unit.assignments, self.reported)
 
-    def _error(self, buffer: bytearray, position: int, following: int, skipping: bool) -> None:
-        fields = messages.error_fields(self.stream.copy(position + 5, following))
+    def _error(self, buffer: bytearray, position: int, following: int, skipping: bool) -> bytes | None:
+        """An ErrorResponse; what to forward in its place where it names what the client does not know."""
+        report = self.stream.copy(position + 5, following)
+        fields = messages.error_fields(report)
         sqlstate = fields.get("C", "XX000")
         self._fatal = fields.get("V", fields.get("S", "")) in ("FATAL", "PANIC")
         if skipping:
             self.refusal = fields
-            return
+            self._give_up_steps()
+            return None
         if self._unowed() and not self._fatal:
             self._out_of_sync(f"error {sqlstate} that nobody caused")
-            return
+            return None
         if self._fatal and self.sink is None:
             self.close(f"{sqlstate} {fields.get('M', '')}")
-            return
+            return None
+        self._give_up_steps()
         parses = self.pipeline.parses_seen
         self.pipeline.error(not sqlstate.startswith("57"))
         if self.sink is not None:
             self.sink.statement_failed(self.pipeline.answered, parses)
             errors = self.pool.counters.errors
             errors[sqlstate[:2]] = errors.get(sqlstate[:2], 0) + 1
+            if self.sink.awaiting:
+                self.sink.proceed()
+        if sqlstate == _FEATURE_NOT_SUPPORTED:
+            self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
+        ours = names_of_ours(report)
+        return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
+
+    def _renamed(self, report: bytes, sqlstate: str, ours: list[bytes]) -> bytes:
+        """An error about a statement by a name of ours, as the client is to read it."""
+        if CHANGED in ours:
+            return messages.error_response_fields(
+                "ERROR", _FEATURE_NOT_SUPPORTED, "cached plan must not change result type"
+            )
+        if sqlstate == _UNDEFINED_STATEMENT:
+            for name in ours:
+                self.prepared.drop_named(name)
+        assert self.sink is not None
+        return messages.message(ERROR_RESPONSE, with_names(report, self.sink.name_of))
 
     def _parameter_status(self, body: bytes) -> None:
         name, value = messages.parameter_status_fields(body)

@@ -5,10 +5,12 @@ from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
-from poolproxy.session.pipeline cimport Pipeline
+from poolproxy.session.pipeline cimport Pipeline, Step
+from poolproxy.session.prepared cimport ServerStatements, Statement
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
+cdef int CLOSED, DESCRIBED, PARSED, PARSE
 cdef int SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 
 cdef class ServerSession(Member):
@@ -23,6 +25,11 @@ cdef class ServerSession(Member):
     cdef public ParameterSet parameters
     cdef public Reported reported
     cdef public Py_ssize_t unnamed_number
+    cdef public ServerStatements prepared
+    cdef public list forgets
+    cdef public bint changing_schema
+    cdef Step _describing
+    cdef bytes _types
     cdef public object refusal
     cdef public int cancelling
     cdef public bint rescue_cancelled
@@ -37,6 +44,15 @@ cdef class ServerSession(Member):
     cpdef bytes settle(self, wanted)
     cpdef tell(self, Sink sink)
     cpdef ask(self, bytes sql, done)
+    cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)
+    cpdef bytes describe(self, Statement statement, bytes name)
+    cpdef bytes prepare(self, Statement statement)
+    cpdef bytes stand_in(self, bytes name)
+    cpdef bytes stand_in_ahead(self, bytes name)
+    cpdef bytes prepare_ahead(self, bytes name, Statement statement)
+    cpdef changes_schema(self)
+    cdef _expect_own(self)
+    cpdef look_closely(self)
     cpdef pin_down(self, str reason)
     @cython.locals(pipeline=Pipeline)
     cpdef abandon(self, bint partial)

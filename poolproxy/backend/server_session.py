@@ -21,12 +21,15 @@ from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, changes, difference
 from poolproxy.session.pins import TAINTING
-from poolproxy.session.pipeline import Pipeline
+from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
+from poolproxy.session.prepared import ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
 
 STATUS_IDLE = 0x49
+
+PARSE = 0x50
 
 _IN_FAILED_TRANSACTION = "25P02"
 
@@ -34,6 +37,8 @@ _IN_FAILED_TRANSACTION = "25P02"
 #: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse,
 #: NoticeResponse.
 STOPS = stop_table(b"TDC2nstIdcHVN")
+#: The same, but for RowDescription, CommandComplete, NoData, ParameterDescription.
+STOPS_CLOSELY = stop_table(b"D2sIdcHVN")
 #: While nothing is owed, or rows are wanted: every message is looked at.
 STOPS_ALL = stop_table(b"")
 
@@ -47,9 +52,9 @@ class ServerSession(Member):
     """See the module. Made by the grower once the login is over."""
 
     __slots__ = (
-        "_ended", "_errands", "_fatal", "_rows", "cancelling", "exchange_at", "framer", "key", "on_closed",
-        "parameters", "pid", "pipeline", "pool", "refusal", "reported", "rescue_cancelled", "restoring",
-        "sink", "stream", "transaction_at", "unnamed_number",
+        "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "cancelling", "changing_schema",
+        "exchange_at", "forgets", "framer", "key", "on_closed", "parameters", "pid", "pipeline", "pool", "prepared", "refusal", "reported",
+        "rescue_cancelled", "restoring", "sink", "stream", "transaction_at", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +78,12 @@ class ServerSession(Member):
         self.parameters: ParameterSet = EMPTY  #: the settings it holds, where they differ from its defaults
         self.reported = reported
         self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
+        self.prepared = ServerStatements(pool.route.max_prepared_statements)
+        #: the names that DEALLOCATEs under way are about, in order; b"" = all
+        self.forgets: list[bytes] = []
+        self.changing_schema = False
+        self._describing: Step | None = None  #: whose description is arriving
+        self._types = b""  #: the first half of it
         self.refusal: Refusal | None = None  #: the error of a Query of ours
         self.cancelling = 0  #: cancel requests on their way to it
         self.rescue_cancelled = False  #: what its absent client left running has been cancelled
@@ -100,8 +111,7 @@ class ServerSession(Member):
     def ahead(self, sql: bytes) -> bytes:
         """A Query of our own, to be sent ahead of the client's bytes in the same write. It must not fail."""
         self.unnamed_number = 0
-        self.pipeline.skip_query()
-        self._errands.append(None)
+        self._expect_own()
         return messages.query(sql)
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
@@ -161,6 +171,83 @@ class ServerSession(Member):
     def _rows_done(self, done: RowsDone, refusal: Refusal | None) -> None:
         rows, self._rows = self._rows or [], None
         done(rows, refusal)
+
+    # Prepared statements. All but the last are put into a batch of the client's.
+
+    def replace_unnamed(self, number: int, parse: bytes | None) -> bytes:
+        """What to put into a client's batch so that the unnamed statement is its own, of that number: its
+        `parse` (a whole message) again, or, when it has none, a Close of what another one may have left:
+        PostgreSQL will say that there is none."""
+        self.unnamed_number = number
+        self.pipeline.expect(Step(CLOSED if parse is None else PARSED, True))
+        return messages.close(b"S") if parse is None else parse
+
+    def describe(self, statement: Statement, name: bytes | None) -> bytes:
+        """To go right behind a Parse of it; `name` if that was the client's own."""
+        self.pipeline.expect(Step(DESCRIBED, True, statement, name))
+        return messages.describe(b"S", statement.name)
+
+    def prepare(self, statement: Statement) -> bytes:
+        """A statement that this server lacks. Its client must wait until it has been described."""
+        self.prepared.expect(statement, self.pipeline.turn(), True)
+        self.pipeline.expect(Step(PARSED, True, statement))
+        self.pool.counters.parses += 1
+        parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
+        return parse + self.describe(statement, None) + messages.flush()
+
+    def prepare_under(self, statement: Statement, parameters: ParameterSet) -> bytes:
+        """The same between exchanges, where the client's settings (`parameters`) are not those that it was parsed
+        under: these for a moment, and back."""
+        then = statement.settings.over(parameters.without_planning())
+        guarded = self.pipeline.status == STATUS_IDLE  # in a transaction, the guard would stay
+        there = b"".join(map(self.ahead, difference(parameters, then, guarded)))
+        self.prepared.expect(statement, self.pipeline.turn(), True)
+        self.pool.counters.parses += 1
+        self.pipeline.skip_batch([Step(PARSED, True, statement), Step(DESCRIBED, True, statement)])
+        self._errands.append(_ignore)
+        parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
+        back = b"".join(map(self.ahead, difference(then, parameters, guarded)))
+        return there + parse + messages.describe(b"S", statement.name) + messages.sync() + back
+
+    def stand_in(self, name: bytes) -> bytes:
+        """Something to deallocate by the client's own name. An empty text may be parsed at any time, in a failed
+        transaction too. Should the DEALLOCATE fail, it is closed before the next exchange."""
+        self.prepared.surplus.append(name)
+        self.pipeline.expect(Step(PARSED, True))
+        return messages.parse(name, b"")
+
+    def stand_in_ahead(self, name: bytes) -> bytes:
+        """The same, ahead of a Query."""
+        self.prepared.surplus.append(name)
+        self._expect_own()
+        return messages.parse(name, b"") + messages.sync()
+
+    def prepare_ahead(self, name: bytes, statement: Statement) -> bytes:
+        """A statement under its client's own name, ahead of a Query that may mean it. If it cannot be parsed any more,
+        the Query will say so."""
+        self.pipeline.skip_query()
+        self._errands.append(_ignore)
+        return messages.message(PARSE, name + b"\0" + statement.again()) + messages.sync()
+
+    def changes_schema(self) -> None:
+        """What is about to be run may change the catalogue, now or when its transaction ends."""
+        self.changing_schema = True
+        self.pool.registry.epoch.advance()
+
+    def close_surplus(self) -> bytes:
+        """To go ahead of an exchange: statements that this server is not to keep."""
+        self._expect_own()
+        names = self.prepared.take_surplus()
+        return b"".join(messages.close(b"S", name) for name in names) + messages.sync()
+
+    def _expect_own(self) -> None:
+        """A unit of ours, whose answers nobody wants."""
+        self.pipeline.skip_query()
+        self._errands.append(None)
+
+    def look_closely(self) -> None:
+        """From now on also at what says how a DEALLOCATE ended, and what a statement's description is."""
+        self.framer.stops = STOPS_CLOSELY
 
     # Pins.
 
@@ -246,6 +333,7 @@ class ServerSession(Member):
         if refusal is not None:
             self.close(f"it refused to discard its state: {refusal.get('M', '')}")
         else:
+            self.prepared.clear()
             self.pool.unpinned(self, self.stream.poller.now)
 
     def _release(self, now: float) -> None:
@@ -300,3 +388,7 @@ class ServerSession(Member):
     def fail(self, error: PoolproxyError) -> None:
         """An error of ours while its answers were read (a length out of range): never the client's fault."""
         self._out_of_sync(error.message)
+
+
+def _ignore(refusal: Refusal | None) -> None:
+    """For an errand whose failure shows elsewhere."""

@@ -1,14 +1,20 @@
 from poolproxy.pool.queue cimport Waiter
 from poolproxy.session.parameters cimport Reported
+from poolproxy.session.pipeline cimport Step
 
 cdef class Sink(Waiter):
     cdef public Reported told
     cdef public bint holding
+    cdef public bint awaiting
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
     cpdef assigned(self, tuple assignments, reported)
     cpdef pinned(self, str reason)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
+    cpdef step_completed(self, Step step)
+    cpdef described_anew(self, Step step, bytes types, bytes shape)
+    cpdef deallocated(self, bytes name)
+    cpdef proceed(self)
     cpdef bint in_message(self) except -1
     cpdef detached(self, double now)
     cpdef server_drained(self)

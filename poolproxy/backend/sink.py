@@ -5,17 +5,19 @@ from __future__ import annotations
 from poolproxy.pool.queue import Waiter
 from poolproxy.session.assignments import Assignment
 from poolproxy.session.parameters import NOTHING_REPORTED, Reported
+from poolproxy.session.pipeline import Step
 
 
 class Sink(Waiter):
     """What a server is attached to."""
 
-    __slots__ = ("holding", "told")
+    __slots__ = ("awaiting", "holding", "told")
 
     def __init__(self) -> None:
         super().__init__()
         self.told = NOTHING_REPORTED  #: what it was last told of the server's reported parameters
         self.holding = False  #: it needs its server although nothing is under way
+        self.awaiting = False  #: it reads no further until it has heard more answers: `proceed`
 
     def write(self, buffer: bytearray | bytes, start: int, end: int) -> bool:
         """Answers for the client; False when the server must not be read until `on_drained`."""
@@ -36,6 +38,26 @@ class Sink(Waiter):
     def statement_failed(self, turn: int, parses: int) -> None:
         """An error in the exchange of this number (see Pipeline.turn), after so many of its Parses were
         completed."""
+        raise NotImplementedError
+
+    def step_completed(self, step: Step) -> None:
+        """A Parse or Close that its names depend on has been done."""
+        raise NotImplementedError
+
+    def described_anew(self, step: Step, types: bytes, shape: bytes) -> None:
+        """What the client has just parsed is not what others parsed before."""
+        raise NotImplementedError
+
+    def deallocated(self, name: bytes | None) -> None:
+        """A DEALLOCATE of the client's has been run; None: of everything."""
+        raise NotImplementedError
+
+    def proceed(self) -> None:
+        """More answers have come."""
+        raise NotImplementedError
+
+    def name_of(self, name: bytes) -> bytes | None:
+        """The client's own name of a statement that servers know by `name`."""
         raise NotImplementedError
 
     def in_message(self) -> bool:

@@ -2,12 +2,11 @@ cimport cython
 
 from poolproxy.backend.server cimport Server
 from poolproxy.backend.sink cimport Sink
-from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.frontend.preparing cimport PreparingClient, statement_at
 from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer, string_end
 from poolproxy.session.pipeline cimport Pipeline
-from poolproxy.session.statements cimport Finding, Scanner
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -15,12 +14,11 @@ cdef int NOTHING, PARTIAL
 cdef int WHOLE, UNSYNCED, UNSAFE
 cdef int QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE
 cdef int CLIENT_IDLE
-cdef Py_ssize_t KEEP_LIMIT, HEAD
+cdef Py_ssize_t KEEP_LIMIT, HEAD, GATHERED
 cdef bytes STOPS, STOPS_COPYING
-cdef Scanner _scanner
 
-cdef class Client(ClientSession):
-    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, kind=int)
+cdef class Client(PreparingClient):
+    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, kind=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
     cdef bint _needs_no_server(self, int kind) except -1
     cdef Server _borrow(self, int kind)
@@ -28,23 +26,13 @@ cdef class Client(ClientSession):
     cdef bint _begin(self, Server server) except -1
     cdef _forward_to(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _forward(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _gather(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _stop(self, Server server, Py_ssize_t position, Py_ssize_t end)
     @cython.locals(pipeline=Pipeline)
     cdef bint _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
-    cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
-    cdef _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
-    cdef _exchange(self, Server server, Finding finding)
-    cdef tuple _follow(self, Server server, Finding finding)
-    cdef _restore(self, Server server)
-    @cython.locals(finding=Finding, pipeline=Pipeline, begin=Py_ssize_t, stop=Py_ssize_t, assignments=tuple)
-    cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
-    @cython.locals(held=bint)
-    cdef bint _unnamed_must_move(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1
-    cdef _parse_again(self, Server server)
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
     cpdef bint in_message(self) except -1
     cpdef detached(self, double now)
     cpdef server_drained(self)
     cpdef on_drained(self)
-
-cdef bint _names_unnamed(bytearray buffer, Py_ssize_t position, Py_ssize_t end) except -1

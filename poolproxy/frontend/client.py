@@ -2,22 +2,19 @@
 sink.
 
 The first message of an exchange borrows a server; the pool takes it back when nothing is owed. What the
-client sends is told to the server's pipeline, and each statement's text is looked at once
-(session.statements): a plain SET is followed, anything else that may leave state pins the server. Compiled:
-`on_data` runs once per chunk.
+client sends is told to the server's pipeline; what its statements mean is preparing.py's. Compiled: `on_data` runs
+once per chunk.
 """
 
 from __future__ import annotations
 
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
-from poolproxy.frontend.client_session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE, ClientSession
+from poolproxy.frontend.client_session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE
+from poolproxy.frontend.preparing import GATHERED, PreparingClient, statement_at
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
-from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.lifecycle import CLIENT_IDLE
-from poolproxy.session.parameters import parameter_set
-from poolproxy.session.statements import Finding, Scanner
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -49,13 +46,7 @@ _HARMLESS_FUNCTIONS = frozenset(
 #: Pins under which the server's settings are the client's own business: nothing is replayed.
 _UNTRACKED = frozenset({"setting", "role", "code", "function_call", "large_text", "unclear"})
 
-#: Settings that change how the next text is to be read.
-_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL})
-
-_scanner = Scanner()
-
-
-class Client(ClientSession):
+class Client(PreparingClient):
     """See the module."""
 
     __slots__ = ()
@@ -95,8 +86,9 @@ class Client(ClientSession):
                     self._queued()
                     return
                 start = position
+            settled = server.pipeline.quiet()
             if (
-                server.pipeline.quiet()
+                settled
                 and kind != COPY_DATA
                 and kind != COPY_DONE
                 and kind != COPY_FAIL
@@ -108,12 +100,38 @@ class Client(ClientSession):
                     self.stream.keep(position, end)
                     self.stream.pause()
                     return
-            if kind in (BIND, DESCRIBE) and self._unnamed_must_move(
-                server, buffer, position, min(following, end)
+            if kind == BIND or kind == DESCRIBE or kind == PARSE or kind == CLOSE:
+                name_at = statement_at(buffer, kind, position, min(following, end))
+                if name_at < 0 and following > end and kind != BIND:
+                    server.pin_down("unclear")  # a name of a kilobyte and more
+                if name_at > 0 and buffer[name_at] != 0 and not self.pool.session_mode:
+                    self._gather(server, buffer, start, position)
+                    start = self._named(server, kind, buffer, position, name_at, following, end)
+                    if start < 0:
+                        self._stop(server, position, end)
+                        return
+                    position = following if following <= end else framer.skip(position, end)
+                    continue
+                elif name_at != 0 and (name_at < 0 or buffer[name_at] == 0) and (kind == BIND or kind == DESCRIBE):
+                    if self._unnamed_must_move(server):
+                        self._gather(server, buffer, start, position)
+                        start = position
+                        self._parse_again(server)
+                    if kind == BIND and self.unnamed_forgets:
+                        self._gather(server, buffer, start, position)
+                        start = position
+                        self._deallocate(server, self.unnamed_forgets)
+            elif (
+                kind == QUERY
+                and following <= end
+                and self.prepared is not None
+                and not settled
+                and self._names_wanted(buffer, position + 5, following - 1)
             ):
-                self._forward(server, buffer, start, position)
-                start = position
-                self._parse_again(server)
+                self._gather(server, buffer, start, position)
+                self.awaiting = True
+                self._stop(server, position, end)
+                return
             if not self._note(server, kind, buffer, position, following, end):
                 self._forward(server, buffer, start, position)
                 raise ProtocolViolation(what=f"invalid frontend message type {kind}")
@@ -171,7 +189,11 @@ class Client(ClientSession):
             if self.parameters.refused and not self.holding:
                 self.apply_parameters()
                 return False
-            self._prefix = server.settle(self.parameters)
+            self._prefix += server.settle(self.parameters)
+        if server.pipeline.status == STATUS_IDLE:
+            self.local = False
+        if server.prepared.crowded() and not server.pin:
+            self._prefix += server.close_surplus()
         self.holding = False
         return True
 
@@ -182,7 +204,7 @@ class Client(ClientSession):
     def _forward(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
         """Send buffer[start:end] to the server, behind what must go ahead of it; stop reading while it is
         full."""
-        if start >= end:
+        if start >= end and not self._prefix:
             return
         self.last_active = self.stream.poller.now
         self.pool.counters.bytes_received += end - start
@@ -194,6 +216,20 @@ class Client(ClientSession):
             taken = server.stream.write(buffer, start, end)
         if not taken:
             self.stream.pause()
+
+    def _gather(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
+        """buffer[start:end] goes out ahead of what will be put behind it, with it where it is little."""
+        if end - start > GATHERED:
+            self._forward(server, buffer, start, end)
+        elif start < end:
+            self.pool.counters.bytes_received += end - start
+            self._prefix += self.stream.copy(start, end)
+
+    def _stop(self, server: Server, position: int, end: int) -> None:
+        """The rest of what has been read waits until more answers have come."""
+        self._forward(server, self.stream.poller.buffer, position, position)
+        self.stream.keep(position, end)
+        self.stream.pause()
 
     # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes
     # in pieces.
@@ -219,7 +255,7 @@ class Client(ClientSession):
         elif kind == DESCRIBE:
             pipeline.extended()
         elif kind == CLOSE:
-            if _names_unnamed(buffer, position, min(following, end)):
+            if following - position == 7 and buffer[position + 5] == 83:
                 self.forget_unnamed(server)
             pipeline.close()
         elif kind == COPY_DATA:
@@ -239,97 +275,6 @@ class Client(ClientSession):
         elif kind != FLUSH:
             return False
         return True
-
-    def _look(self, buffer: bytearray, begin: int, stop: int) -> Finding | None:
-        _scanner.cautious = self.cautious
-        finding = _scanner.look(buffer, begin, stop)
-        self.controls = self.controls or _scanner.controls
-        return finding
-
-    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        self.forget_unnamed(server)
-        if following > end:
-            server.pin_down("large_text")
-            self._exchange(server, None)
-        else:
-            self._exchange(server, self._look(buffer, position + 5, following - 1))
-
-    def _exchange(self, server: Server, finding: Finding | None) -> None:
-        """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
-        assignments = self._follow(server, finding)
-        server.pipeline.query(assignments)
-        if server.pipeline.unclear:
-            server.pin_down("unclear")
-
-    def _follow(self, server: Server, finding: Finding | None) -> tuple[Assignment, ...]:
-        """The assignments of a text that can be followed; everything else that it may leave pins."""
-        if finding is None:
-            return ()
-        if finding.reason:
-            if finding.reason == "sequence" and not server.pin and server.pipeline.idle():
-                # What currval and lastval would tell here is another client's (sessions.md, rule 14).
-                self._prefix += server.ahead(b"DISCARD SEQUENCES")
-            server.pin_down(finding.reason)
-            return ()
-        for assignment in finding.assignments:
-            if assignment.fragment is None:
-                self.resets = (*(self.resets or ()), assignment.name)
-            if assignment.name in _READING:
-                self.cautious = True  # until its answer has told how the next texts are read
-        return finding.assignments
-
-    def _restore(self, server: Server) -> None:
-        """A RESET of its own has been forwarded: behind it goes what it started with."""
-        names, self.resets = self.resets, None
-        started = self.startup.over(self.pool.baseline)
-        if names is not None and ALL not in names:
-            started = parameter_set({name: started.values[name] for name in names if name in started.values})
-        if started.values and server.pipeline.settled():
-            server.restore(started)
-
-    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        finding: Finding | None = None
-        if following > end:
-            server.pin_down("large_text")
-        else:
-            begin = string_end(buffer, position + 5, following) + 1
-            stop = string_end(buffer, begin, following)
-            if begin > 0 and stop > 0:
-                finding = self._look(buffer, begin, stop)
-        assignments = self._follow(server, finding)
-        pipeline = server.pipeline
-        if buffer[position + 5] != 0:
-            server.pin_down("named_statement")
-        elif not (pipeline.failed and pipeline.owed() == 0):  # in a failed batch it will be skipped
-            self.unnamed_number = server.unnamed_number = self.pool.number_statement()
-            self.unnamed = self.stream.copy(position, following) if following <= end else None
-            self.unnamed_turn = pipeline.turn()
-            self.unnamed_ordinal = pipeline.parses
-            self.unnamed_assigns = len(assignments) > 0
-        pipeline.parse(assignments)
-
-    def _unnamed_must_move(self, server: Server, buffer: bytearray, position: int, end: int) -> bool:
-        """Whether a Bind or Describe means this client's unnamed statement, which the server lacks."""
-        held = self.unnamed_number != 0 and server.unnamed_number == self.unnamed_number
-        if held and not self.unnamed_assigns:
-            return False
-        if not _names_unnamed(buffer, position, end):
-            return False
-        if self.unnamed_assigns and self.unnamed_turn != server.pipeline.turn():
-            server.pin_down("setting")  # parsed in an exchange before, run in this one
-        return not held
-
-    def _parse_again(self, server: Server) -> None:
-        """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule
-        9)."""
-        self.unnamed_turn = server.pipeline.turn()
-        self.unnamed_ordinal = server.pipeline.parses
-        if self.unnamed_number == 0:
-            self.unnamed_number = self.pool.number_statement()
-        again = self._prefix + server.replace_unnamed(self.unnamed_number, self.unnamed)
-        self._prefix = b""
-        if not server.stream.write(again, 0, len(again)):
-            self.stream.pause()
 
     # From the server.
 
@@ -393,12 +338,3 @@ class Client(ClientSession):
                 return WHOLE if following == size else UNSAFE
             position = following
         return UNSYNCED
-
-
-def _names_unnamed(buffer: bytearray, position: int, end: int) -> bool:
-    """Whether a Bind, Describe or Close is about the unnamed prepared statement, or may be: the name may not
-    have come yet in a Bind that passes in pieces, behind a portal's name that is longer than anyone's."""
-    if buffer[position] != BIND:
-        return end - position >= 7 and buffer[position + 5] == 83 and buffer[position + 6] == 0
-    statement = string_end(buffer, position + 5, end) + 1
-    return statement == 0 or statement == end or buffer[statement] == 0

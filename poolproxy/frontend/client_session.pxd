@@ -8,6 +8,7 @@ from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
+from poolproxy.session.prepared cimport ClientStatements
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -34,6 +35,9 @@ cdef class ClientSession(Sink):
     cdef public Py_ssize_t unnamed_number
     cdef public int unnamed_ordinal
     cdef public bint unnamed_assigns
+    cdef public tuple unnamed_forgets
+    cdef public ClientStatements prepared
+    cdef public bint local
     cdef public bint cautious
     cdef public bint controls
     cdef public bint discarding

@@ -33,6 +33,7 @@ from poolproxy.session.parameters import (
     apply_assignment,
     fragment_of,
 )
+from poolproxy.session.prepared import ClientStatements
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -58,9 +59,9 @@ class ClientSession(Sink):
 
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
-        "framer", "key", "last_active", "name", "on_closed", "parameters", "pid", "pool", "resets", "server",
-        "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_number", "unnamed_ordinal",
-        "unnamed_turn",
+        "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool", "prepared",
+        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_forgets",
+        "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
 
     def __init__(
@@ -79,7 +80,7 @@ class ClientSession(Sink):
         self.client_state = CLIENT_LOGIN
         self.waiting_since = 0.0
         self.told = NOTHING_REPORTED
-        self.holding = False
+        self.holding = self.awaiting = False
         self.stream = stream
         self.pool = pool
         self.startup = startup  #: what the startup message asked for
@@ -99,6 +100,9 @@ class ClientSession(Sink):
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
+        self.unnamed_forgets: tuple[bytes, ...] = ()  #: what it deallocates when it is run
+        self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
+        self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
@@ -197,6 +201,9 @@ class ClientSession(Sink):
         assert isinstance(server, Server)
         self.server = server
         self.unnamed_turn = -1
+        self.awaiting = False
+        if self.prepared is not None:
+            self.prepared.detach()
         self.server.attach(self, self.stream.poller.now)
 
     def apply_parameters(self) -> None:
@@ -300,7 +307,7 @@ class ClientSession(Sink):
     def read_on(self) -> None:
         """Read the client again, unless there is another reason not to: it waits for a server or for its
         parameters to be taken, or one of the two sockets is full."""
-        if self.client_state == CLIENT_WAITING or self.stream.backlog:
+        if self.client_state == CLIENT_WAITING or self.stream.backlog or self.awaiting:
             return
         server = self.server
         if server is not None and (server.stream.backlog or (self.holding and not server.pipeline.quiet())):

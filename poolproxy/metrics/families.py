@@ -180,6 +180,12 @@ POOL: Final[tuple[Family[PoolSnapshot], ...]] = (
         ("sqlstate_class",),
     ),
     Family(
+        "poolproxy_parses",
+        "counter",
+        "Named prepared statements that a server was made to parse.",
+        lambda pool: pool.counters.parses,
+    ),
+    Family(
         "poolproxy_out_of_sync",
         "counter",
         "Servers closed because an answer was not the one expected. Should stay 0.",

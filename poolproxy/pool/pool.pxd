@@ -2,6 +2,7 @@ cimport cython
 
 from poolproxy.counters cimport PoolCounters
 from poolproxy.pool.queue cimport Member, Queue, Waiter
+from poolproxy.session.prepared cimport Registry
 
 cdef bytes CLIENT_TABLE, SERVER_TABLE
 cdef int CLIENT_ACTIVE, CLIENT_IDLE, CLIENT_WAITING
@@ -18,6 +19,7 @@ cdef class Pool:
     cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
     cdef public Py_ssize_t statements
+    cdef public Registry registry
     cdef public Queue waiting
     cdef public Py_ssize_t client_counts[5]
     cdef public dict pins

@@ -29,6 +29,7 @@ from poolproxy.session.lifecycle import (
     IllegalMove,
 )
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
+from poolproxy.session.prepared import Registry
 
 
 class Pool:
@@ -47,6 +48,7 @@ class Pool:
         "on_need",
         "pins",
         "pool_size",
+        "registry",
         "reported",
         "route",
         "server_counts",
@@ -71,6 +73,7 @@ class Pool:
         self.server_counts: list[int] = [0] * 5  #: of them by state
         self.connecting = 0
         self.statements = 0  #: numbers given to unnamed statements so far
+        self.registry = Registry()  #: its clients' named statements
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}

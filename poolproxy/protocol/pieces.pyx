@@ -42,6 +42,18 @@ cpdef bytes numbered_message(int kind, int number, bytes data):
     return whole
 
 
+cpdef bytes head(int kind, Py_ssize_t length, bytes names):
+    """How a message begins: type letter, length (as it is on the wire), and the strings it begins with."""
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(names)
+    cdef bytes whole = PyBytes_FromStringAndSize(NULL, size + 5)
+    cdef char *target = PyBytes_AS_STRING(whole)
+    cdef uint32_t on_the_wire = htonl(<uint32_t>length)
+    target[0] = <char>kind
+    memcpy(target + 1, &on_the_wire, 4)
+    memcpy(target + 5, PyBytes_AS_STRING(names), size)
+    return whole
+
+
 cpdef bytes xor(bytes left, bytes right):
     """Byte by byte; ValueError where the lengths differ."""
     cdef Py_ssize_t size = PyBytes_GET_SIZE(left)

@@ -26,6 +26,9 @@ LIST_QUOTE: Final = frozenset(
     }
 )
 
+#: Settings that no statement means anything else for: names, times, logs, and those of applications.
+NO_MATTER: Final = re.compile(r"application_name$|client_min_messages$|log_|.*_timeout$|.*\.")
+
 #: Settings of the transaction alone: assigning them outside one changes nothing (variable.c).
 _TRANSACTION: Final = frozenset({"transaction_isolation", "transaction_read_only", "transaction_deferrable"})
 
@@ -45,6 +48,15 @@ _TOKEN = re.compile(
     rb"""\s+ | (?P<string>'[^'\\]*(?:''[^'\\]*)*') | (?P<name>"[^"\\]+") | (?P<word>[A-Za-z_][A-Za-z0-9_$]*)
     | (?P<number>[+-]?[0-9]+(?:\.[0-9]+)?) | (?P<mark>[=,.;])""",
     re.VERBOSE,
+)
+
+
+_LOCAL = re.compile(rb"set\s+local\s+([a-z_][a-z0-9_.]*)\s*(?:=|to\b)", re.IGNORECASE)
+
+_DEALLOCATION = re.compile(
+    rb"""deallocate\s+(?:prepare\s+)?(?:(?P<all>all)|"(?P<quoted>(?:[^"]|"")+)"|(?P<plain>[a-z_\x80-\xff][\w$\x80-\xff]*))
+    \s*;?\s*""",
+    re.VERBOSE | re.IGNORECASE,
 )
 
 
@@ -80,6 +92,33 @@ def read_assignment(text: bytes) -> Assignment | str | None:
     if first == "discard":
         return _read_discard(words)
     return _read_set(tokens[1:], words[1:]) if first == "set" else None
+
+
+def is_local(text: bytes) -> bool:
+    """Whether one statement is a SET LOCAL of anything but an application's own setting."""
+    lead = text[:4].lower()
+    if not lead.startswith(b"set") or b"local" not in text[:64].lower():
+        return False
+    match = _LOCAL.match(text)
+    return match is None or not NO_MATTER.match(match[1].decode("ascii").lower())
+
+
+def read_deallocation(text: bytes) -> tuple[bytes, ...] | None:
+    """The prepared statement that one DEALLOCATE is about, as () or a tuple of one; b"" = all of them. None where it
+    is not plain. Any other statement: ()."""
+    lead = text[:10].lower()
+    if lead.startswith(b"discard"):
+        return (b"",) if read_assignment(text) == Assignment(ALL, None) else ()
+    if lead != b"deallocate":
+        return ()
+    match = _DEALLOCATION.fullmatch(text)
+    if match is None:
+        return None
+    if match["all"]:
+        return (b"",)
+    if match["quoted"]:
+        return (match["quoted"].replace(b'""', b'"')[:63],)
+    return (match["plain"].lower()[:63],)
 
 
 def _tokens(text: bytes) -> list[tuple[str, str]] | None:

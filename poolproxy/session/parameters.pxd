@@ -2,6 +2,8 @@ cdef class ParameterSet:
     cdef object __weakref__
     cdef readonly dict values
     cdef public bint refused
+    cdef ParameterSet _planning
+    cpdef ParameterSet planning(self)
     cpdef ParameterSet assign(self, str name, fragment)
     cpdef ParameterSet over(self, ParameterSet base)
 

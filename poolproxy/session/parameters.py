@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
-from poolproxy.session.assignments import ALL, LIST_QUOTE, Assignment, literal
+from poolproxy.session.assignments import ALL, LIST_QUOTE, NO_MATTER, Assignment, literal
 
 #: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
 #: 8).
@@ -25,11 +25,12 @@ class ParameterSet:
     """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use
     `parameter_set`."""
 
-    __slots__ = ("__weakref__", "refused", "values")
+    __slots__ = ("__weakref__", "_planning", "refused", "values")
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
         self.refused = False  #: a server has refused it once: from then on it is applied only with waiting
+        self._planning: ParameterSet | None = None
 
     def __repr__(self) -> str:
         return f"<ParameterSet {self.values}>"
@@ -42,6 +43,19 @@ class ParameterSet:
         if fragment is not None:
             values[name] = fragment
         return parameter_set(values)
+
+    def planning(self) -> ParameterSet:
+        """The part of it that a Parse may depend on (sessions.md, rule 4)."""
+        if self._planning is not None:
+            return self._planning
+        part = parameter_set({name: value for name, value in self.values.items() if not NO_MATTER.match(name)})
+        if part is not self:  # a set that held itself would never be freed
+            self._planning = part
+        return part
+
+    def without_planning(self) -> ParameterSet:
+        """The rest of it."""
+        return parameter_set({name: value for name, value in self.values.items() if NO_MATTER.match(name)})
 
     def over(self, base: ParameterSet) -> ParameterSet:
         """`base`, with everything here taking precedence."""

@@ -12,7 +12,6 @@ from typing import Final
 #: Reason -> what it means, for the docs.
 REASONS: Final[dict[str, str]] = {
     "session_mode": "the pool is in session mode",
-    "named_statement": "a named prepared statement (Parse)",
     "sql_prepare": "SQL PREPARE or EXECUTE",
     "setting": "SET that is not plain, not alone or inside a transaction, set_config(), or pg_settings",
     "role": "SET ROLE or SET SESSION AUTHORIZATION",

@@ -1,6 +1,17 @@
 cimport cython
 
+from poolproxy.session.prepared cimport Statement
+
 cdef int STATUS_IDLE
+
+@cython.final
+cdef class Step:
+    cdef readonly int kind
+    cdef readonly bint own
+    cdef readonly Statement statement
+    cdef readonly bytes name
+    cdef readonly bytes answer
+    cdef public int ordinal
 
 @cython.final
 cdef class Unit:
@@ -8,8 +19,7 @@ cdef class Unit:
     cdef public bint skip
     cdef public int copy_ends
     cdef public tuple assignments
-    cdef public list own_parses
-    cdef public list own_closes
+    cdef public list steps
 
 cdef Unit _QUERY, _BATCH, _SKIP
 
@@ -32,8 +42,8 @@ cdef class Pipeline:
     cdef public int executes
     cdef public int parses_seen
     cdef public tuple batch_assignments
-    cdef public list own_parses
-    cdef public list own_closes
+    cdef public list steps
+    cdef public Py_ssize_t steps_seen
     cdef public int closes
     cdef public int closes_seen
 
@@ -41,15 +51,17 @@ cdef class Pipeline:
     cpdef Py_ssize_t turn(self) except -1
     cpdef bint quiet(self) except -1
     cpdef bint idle(self) except -1
+    cpdef bint doomed(self) except -1
     cpdef bint settled(self) except -1
     cpdef skip_query(self)
+    @cython.locals(unit=Unit)
+    cpdef skip_batch(self, list steps)
     @cython.locals(unit=Unit)
     cpdef query(self, tuple assignments)
     cpdef extended(self)
     cpdef parse(self, tuple assignments)
-    cpdef injected_parse(self)
     cpdef close(self)
-    cpdef injected_close(self)
+    cpdef expect(self, Step step)
     cpdef bind(self)
     cpdef early_copy_data(self)
     cpdef bint certain(self) except -1
@@ -60,10 +72,14 @@ cdef class Pipeline:
     cpdef copy_ended(self)
     @cython.locals(unit=Unit)
     cpdef bint skipping(self) except -1
-    @cython.locals(unit=Unit, own=list)
-    cpdef bint parse_complete(self) except -1
-    @cython.locals(unit=Unit, own=list)
-    cpdef bint close_complete(self) except -1
+    @cython.locals(step=Step, ordinal=int)
+    cpdef Step complete(self, int kind)
+    @cython.locals(steps=list)
+    cpdef Step next_step(self)
+    cpdef list steps_left(self)
+    @cython.locals(unit=Unit)
+    cdef list _answering(self)
+    cdef _begin_answering(self)
     cpdef error(self, bint certain)
     cpdef copy_in(self)
     @cython.locals(unit=Unit)

@@ -11,14 +11,43 @@ server stays with its client (sessions.md, rules 7, 22). Must not know bytes, so
 from __future__ import annotations
 
 from poolproxy.session.assignments import Assignment
+from poolproxy.session.prepared import Statement
 
 STATUS_IDLE = 0x49
+
+# What ends a step: ParseComplete, CloseComplete, the description of a statement.
+PARSED, CLOSED, DESCRIBED = range(3)
+
+
+class Step:
+    """A message of a batch whose completion means more to the books than its place in the order. `own`: it is not the
+    client's. `answer`: what the client gets in place of the server's message."""
+
+    __slots__ = ("answer", "kind", "name", "ordinal", "own", "statement")
+
+    def __init__(
+        self,
+        kind: int,
+        own: bool,
+        statement: Statement | None = None,
+        name: bytes | None = None,
+        answer: bytes | None = None,
+    ) -> None:
+        self.kind = kind
+        self.own = own
+        self.statement = statement  #: what is prepared, closed or described
+        self.name = name  #: the client's name that stands for it from then on (CLOSED: no more)
+        self.answer = answer
+        self.ordinal = 0  #: how many Parse (Close) messages of its batch came before it
+
+    def __repr__(self) -> str:
+        return f"<Step {('parse', 'close', 'describe')[self.kind]} {self.statement} as {self.name!r}>"
 
 
 class Unit:
     """One expected ReadyForQuery. `skip`: we asked, the client must not see it."""
 
-    __slots__ = ("assignments", "batch", "copy_ends", "own_closes", "own_parses", "skip")
+    __slots__ = ("assignments", "batch", "copy_ends", "skip", "steps")
 
     def __init__(
         self, batch: bool = False, skip: bool = False, assignments: tuple[Assignment, ...] = ()
@@ -28,8 +57,7 @@ class Unit:
         self.assignments = assignments  #: tracked assignments that hold if the unit ends well
         #: CopyDone and CopyFail that were forwarded ahead of its Sync, before their CopyInResponse
         self.copy_ends = 0
-        self.own_parses: list[int] = []  #: ordinals of the ParseCompletes that are ours, counted from 0
-        self.own_closes: list[int] = []  #: the same of CloseCompletes
+        self.steps: list[Step] = []
 
     def __repr__(self) -> str:
         return f"<Unit {'skip' if self.skip else 'forward'} {'batch' if self.batch else 'query'}>"
@@ -58,11 +86,11 @@ class Pipeline:
         "failed",
         "hasty",
         "open",
-        "own_closes",
-        "own_parses",
         "parses",
         "parses_seen",
         "status",
+        "steps",
+        "steps_seen",
         "swallowed",
         "unclear",
     )  # fmt: skip
@@ -87,8 +115,8 @@ class Pipeline:
         self.copy_ends = 0  #: as in Unit, of the open batch
         self.early_copy_ends = 0  #: the same behind a Query
         self.batch_assignments: tuple[Assignment, ...] = ()
-        self.own_parses: list[int] = []  #: as in Unit, of the open batch
-        self.own_closes: list[int] = []
+        self.steps: list[Step] = []  #: as in Unit, of the open batch
+        self.steps_seen = 0  #: how many steps of the unit being answered have been completed
 
     def __repr__(self) -> str:
         marks = (" open" if self.open else "") + (" unclear" if self.unclear else "")
@@ -121,6 +149,10 @@ class Pipeline:
             and not self.unclear
         )
 
+    def doomed(self) -> bool:
+        """Whether all of the open batch that is still to come will be skipped."""
+        return self.failed and self.open and self.owed() == 0
+
     def settled(self) -> bool:
         """Whether a Query of ours may follow what was forwarded: it will be read as one, and answered."""
         return not self.open and not self.copying_in and not self.unclear
@@ -131,11 +163,17 @@ class Pipeline:
         """A Query of ours; only while nothing is open."""
         self._units.append(_SKIP)
 
+    def skip_batch(self, steps: list[Step]) -> None:
+        """A batch of ours, with its Sync; only while nothing is open."""
+        unit = Unit(batch=True, skip=True)
+        unit.steps = steps
+        self._units.append(unit)
+
     def query(self, assignments: tuple[Assignment, ...]) -> None:
         """A Query, or a FunctionCall. In a batch that has failed it is skipped; in one that has not, it ends
         that batch, and whether a later error was the batch's or its own cannot be known."""
         if self.open:
-            if self.failed and self.owed() == 0:
+            if self.doomed():
                 return
             self.unclear = True
             self.open = False
@@ -159,22 +197,22 @@ class Pipeline:
         if assignments:
             self.batch_assignments += assignments
 
-    def injected_parse(self) -> None:
-        """A Parse of ours in the client's open batch: its ParseComplete is not the client's."""
-        self.open = True
-        self.own_parses.append(self.parses)
-        self.parses += 1
-
     def close(self) -> None:
         """A Close."""
         self.open = True
         self.closes += 1
 
-    def injected_close(self) -> None:
-        """A Close of ours in the client's open batch."""
+    def expect(self, step: Step) -> None:
+        """A Parse, Close or Describe of a statement that somebody wants to hear of. A Describe that does goes right
+        behind such a Parse."""
         self.open = True
-        self.own_closes.append(self.closes)
-        self.closes += 1
+        if step.kind == PARSED:
+            step.ordinal = self.parses
+            self.parses += 1
+        elif step.kind == CLOSED:
+            step.ordinal = self.closes
+            self.closes += 1
+        self.steps.append(step)
 
     def bind(self) -> None:
         """A Bind."""
@@ -192,7 +230,7 @@ class Pipeline:
         if self.copying_in:
             self.unclear = True
             return
-        if self.own_parses or self.own_closes or self.batch_assignments or self.copy_ends:
+        if self.steps or self.batch_assignments or self.copy_ends:
             unit = Unit(batch=True, assignments=self.batch_assignments if self.certain() else ())
             self._hand_over(unit)
             unit.copy_ends = self.copy_ends
@@ -204,8 +242,7 @@ class Pipeline:
 
     def _hand_over(self, unit: Unit) -> None:
         """What is ours in the open batch belongs to `unit` now; the next batch has lists of its own."""
-        unit.own_parses, self.own_parses = self.own_parses, []
-        unit.own_closes, self.own_closes = self.own_closes, []
+        unit.steps, self.steps = self.steps, []
 
     def _end_batch(self) -> None:
         self.parses = 0
@@ -240,23 +277,38 @@ class Pipeline:
         unit = self._units[self._head]
         return unit.skip
 
-    def parse_complete(self) -> bool:
-        """A ParseComplete arrived; True when it is ours."""
-        own = self.own_parses
-        if self.owed() > 0:
-            unit = self._units[self._head]
-            own = unit.own_parses
-        self.parses_seen += 1
-        return len(own) > 0 and self.parses_seen - 1 in own
+    def complete(self, kind: int) -> Step | None:
+        """A ParseComplete, a CloseComplete or a ParameterDescription arrived; the step that it completes, if any."""
+        ordinal = 0
+        if kind == PARSED:
+            ordinal = self.parses_seen
+            self.parses_seen += 1
+        elif kind == CLOSED:
+            ordinal = self.closes_seen
+            self.closes_seen += 1
+        step = self.next_step()
+        if step is None or step.kind != kind or step.ordinal != ordinal:
+            return None
+        self.steps_seen += 1
+        return step
 
-    def close_complete(self) -> bool:
-        """A CloseComplete arrived; True when it is ours."""
-        own = self.own_closes
+    def next_step(self) -> Step | None:
+        """The first step of the unit being answered that is not completed."""
+        steps = self._answering()
+        if self.steps_seen < len(steps):
+            step: Step = steps[self.steps_seen]
+            return step
+        return None
+
+    def steps_left(self) -> list[Step]:
+        """The steps of the unit being answered that are not completed."""
+        return self._answering()[self.steps_seen :]
+
+    def _answering(self) -> list[Step]:
         if self.owed() > 0:
             unit = self._units[self._head]
-            own = unit.own_closes
-        self.closes_seen += 1
-        return len(own) > 0 and self.closes_seen - 1 in own
+            return unit.steps
+        return self.steps
 
     def error(self, certain: bool) -> None:
         """An ErrorResponse. `certain` is False for a cancellation or shutdown (class 57): it may strike at
@@ -276,6 +328,7 @@ class Pipeline:
             self._head += 1
             self.answered += 1
             self.swallowed = True
+            self._begin_answering()
         if self.swallowed and self.hasty:
             self.unclear = True  # had the data an error, the Sync behind it was not swallowed
         if self.owed() == 0:
@@ -303,11 +356,16 @@ class Pipeline:
         self.status = status
         self.answered += 1
         self.failed = False
-        self.parses_seen = 0
-        self.closes_seen = 0
+        self._begin_answering()
         self.copying_in = False
         self.swallowed = False
         self.early_copy_ends = 0
         if not self.open and self.owed() == 0:
             self.hasty = False
         return unit
+
+    def _begin_answering(self) -> None:
+        """The next unit's answers begin."""
+        self.parses_seen = 0
+        self.closes_seen = 0
+        self.steps_seen = 0

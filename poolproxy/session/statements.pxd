@@ -19,6 +19,8 @@ cdef _Lead _UNKNOWN
 cdef class Finding:
     cdef public str reason
     cdef public tuple assignments
+    cdef public tuple forgets
+    cdef public bint local
 
 cdef class Scanner:
     cdef public bint cautious

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from poolproxy.session.assignments import Assignment, read_assignment
+from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
 
 #: What a first word makes of its statement, besides a reason to pin.
 _HARMLESS = 0
 _CONTROL = 1  #: begins or ends a transaction: a SET beside it may be undone by it
-_ASSIGNMENT = 2  #: SET, RESET, DISCARD
+_ASSIGNMENT = 2  #: SET, RESET, DISCARD, DEALLOCATE
 _SUSPECT = 3
 
 # What kind of statement the words belong to, as far as `_word` cares.
@@ -46,10 +46,10 @@ _LEADS = [
     *(
         _Lead(word, _HARMLESS)
         for word in b"insert update delete merge values show fetch move close copy notify lock analyze "
-        b"vacuum checkpoint truncate unlisten deallocate refresh reindex cluster".split()
+        b"vacuum checkpoint truncate unlisten refresh reindex cluster".split()
     ),
     *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
-    *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard".split()),
+    *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard deallocate".split()),
     *(
         _Lead(word, _SUSPECT, "ddl")
         for word in b"create alter drop comment grant revoke security import reassign".split()
@@ -156,13 +156,22 @@ _MARK = 3
 
 
 class Finding:
-    """What is remarkable about a text: a reason to pin (or ""), and the tracked assignments it makes."""
+    """What is remarkable about a text: a reason to pin (or ""), the tracked assignments it makes, the prepared
+    statements it deallocates (b"" = all), and whether it changes how its transaction reads texts (SET LOCAL)."""
 
-    __slots__ = ("assignments", "reason")
+    __slots__ = ("assignments", "forgets", "local", "reason")
 
-    def __init__(self, reason: str, assignments: tuple[Assignment, ...] = ()) -> None:
+    def __init__(
+        self,
+        reason: str,
+        assignments: tuple[Assignment, ...] = (),
+        forgets: tuple[bytes, ...] = (),
+        local: bool = False,
+    ) -> None:
         self.reason = reason
         self.assignments = assignments
+        self.forgets = forgets
+        self.local = local
 
     def __repr__(self) -> str:
         return f"<Finding {self.reason or 'tracked'} {self.assignments}>"
@@ -212,11 +221,9 @@ class Scanner:
                 position = self._take_mark(text, position, end)
             else:
                 position += 1
-        if self._reason:
-            return Finding(self._reason)
         if self._assigning:
             return self._tracked(text, end)
-        return None
+        return Finding(self._reason) if self._reason else None
 
     def _take_word(self, text: bytearray, position: int, end: int) -> int:
         """Look at the word that begins at `position`; the position behind it, or behind the string it
@@ -357,21 +364,31 @@ class Scanner:
             self._reason = "ddl"
 
     def _tracked(self, text: bytearray, end: int) -> Finding | None:
-        """The assignments of a text whose only session state they are; a reason to pin where one is not
-        plain."""
+        """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; a reason to pin where
+        it cannot."""
         bounds = [*self._starts, end]
+        reason = self._reason
         found: list[Assignment] = []
+        forgets: list[bytes] = []
+        local = False
         for start, stop in pairwise(bounds):
-            assignment = read_assignment(bytes(text[start:stop]))
+            statement = bytes(text[start:stop])
+            assignment = read_assignment(statement)
             if isinstance(assignment, str):
-                return Finding(assignment)
-            if assignment is not None:
+                reason = reason or assignment
+            elif assignment is not None:
                 found.append(assignment)
-        if not found:
+            local = local or is_local(statement)
+            forgotten = read_deallocation(statement)
+            if forgotten is None:
+                reason = reason or "sql_prepare"
+            else:
+                forgets += forgotten
+        if found and self.controls:
+            reason = reason or "setting"
+        if not (reason or found or forgets or local):
             return None
-        if self.controls:
-            return Finding("setting")
-        return Finding("", tuple(found))
+        return Finding(reason, () if reason else tuple(found), tuple(forgets), local)
 
 
 def _line_end(text: bytearray, position: int, end: int) -> int:

@@ -201,26 +201,3 @@ def test_a_batch_without_a_sync_that_an_exchange_of_another_kind_ends(stage: Sta
     server.take_all()
     server << END
     stage.nothing_more()
-
-
-@pytest.mark.parametrize("text", ["select 1", "begin", "set app.x to 'y'"])
-def test_a_named_statement_keeps_its_server_until_its_client_leaves(stage: Stage, text: str) -> None:
-    server, client, other = stage.server(), stage.client(), stage.client()
-    client >> parse(text, "s1") + SYNC
-    server << parse(text, "s1") + SYNC
-    server >> PARSED + ready()
-    client << PARSED + ready()
-    assert server.server.pin == "named_statement"
-    other >> query("select 'other'")
-    client >> bind(statement="s1") + execute() + SYNC
-    server << bind(statement="s1") + execute() + SYNC
-    server >> BOUND + tag("SELECT 1") + ready()
-    client << BOUND + tag("SELECT 1") + ready()
-    client >> TERMINATE
-    client << END
-    server << query("DISCARD ALL")
-    server >> done("DISCARD ALL")
-    server << query("select 'other'")
-    server >> answer("other")
-    other << answer("other")
-    stage.nothing_more()

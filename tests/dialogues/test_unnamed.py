@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.dialogues.stage import Stage
-from tests.dialogues.words import BOUND, CLOSED, PARSED, answer, done, error, ready
+from tests.dialogues.words import BOUND, CLOSED, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready
 from tests.support.messages import (
     FLUSH,
     SYNC,
     bind,
     close_portal,
     close_statement,
+    describe_statement,
     execute,
     parse,
     query,
@@ -20,8 +21,9 @@ def test_a_named_parse_ahead_does_not_make_it_ones_own(stage: Stage) -> None:
     server, client, other = stage.server(), stage.client(), stage.client()
     stage.ask_unnamed(client, server, "select secret")
     other >> parse("select 1", "s1") + bind() + execute() + SYNC
-    server << parse("select 1", "s1") + close_statement() + bind() + execute() + SYNC
-    server >> PARSED + CLOSED + error("26000") + ready()
+    name = "_poolproxy_1"
+    server << parse("select 1", name) + describe_statement(name) + close_statement() + bind() + execute() + SYNC
+    server >> PARSED + PARAMETERS + NO_DATA + CLOSED + error("26000") + ready()
     other << PARSED + error("26000") + ready()
     stage.nothing_more()
 

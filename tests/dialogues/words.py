@@ -22,6 +22,7 @@ COPY_DONE = m.message("c")
 COPY_IN = m.message("G", b"\0" + struct.pack("!h", 0))
 COPY_OUT = m.message("H", b"\0" + struct.pack("!h", 0))
 COPY_BOTH = m.message("W", b"\0" + struct.pack("!h", 0))
+PARAMETERS = m.message("t", struct.pack("!h", 0))
 DESCRIPTION = m.message("T", struct.pack("!h", 0))
 CALLED = m.message("V", struct.pack("!i", -1))
 

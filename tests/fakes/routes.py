@@ -39,6 +39,7 @@ def route_of(**differing: Any) -> Route:
         "server_lifetime": 0.0,
         "server_idle_timeout": 600.0,
         "server_rescue_timeout": 10.0,
+        "max_prepared_statements": 200,
         "init_query": "",
     }
     return Route(**{**values, **differing})

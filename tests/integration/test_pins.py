@@ -21,7 +21,6 @@ def pin(client: Wire, what: str | bytes) -> None:
 
 
 REASONS = [
-    ("named_statement", m.parse("select 1", "mine") + m.SYNC),
     ("sql_prepare", "prepare mine as select 1"),
     ("listen", "listen here"),
     ("ddl temp_object", "create temp table mine (a int)"),

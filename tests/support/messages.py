@@ -117,6 +117,16 @@ def extended(sql: str, *values: bytes | None, statement: str = "", limit: int = 
     )
 
 
+def frontend_letters(data: bytes) -> str:
+    """The letters of the messages in what a client sends."""
+    found = ""
+    at = 0
+    while at < len(data):
+        found += chr(data[at])
+        at += 1 + struct.unpack_from("!i", data, at + 1)[0]
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of the backend."""

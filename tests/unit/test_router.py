@@ -112,6 +112,7 @@ class TestLimits:
             "server_lifetime": 4,
             "server_idle_timeout": 5,
             "server_rescue_timeout": 6,
+            "max_prepared_statements": 60,
         }
         route = router(shop=table).route("app", "shop")
         for name, value in table.items():

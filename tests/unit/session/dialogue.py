@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from poolproxy.session.pipeline import Pipeline
+from poolproxy.session.pipeline import CLOSED, PARSED, Pipeline, Step
 from tests.unit.session.postgres_model import Postgres
 
 IDLE = 0x49
@@ -42,9 +42,9 @@ class Dialogue:
         elif message in "Pp":
             pipeline.parse(())
         elif message == "1":
-            pipeline.injected_parse()
+            pipeline.expect(Step(PARSED, True))
         elif message == "3":
-            pipeline.injected_close()
+            pipeline.expect(Step(CLOSED, True))
         elif message == "K":
             pipeline.close()
         elif message == "B":
@@ -81,9 +81,9 @@ class Dialogue:
         elif letter == "G":
             pipeline.copy_in()
         elif letter == "1":
-            assert pipeline.parse_complete() == own or pipeline.unclear
+            assert (pipeline.complete(PARSED) is not None) == own or pipeline.unclear
         elif letter == "3":
-            assert pipeline.close_complete() == own or pipeline.unclear
+            assert (pipeline.complete(CLOSED) is not None) == own or pipeline.unclear
         self.check()
 
     def finish(self) -> None:

@@ -13,6 +13,11 @@ def look(text: str | bytes, cautious: bool = False, scanner: type[Scanner] = Sca
     return meaning(looker(text, cautious, scanner)[1])
 
 
+def found(text: str) -> Finding | None:
+    """All that is remarkable about a text."""
+    return looker(text, False, Scanner)[1]
+
+
 def controls(text: str) -> bool:
     """Whether a statement of the text begins or ends a transaction."""
     return looker(text, False, Scanner)[0].controls

@@ -9,7 +9,7 @@ from __future__ import annotations
 import pytest
 
 from poolproxy.session.assignments import Assignment
-from poolproxy.session.pipeline import Pipeline
+from poolproxy.session.pipeline import CLOSED, PARSED, Pipeline, Step
 from tests.unit.session.dialogue import IDLE, talk
 
 ASSIGNED = (Assignment("work_mem", "1"),)
@@ -164,17 +164,17 @@ def test_our_own_queries_are_told_apart_from_the_clients() -> None:
 def test_answers_to_what_we_put_into_a_batch_are_ours() -> None:
     pipeline = Pipeline()
     pipeline.parse(())
-    pipeline.injected_parse()
+    pipeline.expect(Step(PARSED, True))
     pipeline.close()
-    pipeline.injected_close()
+    pipeline.expect(Step(CLOSED, True))
     pipeline.parse(())
-    assert pipeline.parse_complete() is False  # before and after the Sync alike
+    assert pipeline.complete(PARSED) is None  # before and after the Sync alike
     pipeline.sync()
-    assert [pipeline.parse_complete(), pipeline.parse_complete()] == [True, False]
-    assert [pipeline.close_complete(), pipeline.close_complete()] == [False, True]
+    assert [pipeline.complete(PARSED) is None for _ in range(2)] == [False, True]
+    assert [pipeline.complete(CLOSED) is None for _ in range(2)] == [True, False]
     pipeline.ready(IDLE)
     pipeline.parse(())
-    assert pipeline.parse_complete() is False
+    assert pipeline.complete(PARSED) is None
 
 
 def test_a_close_of_ours_in_the_next_batch_is_not_the_last_ones() -> None:
@@ -182,10 +182,10 @@ def test_a_close_of_ours_in_the_next_batch_is_not_the_last_ones() -> None:
     pipeline.close()
     pipeline.copy_ended()  # a CopyDone ahead of its CopyInResponse: this batch has books of its own
     pipeline.sync()
-    pipeline.injected_close()
-    assert pipeline.close_complete() is False
+    pipeline.expect(Step(CLOSED, True))
+    assert pipeline.complete(CLOSED) is None
     pipeline.ready(IDLE)
-    assert pipeline.close_complete() is True
+    assert pipeline.complete(CLOSED) is not None
 
 
 # Assignments.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolproxy.session.assignments import ALL, Assignment
-from tests.unit.session.looking import controls, look, one
+from tests.unit.session.looking import controls, found, look, one
 
 CLEAN = [
     "",
@@ -43,8 +43,6 @@ CLEAN = [
     "begin; update t set a = 1; commit",
     "start transaction isolation level serializable",
     "savepoint a; release a; rollback to a; rollback; abort; end",
-    "set local work_mem = '9MB'",
-    "set local role none",
     "set transaction isolation level serializable",
     "set constraints all deferred",
     "discard plans",
@@ -62,7 +60,6 @@ CLEAN = [
     "vacuum; analyze; checkpoint; truncate t; reindex table t; cluster",
     "refresh materialized view v",
     "unlisten *",
-    "deallocate all",
     "select pg_advisory_xact_lock(1), pg_try_advisory_xact_lock_shared(1), pg_advisory_unlock(1)",
     "select current_setting('work_mem'), nextval('s'), setval('s', 1)",
     "select hold, into_, created, set_configured from t",
@@ -182,6 +179,47 @@ TRACKED = [
 @pytest.mark.parametrize("text", CLEAN)
 def test_what_leaves_nothing_behind_is_clean(text: str) -> None:
     assert look(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("set local work_mem = '9MB'", True),
+        ("set local role none", True),
+        ("select 1; SET LOCAL search_path TO a", True),
+        ("set local app.tenant = 'a'", False),
+        ("set local statement_timeout to 5", False),
+    ],
+)
+def test_set_local_of_what_texts_depend_on(text: str, local: bool) -> None:
+    finding = found(text)
+    assert (finding is not None and finding.local) == local
+    assert finding is None or not finding.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("deallocate all", (b"",)),
+        ("DEALLOCATE PREPARE ALL;", (b"",)),
+        ("deallocate Mine", (b"mine",)),
+        ("deallocate prepare", (b"prepare",)),
+        ('deallocate "Mi""ne" ;', (b'Mi"ne',)),
+        ("deallocate " + "a" * 70, (b"a" * 63,)),
+        ("deallocate a; select 1; deallocate b", (b"a", b"b")),
+        ("begin; deallocate a; commit", (b"a",)),
+        ("discard all", (b"",)),
+        ("select set_config('a', 'b', false); deallocate all", (b"",)),
+    ],
+)
+def test_what_a_text_deallocates(text: str, names: tuple[bytes, ...]) -> None:
+    finding = found(text)
+    assert finding is not None
+    assert finding.forgets == names
+
+
+def test_a_deallocate_that_is_not_plain_pins() -> None:
+    assert look("deallocate /* whom? */ mine") == "sql_prepare"
 
 
 @pytest.mark.parametrize(("reason", "text"), SUSPECT)

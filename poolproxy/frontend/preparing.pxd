@@ -1,0 +1,54 @@
+cimport cython
+
+from poolproxy.backend.server cimport Server
+from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.protocol.framing cimport string_end
+from poolproxy.protocol.pieces cimport head
+from poolproxy.session.pipeline cimport Pipeline, Step
+from poolproxy.session.prepared cimport ClientStatements, Held, Statement
+from poolproxy.session.statements cimport Finding, Scanner
+
+cdef int STATUS_FAILED, PARSE, BIND, DESCRIBE, CLOSE
+cdef int CLOSED, PARSED
+cdef Py_ssize_t NAME_BYTES
+cdef Statement UNSETTLED
+cdef bytes NOBODYS, CHANGED
+cdef Scanner _scanner
+
+cdef class PreparingClient(ClientSession):
+    cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
+    cdef _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
+    cdef _exchange(self, Server server, Finding finding)
+    cdef tuple _follow(self, Server server, Finding finding)
+    cdef _restore(self, Server server)
+    @cython.locals(finding=Finding, pipeline=Pipeline, assignments=tuple)
+    cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
+    @cython.locals(begin=Py_ssize_t, stop=Py_ssize_t)
+    cdef Finding _look_at_parse(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following)
+    cdef bint _unnamed_must_move(self, Server server) except -1
+    cdef _parse_again(self, Server server)
+    @cython.locals(pipeline=Pipeline, name_end=Py_ssize_t, name=bytes, key=bytes, names=bytes, target=bytes, found=bytes, statement=Statement)
+    cdef Py_ssize_t _named(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
+    cdef Py_ssize_t _await(self, Server server) except -2
+    @cython.locals(pipeline=Pipeline, turn=Py_ssize_t, held=Held)
+    cdef bytes _usable(self, Server server, Statement statement, int kind)
+    cdef _run_again(self, Server server, Finding finding)
+    @cython.locals(pipeline=Pipeline, prepared=ClientStatements, turn=Py_ssize_t, length=Py_ssize_t, rest=Py_ssize_t, finding=Finding, statement=Statement, held=Held)
+    cdef Py_ssize_t _parse_named(self, Server server, Statement existing, bytes key, bytearray buffer, Py_ssize_t position, Py_ssize_t name_end, Py_ssize_t following, Py_ssize_t end) except -2
+    @cython.locals(pipeline=Pipeline)
+    cdef bint _may_share(self, Server server) except -1
+    @cython.locals(pipeline=Pipeline)
+    cdef bytes _close_named(self, Server server, Statement statement, bytes key)
+    cdef _deallocate(self, Server server, tuple names)
+    cdef _expect_deallocated(self, Server server, tuple names)
+    @cython.locals(prepared=ClientStatements, statement=Statement)
+    cdef _name_for_text(self, Server server, Finding finding, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
+    @cython.locals(finding=Finding)
+    cdef bint _names_wanted(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop) except -1
+    cpdef step_completed(self, Step step)
+    @cython.locals(old=Statement, own=Statement)
+    cpdef described_anew(self, Step step, bytes types, bytes shape)
+    cpdef deallocated(self, bytes name)
+    cpdef proceed(self)
+
+cpdef Py_ssize_t statement_at(bytearray buffer, int kind, Py_ssize_t position, Py_ssize_t end) except -2

@@ -1,0 +1,421 @@
+"""What a client's statements mean: the looks at their texts, and the names under which servers know them.
+
+A named statement outlives its server: a server that lacks it gets it right before the message that needs it (rule 9),
+and nothing is answered by us that PostgreSQL would not say: where it need not parse again it answers a Close of nothing
+instead, so that order and errors stay its own (rule 6; session/prepared.py has the books). `Client` (client.py) adds
+the relay. Compiled.
+"""
+
+from __future__ import annotations
+
+from poolproxy.backend.server import Server
+from poolproxy.frontend.client_session import ClientSession
+from poolproxy.protocol import messages
+from poolproxy.protocol.framing import string_end
+from poolproxy.protocol.pieces import head
+from poolproxy.session.assignments import ALL, Assignment
+from poolproxy.session.parameters import parameter_set
+from poolproxy.session.pipeline import CLOSED, PARSED, Step
+from poolproxy.session.prepared import (
+    CHANGED,
+    NAME_BYTES,
+    NOBODYS,
+    UNSETTLED,
+    ClientStatements,
+    Statement,
+    escaped,
+)
+from poolproxy.session.statements import Finding, Scanner
+
+STATUS_FAILED = 0x45
+
+PARSE = 0x50
+BIND = 0x42
+DESCRIBE = 0x44
+CLOSE = 0x43
+
+#: What a client is told where PostgreSQL was not asked to parse again.
+_PARSE_COMPLETE = messages.message(0x31)
+_CLOSE_NOTHING = messages.close(b"S", NOBODYS)
+
+#: More than this is not gathered with what goes ahead of it, but sent at once.
+GATHERED = 16384
+
+#: Settings that change how the next text is to be read.
+_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL})
+
+#: What may change what texts mean, for everybody.
+_SCHEMA_REASONS = frozenset({"ddl", "temp_object", "code", "function_call", "large_text", "unclear"})
+
+_scanner = Scanner()
+
+
+class PreparingClient(ClientSession):
+    """See the module."""
+
+    __slots__ = ()
+
+    # Texts.
+
+    def _look(self, buffer: bytearray, begin: int, stop: int) -> Finding | None:
+        _scanner.cautious = self.cautious
+        finding = _scanner.look(buffer, begin, stop)
+        self.controls = self.controls or _scanner.controls
+        return finding
+
+    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
+        self.forget_unnamed(server)
+        if following > end:
+            server.pin_down("large_text")
+            self._exchange(server, None)
+            return
+        finding = self._look(buffer, position + 5, following - 1)
+        if finding is not None:
+            self._name_for_text(server, finding, buffer, position + 5, following - 1)
+        self._exchange(server, finding)
+
+    def _exchange(self, server: Server, finding: Finding | None) -> None:
+        """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
+        assignments = self._follow(server, finding)
+        server.pipeline.query(assignments)
+        if server.pipeline.unclear:
+            server.pin_down("unclear")
+
+    def _follow(self, server: Server, finding: Finding | None) -> tuple[Assignment, ...]:
+        """The assignments of a text that can be followed; everything else that it may leave pins."""
+        if finding is None:
+            return ()
+        self.local = self.local or finding.local
+        if finding.reason:
+            if finding.reason == "sequence" and not server.pin and server.pipeline.idle():
+                # What currval and lastval would tell here is another client's (sessions.md, rule 14).
+                self._prefix += server.ahead(b"DISCARD SEQUENCES")
+            server.pin_down(finding.reason)
+            if finding.reason in _SCHEMA_REASONS:
+                server.changes_schema()
+            return ()
+        for assignment in finding.assignments:
+            if assignment.fragment is None:
+                self.resets = (*(self.resets or ()), assignment.name)
+            if assignment.name in _READING:
+                self.cautious = True  # until its answer has told how the next texts are read
+        return finding.assignments
+
+    def _restore(self, server: Server) -> None:
+        """A RESET of its own has been forwarded: behind it goes what it started with."""
+        names, self.resets = self.resets, None
+        started = self.startup.over(self.pool.baseline)
+        if names is not None and ALL not in names:
+            started = parameter_set({name: started.values[name] for name in names if name in started.values})
+        if started.values and server.pipeline.settled():
+            server.restore(started)
+
+    # The unnamed statement.
+
+    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
+        """A Parse of the unnamed statement; in session mode, of any."""
+        finding: Finding | None = None
+        if following > end:
+            server.pin_down("large_text")
+        else:
+            finding = self._look_at_parse(buffer, position, following)
+        assignments = self._follow(server, finding)
+        pipeline = server.pipeline
+        if buffer[position + 5] == 0 and not pipeline.doomed():
+            self.unnamed_number = server.unnamed_number = self.pool.number_statement()
+            self.unnamed = self.stream.copy(position, following) if following <= end else None
+            self.unnamed_turn = pipeline.turn()
+            self.unnamed_ordinal = pipeline.parses
+            self.unnamed_assigns = len(assignments) > 0
+            self.unnamed_forgets = finding.forgets if finding is not None else ()
+        pipeline.parse(assignments)
+
+    def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
+        begin = string_end(buffer, position + 5, following) + 1
+        stop = string_end(buffer, begin, following)
+        return self._look(buffer, begin, stop) if begin > 0 and stop > 0 else None
+
+    def _unnamed_must_move(self, server: Server) -> bool:
+        """A Bind or Describe means this client's unnamed statement: whether the server lacks it."""
+        if self.unnamed_assigns and self.unnamed_turn != server.pipeline.turn():
+            server.pin_down("setting")  # parsed in an exchange before, run in this one
+        return self.unnamed_number == 0 or server.unnamed_number != self.unnamed_number
+
+    def _parse_again(self, server: Server) -> None:
+        """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule
+        9)."""
+        self.unnamed_turn = server.pipeline.turn()
+        self.unnamed_ordinal = server.pipeline.parses
+        if self.unnamed_number == 0:
+            self.unnamed_number = self.pool.number_statement()
+        self._prefix += server.replace_unnamed(self.unnamed_number, self.unnamed)
+
+    # Named statements. What these return is where the rest of the message begins that is to be forwarded behind the
+    # new beginning in `_prefix`; -1: not yet, `proceed` will follow.
+
+    def _named(
+        self, server: Server, kind: int, buffer: bytearray, position: int, name_at: int, following: int, end: int
+    ) -> int:
+        """A Parse, Bind, Describe or Close of the statement whose name begins at `name_at`."""
+        pipeline = server.pipeline
+        if pipeline.doomed():
+            return position  # PostgreSQL skips it
+        name_end = string_end(buffer, name_at, min(following, end))
+        name = self.stream.copy(name_at, name_end)
+        if self.prepared is None:
+            self.prepared = ClientStatements()
+        key = name[:NAME_BYTES] if len(name) > NAME_BYTES else name
+        statement = self.prepared.find(key, pipeline.turn(), pipeline.answered)
+        if statement is UNSETTLED:
+            return self._await(server)
+        if len(name) > NAME_BYTES and statement is not None:
+            self.prepared.speak(statement, name)
+        if kind == PARSE:
+            if statement is not None and self.prepared.in_doubt(key, pipeline.turn()):
+                return self._await(server)
+            return self._parse_named(server, statement, key, buffer, position, name_end, following, end)
+        if statement is None:
+            pipeline.bind() if kind == BIND else pipeline.close() if kind == CLOSE else pipeline.extended()
+            target = escaped(name)
+            if target is name:
+                return position
+        elif kind == CLOSE:
+            target = self._close_named(server, statement, key)
+        else:
+            found = self._usable(server, statement, kind)
+            if found is None:
+                return -1 if self.holding else self._await(server)
+            target = found
+        names = self.stream.copy(position + 5, name_at) + target + b"\0"
+        self._prefix += head(kind, following - position - 1 + len(target) - len(name), names)
+        return name_end + 1
+
+    def _await(self, server: Server) -> int:
+        """More answers are needed; those of an open batch come at a Flush only."""
+        self.awaiting = True
+        if server.pipeline.open:
+            self._prefix += messages.flush()
+        return -1
+
+    def _usable(self, server: Server, statement: Statement, kind: int) -> bytes | None:
+        """The name by which this server knows `statement`, which a Bind or Describe needs; None when it must be
+        waited for."""
+        pipeline = server.pipeline
+        turn = pipeline.turn()
+        held = server.prepared.find(statement, turn)
+        target = statement.name
+        if held is None or (held.turn >= 0 and held.turn < pipeline.answered):
+            if statement.body is None:
+                pass  # PostgreSQL will say that there is none
+            elif statement.settings is self.parameters.planning() or pipeline.status == STATUS_FAILED:
+                self._prefix += server.prepare(statement)
+                return None
+            elif not pipeline.open:
+                self._prefix += server.prepare_under(statement, self.parameters)
+                self.holding = True
+                return None
+            else:
+                target = CHANGED  # its constants would be read in another way, and nothing can be set here
+        elif held.injected:
+            return None
+        elif held.differs:
+            server.prepared.discard(statement)
+            target = CHANGED
+        if kind == BIND:
+            if statement.finding is not None:
+                self._run_again(server, statement.finding)
+            pipeline.bind()
+        else:
+            pipeline.extended()
+        return target
+
+    def _run_again(self, server: Server, finding: Finding) -> None:
+        """A statement is run whose text is remarkable, in another exchange than the one that parsed it perhaps."""
+        if self._follow(server, finding):
+            server.pin_down("setting")
+        self._deallocate(server, finding.forgets)
+
+    def _parse_named(
+        self,
+        server: Server,
+        existing: Statement | None,
+        key: bytes,
+        buffer: bytearray,
+        position: int,
+        name_end: int,
+        following: int,
+        end: int,
+    ) -> int:
+        pipeline = server.pipeline
+        prepared = self.prepared
+        assert prepared is not None
+        turn = pipeline.turn()
+        length = following - position - 1
+        rest = name_end + 1
+        finding: Finding | None = None
+        body: bytes | None = None
+        if following <= end:
+            finding = self._look_at_parse(buffer, position, following)
+            body = self.stream.copy(rest, following)
+        else:
+            server.pin_down("large_text")
+        if self._follow(server, finding):
+            server.pin_down("setting")
+        if server.pin == "sql_prepare" and existing is None:
+            pipeline.parse(())
+            return position  # SQL text may mean it: it is this server's, under its own name
+        if existing is not None:
+            # A name that is in use: PostgreSQL says so, of ours.
+            if server.prepared.find(existing, turn) is None and existing.body is not None:
+                self._prefix += server.prepare(existing)
+            pipeline.parse(())
+            self._prefix += head(PARSE, length + len(existing.name) - (rest - position - 6), existing.name + b"\0")
+            return rest
+        statement: Statement | None = None
+        if body is not None and self._may_share(server):
+            statement = self.pool.registry.shared(body, self.parameters, finding)
+            held = server.prepared.find(statement, turn)
+            if held is not None:
+                if not held.differs and not held.injected and (held.turn < 0 or held.turn == turn):
+                    prepared.expect(key, statement, turn, not pipeline.open)
+                    pipeline.expect(Step(CLOSED, False, statement, key, _PARSE_COMPLETE))
+                    self._prefix += _CLOSE_NOTHING
+                    return following
+                statement = None
+        if statement is None:
+            statement = self.pool.registry.private(body, self.parameters, finding)
+        server.prepared.expect(statement, turn, False)
+        prepared.expect(key, statement, turn, True)
+        pipeline.expect(Step(PARSED, False, statement, key))
+        self.pool.counters.parses += 1
+        beginning = head(PARSE, length + len(statement.name) - (rest - position - 6), statement.name + b"\0")
+        if body is None:
+            self._prefix += beginning
+            return rest
+        self._prefix += beginning + body + server.describe(statement, key)
+        return following
+
+    def _may_share(self, server: Server) -> bool:
+        """Whether a Parse means here what it means to others with the same settings (rule 4), and whether PostgreSQL
+        will come to it."""
+        pipeline = server.pipeline
+        return (
+            pipeline.owed() == 0
+            and pipeline.status != STATUS_FAILED
+            and not server.pin
+            and not self.local
+            and not pipeline.batch_assignments
+            and server.parameters is self.parameters
+        )
+
+    def _close_named(self, server: Server, statement: Statement, key: bytes) -> bytes:
+        """The name to close: one that others may use is left to them."""
+        pipeline = server.pipeline
+        assert self.prepared is not None
+        self.prepared.expect(key, None, pipeline.turn(), not pipeline.open)
+        pipeline.expect(Step(CLOSED, False, None if statement.shared else statement, key))
+        return NOBODYS if statement.shared else statement.name
+
+    def _deallocate(self, server: Server, names: tuple[bytes, ...]) -> None:
+        """DEALLOCATEs are about to be run, in a batch: what they name must be there, under that name (rule 6)."""
+        for name in self._to_stand_in(server, names):
+            self._prefix += server.stand_in(name)
+        self._expect_deallocated(server, names)
+
+    def _name_for_text(self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int) -> None:
+        """A Query with DEALLOCATE, EXECUTE or PREPARE: the same, ahead of it."""
+        prepared = self.prepared
+        if finding.reason == "sql_prepare" and prepared is not None:
+            for name, statement in prepared.mentioned(self.stream.copy(begin, stop)):
+                if statement.body is not None and name not in server.prepared.literal:
+                    server.prepared.literal.add(name)
+                    self._prefix += server.prepare_ahead(name, statement)
+        for name in self._to_stand_in(server, finding.forgets):
+            self._prefix += server.stand_in_ahead(name)
+        self._expect_deallocated(server, finding.forgets)
+
+    def _to_stand_in(self, server: Server, names: tuple[bytes, ...]) -> list[bytes]:
+        """Which of these names the client knows, and the server does not."""
+        prepared = self.prepared
+        if prepared is None:
+            return []
+        turn, answered = server.pipeline.turn(), server.pipeline.answered
+        return [
+            name
+            for name in names
+            if name not in server.prepared.literal and prepared.find(name, turn, answered) not in (None, UNSETTLED)
+        ]
+
+    def _expect_deallocated(self, server: Server, names: tuple[bytes, ...]) -> None:
+        """Tags will tell what became of these."""
+        if not names:
+            return
+        server.look_closely()
+        server.forgets += names
+        turn = server.pipeline.turn()
+        if self.prepared is not None:
+            for name in names:
+                if name:
+                    self.prepared.expect(name, None, turn, False)
+                else:
+                    self.prepared.expect_nothing(turn)
+
+    def _names_wanted(self, buffer: bytearray, begin: int, stop: int) -> bool:
+        """Whether the books must be settled before this text is run."""
+        if self.prepared is None:
+            return False
+        finding = self._look(buffer, begin, stop)
+        return finding is not None and (finding.reason == "sql_prepare" or len(finding.forgets) > 0)
+
+    # From the server.
+
+    def step_completed(self, step: Step) -> None:
+        prepared = self.prepared
+        if prepared is None or step.name is None:
+            return
+        if step.kind == PARSED or step.answer is not None:
+            if step.statement is not None:
+                prepared.confirm(step.name, step.statement)
+        else:
+            prepared.forget(step.name)
+
+    def described_anew(self, step: Step, types: bytes, shape: bytes) -> None:
+        # What it parsed, and was told of, is a statement of its own from now on.
+        old = step.statement
+        if old is not None and self.prepared is not None and step.name is not None:
+            own = self.pool.registry.private(old.body, self.parameters, old.finding)
+            own.types, own.shape = types, shape
+            self.prepared.replace(step.name, old, own)
+
+    def deallocated(self, name: bytes | None) -> None:
+        if self.prepared is not None:
+            if name is None:
+                self.prepared.forget_all()
+            else:
+                self.prepared.forget(name)
+                if self.server is not None:
+                    self.server.prepared.literal.discard(name)
+
+    def name_of(self, name: bytes) -> bytes | None:
+        return None if self.prepared is None else self.prepared.name_of(name)
+
+    def proceed(self) -> None:
+        self.awaiting = False
+        self.read_on()
+
+
+def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:
+    """Where the name of the prepared statement begins that a Parse, Bind, Describe or Close is about; 0 when it is
+    about a portal; -1 when that name is not there, or not whole."""
+    start = position + 5
+    if kind == BIND:
+        start = string_end(buffer, start, end) + 1
+        if start == 0:
+            return -1
+    elif kind != PARSE:
+        if start >= end:
+            return -1
+        if buffer[start] != 83:
+            return 0
+        start += 1
+    return start if string_end(buffer, start, end) >= 0 else -1
