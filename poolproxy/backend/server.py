@@ -128,7 +128,7 @@ class Server(ServerSession):
             mine = skipping or not self.pin
         elif self._unowed() and kind != NOTICE_RESPONSE:
             self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
-        elif kind == PARSE_COMPLETE or kind == CLOSE_COMPLETE:
+        elif kind in (PARSE_COMPLETE, CLOSE_COMPLETE):
             step = pipeline.complete(PARSED if kind == PARSE_COMPLETE else CLOSED)
             if step is not None:
                 mine = skipping or step.own
@@ -142,14 +142,14 @@ class Server(ServerSession):
                 self._describing = step
                 self._types = self.stream.copy(position + 5, following)
                 mine = True
-        elif (kind == ROW_DESCRIPTION or kind == NO_DATA) and self._describing is not None:
+        elif (kind in (ROW_DESCRIPTION, NO_DATA)) and self._describing is not None:
             self._described(self.stream.copy(position + 5, following))
             mine = True
         elif skipping and self._rows is None:
             pass
         elif kind == COMMAND_COMPLETE and not skipping:
             self._command_complete(self.stream.copy(position + 5, following - 1))
-        elif kind == ROW_DESCRIPTION or kind == NO_DATA:
+        elif kind in (ROW_DESCRIPTION, NO_DATA):
             pass
         elif kind == COPY_IN_RESPONSE:
             self._copy_in()
@@ -253,7 +253,7 @@ class Server(ServerSession):
         self._ended = True
         errand = self._errands.popleft()
         refusal, self.refusal = self.refusal, None
-        if self.sink is not None and self.sink.awaiting:
+        if self.sink is not None and self.sink.awaiting and not self.pipeline.open:
             self.sink.proceed()
         if errand is not None:
             errand(refusal)

@@ -53,8 +53,9 @@ class ServerSession(Member):
 
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "cancelling", "changing_schema",
-        "exchange_at", "forgets", "framer", "key", "on_closed", "parameters", "pid", "pipeline", "pool", "prepared", "refusal", "reported",
-        "rescue_cancelled", "restoring", "sink", "stream", "transaction_at", "unnamed_number",
+        "exchange_at", "forgets", "framer", "key", "on_closed", "parameters", "pid", "pipeline", "pool",
+        "prepared", "refusal", "reported", "rescue_cancelled", "restoring", "sink", "stream",
+        "transaction_at", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -193,11 +194,11 @@ class ServerSession(Member):
         self.pipeline.expect(Step(PARSED, True, statement))
         self.pool.counters.parses += 1
         parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
-        return parse + self.describe(statement, None) + messages.flush()
+        return parse + self.describe(statement, None)
 
     def prepare_under(self, statement: Statement, parameters: ParameterSet) -> bytes:
-        """The same between exchanges, where the client's settings (`parameters`) are not those that it was parsed
-        under: these for a moment, and back."""
+        """The same between exchanges, where the client's settings (`parameters`) are not those that it was
+        parsed under: these for a moment, and back."""
         then = statement.settings.over(parameters.without_planning())
         guarded = self.pipeline.status == STATUS_IDLE  # in a transaction, the guard would stay
         there = b"".join(map(self.ahead, difference(parameters, then, guarded)))
@@ -210,8 +211,8 @@ class ServerSession(Member):
         return there + parse + messages.describe(b"S", statement.name) + messages.sync() + back
 
     def stand_in(self, name: bytes) -> bytes:
-        """Something to deallocate by the client's own name. An empty text may be parsed at any time, in a failed
-        transaction too. Should the DEALLOCATE fail, it is closed before the next exchange."""
+        """Something to deallocate by the client's own name. An empty text may be parsed at any time, in a
+        failed transaction too. Should the DEALLOCATE fail, it is closed before the next exchange."""
         self.prepared.surplus.append(name)
         self.pipeline.expect(Step(PARSED, True))
         return messages.parse(name, b"")
@@ -223,8 +224,8 @@ class ServerSession(Member):
         return messages.parse(name, b"") + messages.sync()
 
     def prepare_ahead(self, name: bytes, statement: Statement) -> bytes:
-        """A statement under its client's own name, ahead of a Query that may mean it. If it cannot be parsed any more,
-        the Query will say so."""
+        """A statement under its client's own name, ahead of a Query that may mean it. If it cannot be parsed
+        any more, the Query will say so."""
         self.pipeline.skip_query()
         self._errands.append(_ignore)
         return messages.message(PARSE, name + b"\0" + statement.again()) + messages.sync()

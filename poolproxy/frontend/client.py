@@ -2,9 +2,8 @@
 sink.
 
 The first message of an exchange borrows a server; the pool takes it back when nothing is owed. What the
-client sends is told to the server's pipeline; what its statements mean is preparing.py's. Compiled: `on_data` runs
-once per chunk.
-"""
+client sends is told to the server's pipeline; what its statements mean is preparing.py's. Compiled: `on_data`
+runs once per chunk."""
 
 from __future__ import annotations
 
@@ -45,6 +44,7 @@ _HARMLESS_FUNCTIONS = frozenset(
 
 #: Pins under which the server's settings are the client's own business: nothing is replayed.
 _UNTRACKED = frozenset({"setting", "role", "code", "function_call", "large_text", "unclear"})
+
 
 class Client(PreparingClient):
     """See the module."""
@@ -87,32 +87,26 @@ class Client(PreparingClient):
                     return
                 start = position
             settled = server.pipeline.quiet()
-            if (
-                settled
-                and kind != COPY_DATA
-                and kind != COPY_DONE
-                and kind != COPY_FAIL
-                and kind != FLUSH
-            ):
+            if settled and kind != COPY_DATA and kind != COPY_DONE and kind != COPY_FAIL and kind != FLUSH:
                 self._forward(server, buffer, start, position)
                 start = position
                 if not self._begin(server):
                     self.stream.keep(position, end)
                     self.stream.pause()
                     return
-            if kind == BIND or kind == DESCRIBE or kind == PARSE or kind == CLOSE:
+            if kind in (BIND, DESCRIBE, PARSE, CLOSE):
                 name_at = statement_at(buffer, kind, position, min(following, end))
                 if name_at < 0 and following > end and kind != BIND:
                     server.pin_down("unclear")  # a name of a kilobyte and more
                 if name_at > 0 and buffer[name_at] != 0 and not self.pool.session_mode:
                     self._gather(server, buffer, start, position)
-                    start = self._named(server, kind, buffer, position, name_at, following, end)
+                    start = self._by_name(server, kind, buffer, position, name_at, following, end)
                     if start < 0:
                         self._stop(server, position, end)
                         return
                     position = following if following <= end else framer.skip(position, end)
                     continue
-                elif name_at != 0 and (name_at < 0 or buffer[name_at] == 0) and (kind == BIND or kind == DESCRIBE):
+                if name_at != 0 and (name_at < 0 or buffer[name_at] == 0) and (kind in (BIND, DESCRIBE)):
                     if self._unnamed_must_move(server):
                         self._gather(server, buffer, start, position)
                         start = position

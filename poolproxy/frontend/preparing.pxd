@@ -28,7 +28,7 @@ cdef class PreparingClient(ClientSession):
     cdef bint _unnamed_must_move(self, Server server) except -1
     cdef _parse_again(self, Server server)
     @cython.locals(pipeline=Pipeline, name_end=Py_ssize_t, name=bytes, key=bytes, names=bytes, target=bytes, found=bytes, statement=Statement)
-    cdef Py_ssize_t _named(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
+    cdef Py_ssize_t _by_name(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
     cdef Py_ssize_t _await(self, Server server) except -2
     @cython.locals(pipeline=Pipeline, turn=Py_ssize_t, held=Held)
     cdef bytes _usable(self, Server server, Statement statement, int kind)

@@ -1,10 +1,9 @@
 """What a client's statements mean: the looks at their texts, and the names under which servers know them.
 
-A named statement outlives its server: a server that lacks it gets it right before the message that needs it (rule 9),
-and nothing is answered by us that PostgreSQL would not say: where it need not parse again it answers a Close of nothing
-instead, so that order and errors stay its own (rule 6; session/prepared.py has the books). `Client` (client.py) adds
-the relay. Compiled.
-"""
+A named statement outlives its server: a server that lacks it gets it right before the message that needs it
+(rule 9), and nothing is answered by us that PostgreSQL would not say: where it need not parse again it
+answers a Close of nothing instead, so that order and errors stay its own (rule 6; session/prepared.py has the
+books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
@@ -150,11 +149,18 @@ class PreparingClient(ClientSession):
             self.unnamed_number = self.pool.number_statement()
         self._prefix += server.replace_unnamed(self.unnamed_number, self.unnamed)
 
-    # Named statements. What these return is where the rest of the message begins that is to be forwarded behind the
-    # new beginning in `_prefix`; -1: not yet, `proceed` will follow.
+    # Named statements. What these return is where the rest of the message begins that is to be forwarded
+    # behind the new beginning in `_prefix`; -1: not yet, `proceed` will follow.
 
-    def _named(
-        self, server: Server, kind: int, buffer: bytearray, position: int, name_at: int, following: int, end: int
+    def _by_name(
+        self,
+        server: Server,
+        kind: int,
+        buffer: bytearray,
+        position: int,
+        name_at: int,
+        following: int,
+        end: int,
     ) -> int:
         """A Parse, Bind, Describe or Close of the statement whose name begins at `name_at`."""
         pipeline = server.pipeline
@@ -198,8 +204,8 @@ class PreparingClient(ClientSession):
         return -1
 
     def _usable(self, server: Server, statement: Statement, kind: int) -> bytes | None:
-        """The name by which this server knows `statement`, which a Bind or Describe needs; None when it must be
-        waited for."""
+        """The name by which this server knows `statement`, which a Bind or Describe needs; None when it must
+        be waited for."""
         pipeline = server.pipeline
         turn = pipeline.turn()
         held = server.prepared.find(statement, turn)
@@ -230,7 +236,8 @@ class PreparingClient(ClientSession):
         return target
 
     def _run_again(self, server: Server, finding: Finding) -> None:
-        """A statement is run whose text is remarkable, in another exchange than the one that parsed it perhaps."""
+        """A statement is run whose text is remarkable, in another exchange than the one that parsed it
+        perhaps."""
         if self._follow(server, finding):
             server.pin_down("setting")
         self._deallocate(server, finding.forgets)
@@ -269,7 +276,9 @@ class PreparingClient(ClientSession):
             if server.prepared.find(existing, turn) is None and existing.body is not None:
                 self._prefix += server.prepare(existing)
             pipeline.parse(())
-            self._prefix += head(PARSE, length + len(existing.name) - (rest - position - 6), existing.name + b"\0")
+            self._prefix += head(
+                PARSE, length + len(existing.name) - (rest - position - 6), existing.name + b"\0"
+            )
             return rest
         statement: Statement | None = None
         if body is not None and self._may_share(server):
@@ -296,8 +305,8 @@ class PreparingClient(ClientSession):
         return following
 
     def _may_share(self, server: Server) -> bool:
-        """Whether a Parse means here what it means to others with the same settings (rule 4), and whether PostgreSQL
-        will come to it."""
+        """Whether a Parse means here what it means to others with the same settings (rule 4), and whether
+        PostgreSQL will come to it."""
         pipeline = server.pipeline
         return (
             pipeline.owed() == 0
@@ -317,12 +326,15 @@ class PreparingClient(ClientSession):
         return NOBODYS if statement.shared else statement.name
 
     def _deallocate(self, server: Server, names: tuple[bytes, ...]) -> None:
-        """DEALLOCATEs are about to be run, in a batch: what they name must be there, under that name (rule 6)."""
+        """DEALLOCATEs are about to be run, in a batch: what they name must be there, under that name (rule
+        6)."""
         for name in self._to_stand_in(server, names):
             self._prefix += server.stand_in(name)
         self._expect_deallocated(server, names)
 
-    def _name_for_text(self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int) -> None:
+    def _name_for_text(
+        self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int
+    ) -> None:
         """A Query with DEALLOCATE, EXECUTE or PREPARE: the same, ahead of it."""
         prepared = self.prepared
         if finding.reason == "sql_prepare" and prepared is not None:
@@ -343,7 +355,8 @@ class PreparingClient(ClientSession):
         return [
             name
             for name in names
-            if name not in server.prepared.literal and prepared.find(name, turn, answered) not in (None, UNSETTLED)
+            if name not in server.prepared.literal
+            and prepared.find(name, turn, answered) not in (None, UNSETTLED)
         ]
 
     def _expect_deallocated(self, server: Server, names: tuple[bytes, ...]) -> None:
@@ -405,8 +418,8 @@ class PreparingClient(ClientSession):
 
 
 def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:
-    """Where the name of the prepared statement begins that a Parse, Bind, Describe or Close is about; 0 when it is
-    about a portal; -1 when that name is not there, or not whole."""
+    """Where the name of the prepared statement begins that a Parse, Bind, Describe or Close is about; 0 when
+    it is about a portal; -1 when that name is not there, or not whole."""
     start = position + 5
     if kind == BIND:
         start = string_end(buffer, start, end) + 1

@@ -104,8 +104,8 @@ def is_local(text: bytes) -> bool:
 
 
 def read_deallocation(text: bytes) -> tuple[bytes, ...] | None:
-    """The prepared statement that one DEALLOCATE is about, as () or a tuple of one; b"" = all of them. None where it
-    is not plain. Any other statement: ()."""
+    """The prepared statement that one DEALLOCATE is about, as () or a tuple of one; b"" = all of them. None
+    where it is not plain. Any other statement: ()."""
     lead = text[:10].lower()
     if lead.startswith(b"discard"):
         return (b"",) if read_assignment(text) == Assignment(ALL, None) else ()

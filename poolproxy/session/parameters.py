@@ -48,7 +48,9 @@ class ParameterSet:
         """The part of it that a Parse may depend on (sessions.md, rule 4)."""
         if self._planning is not None:
             return self._planning
-        part = parameter_set({name: value for name, value in self.values.items() if not NO_MATTER.match(name)})
+        part = parameter_set(
+            {name: value for name, value in self.values.items() if not NO_MATTER.match(name)}
+        )
         if part is not self:  # a set that held itself would never be freed
             self._planning = part
         return part

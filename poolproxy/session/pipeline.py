@@ -20,8 +20,8 @@ PARSED, CLOSED, DESCRIBED = range(3)
 
 
 class Step:
-    """A message of a batch whose completion means more to the books than its place in the order. `own`: it is not the
-    client's. `answer`: what the client gets in place of the server's message."""
+    """A message of a batch whose completion means more to the books than its place in the order. `own`: it is
+    not the client's. `answer`: what the client gets in place of the server's message."""
 
     __slots__ = ("answer", "kind", "name", "ordinal", "own", "statement")
 
@@ -203,8 +203,8 @@ class Pipeline:
         self.closes += 1
 
     def expect(self, step: Step) -> None:
-        """A Parse, Close or Describe of a statement that somebody wants to hear of. A Describe that does goes right
-        behind such a Parse."""
+        """A Parse, Close or Describe of a statement that somebody wants to hear of. A Describe that does goes
+        right behind such a Parse."""
         self.open = True
         if step.kind == PARSED:
             step.ordinal = self.parses
@@ -278,7 +278,8 @@ class Pipeline:
         return unit.skip
 
     def complete(self, kind: int) -> Step | None:
-        """A ParseComplete, a CloseComplete or a ParameterDescription arrived; the step that it completes, if any."""
+        """A ParseComplete, a CloseComplete or a ParameterDescription arrived; the step that it completes, if
+        any."""
         ordinal = 0
         if kind == PARSED:
             ordinal = self.parses_seen

@@ -1,10 +1,11 @@
-"""Named prepared statements whose names are the client's and whose place is any server: the books of both sides.
+"""Named prepared statements whose names are the client's and whose place is any server: the books of both
+sides.
 
-A client's name stands for a `Statement`, which has one name on every server. Clients whose Parse means the same share
-it (sessions.md, rule 4: text, declared types, settings, catalogue); every other Parse makes one of its own. A name
-holds once PostgreSQL has said ParseComplete; until then it is pending, and known only to what follows it in the same
-batch (rule 6). Names count to 63 bytes (prepare.c: the hash key is NAMEDATALEN long). Must not know messages.
-"""
+A client's name stands for a `Statement`, which has one name on every server. Clients whose Parse means the
+same share it (sessions.md, rule 4: text, declared types, settings, catalogue); every other Parse makes one of
+its own. A name holds once PostgreSQL has said ParseComplete; until then it is pending, and known only to what
+follows it in the same batch (rule 6). Names count to 63 bytes (prepare.c: the hash key is NAMEDATALEN long).
+Must not know messages."""
 
 from __future__ import annotations
 
@@ -30,8 +31,8 @@ _OUR_NAME = re.compile(rb'"(' + PREFIX + rb'[^"]*)"')
 
 
 class Statement:
-    """What one or more clients' names stand for. `body` is what a Parse carries behind the name; None: too long to be
-    kept, so that it lives on the server that has it alone."""
+    """What one or more clients' names stand for. `body` is what a Parse carries behind the name; None: too
+    long to be kept, so that it lives on the server that has it alone."""
 
     __slots__ = ("__weakref__", "body", "finding", "name", "settings", "shape", "shared", "types")
 
@@ -40,11 +41,17 @@ class Statement:
     ) -> None:
         self.name = name
         self.body = body
-        self.settings = settings  #: under which it was parsed (ParameterSet.planning): constants were read by them
+        self.settings = (
+            settings  #: under which it was parsed (ParameterSet.planning): constants were read by them
+        )
         self.finding = finding  #: what is remarkable about its text
         self.shared = shared
-        self.types: bytes | None = None  #: the body of its ParameterDescription, once a server has described it
-        self.shape: bytes | None = None  #: its columns: a RowDescription's body without formats; b"" = no rows
+        self.types: bytes | None = (
+            None  #: the body of its ParameterDescription, once a server has described it
+        )
+        self.shape: bytes | None = (
+            None  #: its columns: a RowDescription's body without formats; b"" = no rows
+        )
 
     def __repr__(self) -> str:
         return f"<Statement {self.name.decode()} {self.body!r:.60}>"
@@ -60,7 +67,8 @@ UNSETTLED: Final = Statement(b"", b"", EMPTY, None, False)
 
 
 class Epoch:
-    """The age of a database's catalogue, as far as we know: a Parse means the same as another only within one."""
+    """The age of a database's catalogue, as far as we know: a Parse means the same as another only within
+    one."""
 
     __slots__ = ("value",)
 
@@ -73,7 +81,8 @@ class Epoch:
 
 
 class Registry:
-    """All statements of one pool, by what makes a Parse mean the same. Those that nobody has any more vanish."""
+    """All statements of one pool, by what makes a Parse mean the same. Those that nobody has any more
+    vanish."""
 
     __slots__ = ("_made", "_shared", "epoch")
 
@@ -98,7 +107,9 @@ class Registry:
         """A statement of one client alone."""
         return self._make(body, parameters.planning(), finding, False)
 
-    def _make(self, body: bytes | None, settings: ParameterSet, finding: Finding | None, shared: bool) -> Statement:
+    def _make(
+        self, body: bytes | None, settings: ParameterSet, finding: Finding | None, shared: bool
+    ) -> Statement:
         self._made += 1
         return Statement(PREFIX + b"%d" % self._made, body, settings, finding, shared)
 
@@ -117,9 +128,9 @@ class Held:
 
 
 class ServerStatements:
-    """What one server has prepared under names of ours. At most `limit` are kept from exchange to exchange; `surplus`
-    are the names to close before the next one begins. `literal` are those that it has under a client's own name,
-    because SQL text may mean them."""
+    """What one server has prepared under names of ours. At most `limit` are kept from exchange to exchange;
+    `surplus` are the names to close before the next one begins. `literal` are those that it has under a
+    client's own name, because SQL text may mean them."""
 
     __slots__ = ("_held", "limit", "literal", "surplus")
 
@@ -196,7 +207,9 @@ class ServerStatements:
         excess = len(self._held) - self.limit
         if excess > 0:
             idle = sorted((held for held in self._held.values() if held.turn < 0), key=_last_use)
-            for held in idle[: excess + self.limit // 10]:  # some more at once: this is not for every exchange
+            for held in idle[
+                : excess + self.limit // 10
+            ]:  # some more at once: this is not for every exchange
                 self.discard(held.statement)
         names, self.surplus = self.surplus, []
         return names
@@ -211,8 +224,8 @@ def _last_use(held: Held) -> int:
 
 
 class _Pending:
-    """What a name will stand for once an exchange has been answered; None: for nothing. `certain`: if not, PostgreSQL
-    may not come to it."""
+    """What a name will stand for once an exchange has been answered; None: for nothing. `certain`: if not,
+    PostgreSQL may not come to it."""
 
     __slots__ = ("certain", "statement", "turn")
 
@@ -230,15 +243,17 @@ class ClientStatements:
     def __init__(self) -> None:
         self._named: dict[bytes, Statement] = {}
         self._pending: dict[bytes, _Pending] = {}
-        self._spoken: dict[bytes, bytes] = {}  # names that do not count wholly, by ours, as they were last said
+        self._spoken: dict[
+            bytes, bytes
+        ] = {}  # names that do not count wholly, by ours, as they were last said
         self._forgetting = -1  # an exchange with a DEALLOCATE ALL that is not answered
 
     def __len__(self) -> int:
         return len(self._named)
 
     def find(self, name: bytes, turn: int, answered: int) -> Statement | None:
-        """What `name` stands for in exchange `turn`, when `answered` exchanges have been answered; UNSETTLED when that
-        must be waited for."""
+        """What `name` stands for in exchange `turn`, when `answered` exchanges have been answered; UNSETTLED
+        when that must be waited for."""
         if self._forgetting >= 0:
             if self._forgetting >= answered:
                 return UNSETTLED

@@ -156,8 +156,9 @@ _MARK = 3
 
 
 class Finding:
-    """What is remarkable about a text: a reason to pin (or ""), the tracked assignments it makes, the prepared
-    statements it deallocates (b"" = all), and whether it changes how its transaction reads texts (SET LOCAL)."""
+    """What is remarkable about a text: a reason to pin (or ""), the tracked assignments it makes, the
+    prepared statements it deallocates (b"" = all), and whether it changes how its transaction reads texts
+    (SET LOCAL)."""
 
     __slots__ = ("assignments", "forgets", "local", "reason")
 
@@ -364,8 +365,8 @@ class Scanner:
             self._reason = "ddl"
 
     def _tracked(self, text: bytearray, end: int) -> Finding | None:
-        """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; a reason to pin where
-        it cannot."""
+        """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; a reason to
+        pin where it cannot."""
         bounds = [*self._starts, end]
         reason = self._reason
         found: list[Assignment] = []

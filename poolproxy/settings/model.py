@@ -139,8 +139,8 @@ class PoolSettings(Section):
     server_rescue_timeout: Seconds = 10.0
     """Seconds a query whose client is gone may go on before it is cancelled."""
     max_prepared_statements: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """Named prepared statements kept on one server, for all its clients; the least recently used go first, and
-    are prepared again when somebody needs them."""
+    """Named prepared statements kept on one server, for all its clients; the least recently used go first,
+    and are prepared again when somebody needs them."""
 
 
 class NetworkSettings(Section):

@@ -22,7 +22,10 @@ def test_a_named_parse_ahead_does_not_make_it_ones_own(stage: Stage) -> None:
     stage.ask_unnamed(client, server, "select secret")
     other >> parse("select 1", "s1") + bind() + execute() + SYNC
     name = "_poolproxy_1"
-    server << parse("select 1", name) + describe_statement(name) + close_statement() + bind() + execute() + SYNC
+    (
+        server
+        << parse("select 1", name) + describe_statement(name) + close_statement() + bind() + execute() + SYNC
+    )
     server >> PARSED + PARAMETERS + NO_DATA + CLOSED + error("26000") + ready()
     other << PARSED + error("26000") + ready()
     stage.nothing_more()

@@ -1,6 +1,5 @@
-"""Named prepared statements in transaction mode: the same answers as on a direct connection, whichever server the
-client has from exchange to exchange, and one Parse per server instead of one per client.
-"""
+"""Named prepared statements in transaction mode: the same answers as on a direct connection, whichever server
+the client has from exchange to exchange, and one Parse per server instead of one per client."""
 
 from __future__ import annotations
 
@@ -34,7 +33,12 @@ LONG = "n" * 63
 
 #: Exchanges of one client; each is one write, and its answer ends with as many ReadyForQuery as it has Syncs.
 PROGRAMS: dict[str, list[bytes]] = {
-    "use": [prepare("select $1::int + 1", "s"), run("s", b"1"), run("s", b"2"), m.describe_statement("s") + m.SYNC],
+    "use": [
+        prepare("select $1::int + 1", "s"),
+        run("s", b"1"),
+        run("s", b"2"),
+        m.describe_statement("s") + m.SYNC,
+    ],
     "use at once": [m.parse("select 'x'", "s") + run("s"), run("s")],
     "inferred types": [
         prepare("select $1 || 'x', $2 + 1", "s", 0, INT4),
@@ -47,7 +51,13 @@ PROGRAMS: dict[str, list[bytes]] = {
         m.extended("insert into note values (1, 'one')") + run("nope"),
         m.query("select count(*) from note"),
     ],
-    "duplicate": [prepare("select 1", "s"), prepare("select 2", "s"), run("s"), prepare("select 3", "t"), run("t")],
+    "duplicate": [
+        prepare("select 1", "s"),
+        prepare("select 2", "s"),
+        run("s"),
+        prepare("select 3", "t"),
+        run("t"),
+    ],
     "duplicate aborts": [
         prepare("select 1", "s"),
         m.extended("insert into note values (1, 'one')") + m.parse("select 1", "s") + m.SYNC,
@@ -94,7 +104,9 @@ PROGRAMS: dict[str, list[bytes]] = {
         b"".join(run(f"s{n}") for n in range(5)),
     ],
     "many in one batch": [
-        b"".join(m.parse(f"select {n}", f"s{n}") + m.bind((), statement=f"s{n}") + m.execute() for n in range(5))
+        b"".join(
+            m.parse(f"select {n}", f"s{n}") + m.bind((), statement=f"s{n}") + m.execute() for n in range(5)
+        )
         + m.SYNC,
         b"".join(m.bind((), statement=f"s{n}") + m.execute() for n in range(5)) + m.SYNC,
     ],
@@ -129,9 +141,26 @@ PROGRAMS: dict[str, list[bytes]] = {
     "deallocate": [prepare("select 1", "s"), m.query("deallocate s"), run("s"), m.query("deallocate s")],
     "deallocate quoted": [prepare("select 1", 'S"'), m.query('deallocate "S"""'), run('S"')],
     "deallocate folds": [prepare("select 1", "S"), m.query("deallocate S"), run("S")],
-    "deallocate all": [prepare("select 1", "s"), prepare("select 2", "t"), m.query("deallocate all"), run("s"), run("t")],
-    "deallocate all and again": [prepare("select 1", "s"), m.query("deallocate all"), prepare("select 1", "s"), run("s")],
-    "discard all": [prepare("select 1", "s"), m.query("discard all"), run("s"), prepare("select 1", "s"), run("s")],
+    "deallocate all": [
+        prepare("select 1", "s"),
+        prepare("select 2", "t"),
+        m.query("deallocate all"),
+        run("s"),
+        run("t"),
+    ],
+    "deallocate all and again": [
+        prepare("select 1", "s"),
+        m.query("deallocate all"),
+        prepare("select 1", "s"),
+        run("s"),
+    ],
+    "discard all": [
+        prepare("select 1", "s"),
+        m.query("discard all"),
+        run("s"),
+        prepare("select 1", "s"),
+        run("s"),
+    ],
     "discard plans": [prepare("select 1", "s"), m.query("discard plans"), run("s")],
     "deallocate in a batch": [
         prepare("select 1", "s"),
@@ -171,9 +200,19 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("d"),
         run("s"),
     ],
-    "execute": [prepare("select $1::int + 1", "s"), m.query("execute s(1)"), run("s", b"2"), m.query("execute s(3)")],
+    "execute": [
+        prepare("select $1::int + 1", "s"),
+        m.query("execute s(1)"),
+        run("s", b"2"),
+        m.query("execute s(3)"),
+    ],
     "prepare of a name in use": [prepare("select 1", "s"), m.query("prepare s as select 2"), run("s")],
-    "prepare and bind": [m.query("prepare s as select 2"), run("s"), m.parse("select 3", "s") + m.SYNC, run("s")],
+    "prepare and bind": [
+        m.query("prepare s as select 2"),
+        run("s"),
+        m.parse("select 3", "s") + m.SYNC,
+        run("s"),
+    ],
     "names of 63 bytes": [prepare("select 1", LONG), run(LONG), run(LONG[1:])],
     "names beyond 63 bytes": [
         prepare("select 1", LONG + "a"),
@@ -183,18 +222,30 @@ PROGRAMS: dict[str, list[bytes]] = {
         prepare("select 4", "y" * 3000),
         run("y" * 3000),
     ],
-    "names of ours": [prepare("select 'shared'", "s"), run("_poolproxy_1"), run("_poolproxy_none"), run("_poolproxy_changed")],
+    "names of ours": [
+        prepare("select 'shared'", "s"),
+        run("_poolproxy_1"),
+        run("_poolproxy_none"),
+        run("_poolproxy_changed"),
+    ],
     "prepared under a name of ours": [prepare("select 1", "_poolproxy_1"), run("_poolproxy_1")],
     "names with quotes": [prepare("select 1", 'a"b'), run('a"c'), run('a"b')],
     "portals": [
         m.query("begin"),
-        m.parse("select generate_series(1, 5)", "s") + m.bind((), portal="p", statement="s") + m.execute("p", 2) + m.SYNC,
+        m.parse("select generate_series(1, 5)", "s")
+        + m.bind((), portal="p", statement="s")
+        + m.execute("p", 2)
+        + m.SYNC,
         m.execute("p", 2) + m.close_portal("p") + m.SYNC,
         m.query("commit"),
     ],
     "empty": [prepare("", "s"), run("s")],
     "flush": [m.parse("select 1", "s") + m.describe_statement("s") + m.FLUSH + m.SYNC, run("s")],
-    "large values": [prepare("select length($1::text)", "s"), run("s", b"x" * 400_000), run("s", b"x" * 1_000_000)],
+    "large values": [
+        prepare("select length($1::text)", "s"),
+        run("s", b"x" * 400_000),
+        run("s", b"x" * 1_000_000),
+    ],
     "large text": [m.parse("select 1 -- " + "x" * 400_000, "s") + m.SYNC, run("s"), run("s")],
     "settings": [
         prepare("select '1.2.2003'::date", "s"),
@@ -213,8 +264,18 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("s"),
         m.query("commit"),
     ],
-    "a SET": [prepare("set work_mem = '7MB'", "s"), run("s"), m.query("show work_mem"), m.query("reset work_mem")],
-    "a lock": [prepare("select pg_try_advisory_lock(4711)", "s"), run("s"), run("s"), m.query("select pg_advisory_unlock_all()")],
+    "a SET": [
+        prepare("set work_mem = '7MB'", "s"),
+        run("s"),
+        m.query("show work_mem"),
+        m.query("reset work_mem"),
+    ],
+    "a lock": [
+        prepare("select pg_try_advisory_lock(4711)", "s"),
+        run("s"),
+        run("s"),
+        m.query("select pg_advisory_unlock_all()"),
+    ],
     "ddl": [
         m.query("create table thing (a int)"),
         prepare("select * from thing", "s"),
@@ -324,8 +385,8 @@ def test_servers_keep_so_many_and_no_more(stage: Stage, direct: Direct) -> None:
 
 
 def test_a_result_of_another_kind_is_refused_as_postgresql_does(stage: Stage, direct: Direct) -> None:
-    """The driver knows the columns it was told of (rule 5): another server's, of a changed table, would be read
-    wrongly. Behind it nothing of the batch is run."""
+    """The driver knows the columns it was told of (rule 5): another server's, of a changed table, would be
+    read wrongly. Behind it nothing of the batch is run."""
     proxy = stage.proxy(pool_size=2)
     direct.rows("create table changing (a int)")
     direct.rows("grant all on changing to public")
