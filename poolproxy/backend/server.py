@@ -183,7 +183,9 @@ class Server(ServerSession):
                     self.framer.stops = STOPS_CLOSELY
             elif step.answer is None:
                 self.prepared.drop(statement)
-        if step.name is not None and self.sink is not None:
+        if step.name is not None and step.own and statement is None:
+            self.prepared.literal.add(step.name)
+        elif step.name is not None and self.sink is not None:
             self.sink.step_completed(step)
             if self.sink.awaiting:
                 self.sink.proceed()

@@ -223,10 +223,20 @@ class ServerSession(Member):
         self._expect_own()
         return messages.parse(name, b"") + messages.sync()
 
+    def prepare_as(self, name: bytes, statement: Statement) -> bytes:
+        """A statement under its client's own name, which SQL text may mean."""
+        self.pipeline.expect(Step(PARSED, True, None, name))
+        return messages.message(PARSE, name + b"\0" + statement.again())
+
+    def names(self, name: bytes) -> bool:
+        """Whether that has been done."""
+        return name in self.prepared.literal or any(
+            step.own and step.name == name and step.statement is None for step in self.pipeline.steps
+        )
+
     def prepare_ahead(self, name: bytes, statement: Statement) -> bytes:
-        """A statement under its client's own name, ahead of a Query that may mean it. If it cannot be parsed
-        any more, the Query will say so."""
-        self.pipeline.skip_query()
+        """The same, ahead of a Query. If it cannot be parsed any more, the Query will say so."""
+        self.pipeline.skip_batch([Step(PARSED, True, None, name)])
         self._errands.append(_ignore)
         return messages.message(PARSE, name + b"\0" + statement.again()) + messages.sync()
 

@@ -111,10 +111,10 @@ class Client(PreparingClient):
                         self._gather(server, buffer, start, position)
                         start = position
                         self._parse_again(server)
-                    if kind == BIND and self.unnamed_forgets:
+                    if kind == BIND and self.unnamed_finding is not None:
                         self._gather(server, buffer, start, position)
                         start = position
-                        self._deallocate(server, self.unnamed_forgets)
+                        self._name_for_batch(server, self.unnamed_finding, self.unnamed)
             elif (
                 kind == QUERY
                 and following <= end

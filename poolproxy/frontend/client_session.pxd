@@ -9,6 +9,7 @@ from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.prepared cimport ClientStatements
+from poolproxy.session.statements cimport Finding
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -35,7 +36,7 @@ cdef class ClientSession(Sink):
     cdef public Py_ssize_t unnamed_number
     cdef public int unnamed_ordinal
     cdef public bint unnamed_assigns
-    cdef public tuple unnamed_forgets
+    cdef public Finding unnamed_finding
     cdef public ClientStatements prepared
     cdef public bint local
     cdef public bint cautious

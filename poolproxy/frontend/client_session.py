@@ -34,6 +34,7 @@ from poolproxy.session.parameters import (
     fragment_of,
 )
 from poolproxy.session.prepared import ClientStatements
+from poolproxy.session.statements import Finding
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -60,7 +61,7 @@ class ClientSession(Sink):
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
         "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool", "prepared",
-        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_forgets",
+        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_finding",
         "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
 
@@ -100,7 +101,7 @@ class ClientSession(Sink):
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
-        self.unnamed_forgets: tuple[bytes, ...] = ()  #: what it deallocates when it is run
+        self.unnamed_finding: Finding | None = None  #: if it names prepared statements
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner

@@ -32,14 +32,15 @@ cdef class PreparingClient(ClientSession):
     cdef Py_ssize_t _await(self, Server server) except -2
     @cython.locals(pipeline=Pipeline, turn=Py_ssize_t, held=Held)
     cdef bytes _usable(self, Server server, Statement statement, int kind)
-    cdef _run_again(self, Server server, Finding finding)
+    cdef _run_again(self, Server server, Finding finding, bytes body)
     @cython.locals(pipeline=Pipeline, prepared=ClientStatements, turn=Py_ssize_t, length=Py_ssize_t, rest=Py_ssize_t, finding=Finding, statement=Statement, held=Held)
     cdef Py_ssize_t _parse_named(self, Server server, Statement existing, bytes key, bytearray buffer, Py_ssize_t position, Py_ssize_t name_end, Py_ssize_t following, Py_ssize_t end) except -2
     @cython.locals(pipeline=Pipeline)
     cdef bint _may_share(self, Server server) except -1
     @cython.locals(pipeline=Pipeline)
     cdef bytes _close_named(self, Server server, Statement statement, bytes key)
-    cdef _deallocate(self, Server server, tuple names)
+    @cython.locals(statement=Statement)
+    cdef _name_for_batch(self, Server server, Finding finding, bytes text)
     cdef _expect_deallocated(self, Server server, tuple names)
     @cython.locals(prepared=ClientStatements, statement=Statement)
     cdef _name_for_text(self, Server server, Finding finding, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)

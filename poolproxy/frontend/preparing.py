@@ -126,7 +126,7 @@ class PreparingClient(ClientSession):
             self.unnamed_turn = pipeline.turn()
             self.unnamed_ordinal = pipeline.parses
             self.unnamed_assigns = len(assignments) > 0
-            self.unnamed_forgets = finding.forgets if finding is not None else ()
+            self.unnamed_finding = finding if _names_statements(finding) else None
         pipeline.parse(assignments)
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
@@ -229,18 +229,18 @@ class PreparingClient(ClientSession):
             target = CHANGED
         if kind == BIND:
             if statement.finding is not None:
-                self._run_again(server, statement.finding)
+                self._run_again(server, statement.finding, statement.body)
             pipeline.bind()
         else:
             pipeline.extended()
         return target
 
-    def _run_again(self, server: Server, finding: Finding) -> None:
+    def _run_again(self, server: Server, finding: Finding, body: bytes | None) -> None:
         """A statement is run whose text is remarkable, in another exchange than the one that parsed it
         perhaps."""
         if self._follow(server, finding):
             server.pin_down("setting")
-        self._deallocate(server, finding.forgets)
+        self._name_for_batch(server, finding, body)
 
     def _parse_named(
         self,
@@ -284,7 +284,9 @@ class PreparingClient(ClientSession):
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             held = server.prepared.find(statement, turn)
-            if held is not None:
+            if prepared.name_of(statement.name) is not None:
+                statement = None  # one name of ours for one of its: errors tell which
+            elif held is not None:
                 if not held.differs and not held.injected and (held.turn < 0 or held.turn == turn):
                     prepared.expect(key, statement, turn, not pipeline.open)
                     pipeline.expect(Step(CLOSED, False, statement, key, _PARSE_COMPLETE))
@@ -325,22 +327,25 @@ class PreparingClient(ClientSession):
         pipeline.expect(Step(CLOSED, False, None if statement.shared else statement, key))
         return NOBODYS if statement.shared else statement.name
 
-    def _deallocate(self, server: Server, names: tuple[bytes, ...]) -> None:
-        """DEALLOCATEs are about to be run, in a batch: what they name must be there, under that name (rule
-        6)."""
-        for name in self._to_stand_in(server, names):
+    def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
+        """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there, under
+        that name (rule 6)."""
+        if finding.reason == "sql_prepare" and self.prepared is not None and text is not None:
+            for name, statement in self.prepared.mentioned(text):
+                if not server.names(name):
+                    self._prefix += server.prepare_as(name, statement)
+        for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.stand_in(name)
-        self._expect_deallocated(server, names)
+        self._expect_deallocated(server, finding.forgets)
 
     def _name_for_text(
         self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int
     ) -> None:
-        """A Query with DEALLOCATE, EXECUTE or PREPARE: the same, ahead of it."""
+        """The same for a Query, ahead of it."""
         prepared = self.prepared
         if finding.reason == "sql_prepare" and prepared is not None:
             for name, statement in prepared.mentioned(self.stream.copy(begin, stop)):
-                if statement.body is not None and name not in server.prepared.literal:
-                    server.prepared.literal.add(name)
+                if not server.names(name):
                     self._prefix += server.prepare_ahead(name, statement)
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.stand_in_ahead(name)
@@ -378,7 +383,7 @@ class PreparingClient(ClientSession):
         if self.prepared is None:
             return False
         finding = self._look(buffer, begin, stop)
-        return finding is not None and (finding.reason == "sql_prepare" or len(finding.forgets) > 0)
+        return _names_statements(finding)
 
     # From the server.
 
@@ -415,6 +420,11 @@ class PreparingClient(ClientSession):
     def proceed(self) -> None:
         self.awaiting = False
         self.read_on()
+
+
+def _names_statements(finding: Finding | None) -> bool:
+    """Whether a text with this finding may be about prepared statements by their names."""
+    return finding is not None and (finding.reason == "sql_prepare" or len(finding.forgets) > 0)
 
 
 def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:

@@ -330,8 +330,13 @@ class ClientStatements:
         self._forgetting = -1
 
     def mentioned(self, text: bytes) -> list[tuple[bytes, Statement]]:
-        """The names, and what they stand for, that occur in a text."""
-        return [(name, statement) for name, statement in self._named.items() if name.lower() in text.lower()]
+        """The names, and what they stand for, that occur in a text, or will once all is answered."""
+        known = dict(self._named)
+        for name, pending in self._pending.items():
+            if pending.statement is not None:
+                known[name] = pending.statement
+        text = text.lower()
+        return [(name, known[name]) for name in known if name.lower() in text and known[name].body is not None]
 
     def name_of(self, name: bytes) -> bytes | None:
         """The client's name of a statement that servers know by `name`."""

@@ -1,4 +1,5 @@
-"""Named statements of many clients on shared servers, message by message (sessions.md, rules 4 to 6 and 9)."""
+"""Named statements of many clients on shared servers, message by message (sessions.md, rules 4 to 6 and
+9)."""
 
 from __future__ import annotations
 
@@ -84,7 +85,8 @@ def test_other_types_or_texts_are_other_statements(stage: Stage) -> None:
 
 
 def test_a_server_that_lacks_it_gets_it_right_before_the_message_that_needs_it(stage: Stage) -> None:
-    """With the types that were found the first time; the client waits until it has been described (rule 5)."""
+    """With the types that were found the first time; the client waits until it has been described (rule
+    5)."""
     first, second, client = stage.server(), stage.server(), stage.client()
     types = m.message("t", struct.pack("!hi", 1, 23))
     client >> parse("select $1", "s") + SYNC
