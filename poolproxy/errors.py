@@ -124,6 +124,17 @@ class TooManyPools(PoolproxyError):
     cure = "Raise max_pools, or use fewer distinct users."
 
 
+class TooManyStatements(PoolproxyError):
+    sqlstate, severity, fault = "53400", "FATAL", "client"
+    template = (
+        "too many prepared statements: this session has {limit} already (max_client_prepared_statements)"
+    )
+    cause = "A session kept preparing named statements and never closed any."
+    cure = (
+        "Close statements that are not used again (most drivers have a limit for that), or raise the setting."
+    )
+
+
 class PoolFull(PoolproxyError):
     sqlstate, severity, fault = "53300", "ERROR", "us"
     template = (

@@ -39,4 +39,5 @@ class Route:
     server_idle_timeout: float
     server_rescue_timeout: float
     max_prepared_statements: int
+    max_client_prepared_statements: int
     init_query: str

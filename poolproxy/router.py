@@ -61,6 +61,7 @@ class Router:
             server_idle_timeout=entry.server_idle_timeout,
             server_rescue_timeout=entry.server_rescue_timeout,
             max_prepared_statements=entry.max_prepared_statements,
+            max_client_prepared_statements=entry.max_client_prepared_statements,
             init_query=entry.init_query,
         )
 

@@ -114,6 +114,10 @@ class Client(PreparingClient):
                     if kind == BIND and self.unnamed_finding is not None:
                         self._gather(server, buffer, start, position)
                         start = position
+                        if self._names_in_doubt(server, self.unnamed_finding):
+                            self._await(server)
+                            self._stop(server, position, end)
+                            return
                         self._name_for_batch(server, self.unnamed_finding, self.unnamed)
             elif (
                 kind == QUERY

@@ -41,6 +41,7 @@ cdef class PreparingClient(ClientSession):
     cdef bytes _close_named(self, Server server, Statement statement, bytes key)
     @cython.locals(statement=Statement)
     cdef _name_for_batch(self, Server server, Finding finding, bytes text)
+    cdef bint _names_in_doubt(self, Server server, Finding finding) except -1
     cdef _expect_deallocated(self, Server server, tuple names)
     @cython.locals(prepared=ClientStatements, statement=Statement)
     cdef _name_for_text(self, Server server, Finding finding, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)

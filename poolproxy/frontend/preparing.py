@@ -8,6 +8,7 @@ books). `Client` (client.py) adds the relay. Compiled."""
 from __future__ import annotations
 
 from poolproxy.backend.server import Server
+from poolproxy.errors import TooManyStatements
 from poolproxy.frontend.client_session import ClientSession
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
@@ -222,7 +223,7 @@ class PreparingClient(ClientSession):
                 return None
             else:
                 target = CHANGED  # its constants would be read in another way, and nothing can be set here
-        elif held.injected:
+        elif held.injected or (kind == BIND and self._names_in_doubt(server, statement.finding)):
             return None
         elif held.differs:
             server.prepared.discard(statement)
@@ -273,14 +274,19 @@ class PreparingClient(ClientSession):
             return position  # SQL text may mean it: it is this server's, under its own name
         if existing is not None:
             # A name that is in use: PostgreSQL says so, of ours.
-            if server.prepared.find(existing, turn) is None and existing.body is not None:
-                self._prefix += server.prepare(existing)
+            if server.prepared.find(existing, turn) is None:
+                # Or of something in its place, for a Parse of it might fail first.
+                existing = self.pool.registry.private(None, self.parameters, None)
+                self._prefix += server.stand_in(existing.name)
+                prepared.speak(existing, self.stream.copy(position + 5, name_end))
             pipeline.parse(())
             self._prefix += head(
                 PARSE, length + len(existing.name) - (rest - position - 6), existing.name + b"\0"
             )
             return rest
         statement: Statement | None = None
+        if prepared.size() >= self.pool.route.max_client_prepared_statements:
+            raise TooManyStatements(limit=self.pool.route.max_client_prepared_statements)
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             held = server.prepared.find(statement, turn)
@@ -328,10 +334,12 @@ class PreparingClient(ClientSession):
         return NOBODYS if statement.shared else statement.name
 
     def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
-        """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there, under
-        that name (rule 6)."""
+        """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there,
+        under that name (rule 6)."""
         if finding.reason == "sql_prepare" and self.prepared is not None and text is not None:
-            for name, statement in self.prepared.mentioned(text):
+            for name, statement in self.prepared.mentioned(
+                text, server.pipeline.turn(), server.pipeline.answered
+            ):
                 if not server.names(name):
                     self._prefix += server.prepare_as(name, statement)
         for name in self._to_stand_in(server, finding.forgets):
@@ -344,12 +352,21 @@ class PreparingClient(ClientSession):
         """The same for a Query, ahead of it."""
         prepared = self.prepared
         if finding.reason == "sql_prepare" and prepared is not None:
-            for name, statement in prepared.mentioned(self.stream.copy(begin, stop)):
+            text = self.stream.copy(begin, stop)
+            for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
                 if not server.names(name):
                     self._prefix += server.prepare_ahead(name, statement)
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.stand_in_ahead(name)
         self._expect_deallocated(server, finding.forgets)
+
+    def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
+        """Whether what a text names depends on exchanges that are not answered."""
+        return (
+            self.prepared is not None
+            and _names_statements(finding)
+            and self.prepared.unsettled(server.pipeline.turn(), server.pipeline.answered)
+        )
 
     def _to_stand_in(self, server: Server, names: tuple[bytes, ...]) -> list[bytes]:
         """Which of these names the client knows, and the server does not."""

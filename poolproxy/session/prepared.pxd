@@ -56,6 +56,7 @@ cdef class ClientStatements:
     cdef dict _pending
     cdef dict _spoken
     cdef Py_ssize_t _forgetting
+    cpdef Py_ssize_t size(self) except -1
     cpdef Statement find(self, bytes name, Py_ssize_t turn, Py_ssize_t answered)
     cpdef bint in_doubt(self, bytes name, Py_ssize_t turn) except -1
     cpdef speak(self, Statement statement, bytes name)

@@ -248,8 +248,9 @@ class ClientStatements:
         ] = {}  # names that do not count wholly, by ours, as they were last said
         self._forgetting = -1  # an exchange with a DEALLOCATE ALL that is not answered
 
-    def __len__(self) -> int:
-        return len(self._named)
+    def size(self) -> int:
+        """How many names stand for something, or will."""
+        return len(self._named) + len(self._pending)
 
     def find(self, name: bytes, turn: int, answered: int) -> Statement | None:
         """What `name` stands for in exchange `turn`, when `answered` exchanges have been answered; UNSETTLED
@@ -267,6 +268,12 @@ class ClientStatements:
                     return UNSETTLED
                 self._outdate(name, pending)
         return self._named.get(name)
+
+    def unsettled(self, turn: int, answered: int) -> bool:
+        """Whether any name depends on an exchange before `turn` that is not answered."""
+        return self._forgetting >= answered or any(
+            answered <= pending.turn != turn for pending in self._pending.values()
+        )
 
     def in_doubt(self, name: bytes, turn: int) -> bool:
         """Whether `name` depends on an exchange before `turn` that is not answered."""
@@ -329,14 +336,13 @@ class ClientStatements:
             self._spoken.clear()
         self._forgetting = -1
 
-    def mentioned(self, text: bytes) -> list[tuple[bytes, Statement]]:
-        """The names, and what they stand for, that occur in a text, or will once all is answered."""
-        known = dict(self._named)
-        for name, pending in self._pending.items():
-            if pending.statement is not None:
-                known[name] = pending.statement
+    def mentioned(self, text: bytes, turn: int, answered: int) -> list[tuple[bytes, Statement]]:
+        """The names that occur in a text, and what they stand for; `turn` and `answered` as `find` has
+        them."""
         text = text.lower()
-        return [(name, known[name]) for name in known if name.lower() in text and known[name].body is not None]
+        names = [name for name in {**self._named, **self._pending} if name.lower() in text]
+        found = [(name, self.find(name, turn, answered)) for name in names]
+        return [(name, known) for name, known in found if known is not None and known.body]
 
     def name_of(self, name: bytes) -> bytes | None:
         """The client's name of a statement that servers know by `name`."""

@@ -141,6 +141,9 @@ class PoolSettings(Section):
     max_prepared_statements: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Named prepared statements kept on one server, for all its clients; the least recently used go first,
     and are prepared again when somebody needs them."""
+    max_client_prepared_statements: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Named prepared statements that one client may have at the same time; who wants more is disconnected
+    with 53400."""
 
 
 class NetworkSettings(Section):

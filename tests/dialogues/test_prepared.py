@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import pytest
 
@@ -12,11 +13,13 @@ from tests.dialogues.words import (
     BOUND,
     CLOSED,
     DESCRIPTION,
+    END,
     NO_DATA,
     PARAMETERS,
     PARSED,
     answer,
     done,
+    ended,
     error,
     notice,
     ready,
@@ -187,8 +190,8 @@ def test_a_name_in_use_is_refused_by_postgresql_under_the_clients_name(stage: St
 
 def test_what_waits_for_an_answer_is_asked_when_it_has_come(stage: Stage) -> None:
     """A Parse of what the server has, behind an error perhaps: whether it counts is not known before."""
-    server, client = stage.server(), stage.client()
-    prepare(stage, server, client, "select 1", "s", ONE)
+    server, client, other = stage.server(), stage.client(), stage.client()
+    prepare(stage, server, other, "select 1", "s", ONE)
     client >> bind() + execute() + parse("select 1", "t") + SYNC + bind(statement="t") + RUN
     server << close_statement("") + bind() + execute() + close_statement(NOBODYS) + SYNC
     server >> CLOSED + error("26000") + ready()
@@ -398,3 +401,19 @@ def test_a_session_of_its_own_keeps_its_names(stage: Stage) -> None:
     client << PARSED + RAN
     own.nothing_more()
     own.close()
+
+
+def test_one_client_has_so_many_names_and_no_more(stages: Callable[..., Stage]) -> None:
+    stage = stages(max_client_prepared_statements=2)
+    server, client = stage.server(), stage.client()
+    prepare(stage, server, client, "select 1", "a", ONE)
+    prepare(stage, server, client, "select 2", "b", TWO)
+    client >> close_statement("b") + SYNC
+    server << close_statement(NOBODYS) + SYNC
+    server >> CLOSED + ready()
+    client << CLOSED + ready()
+    prepare(stage, server, client, "select 3", "c", THREE)
+    client >> parse("select 4", "d") + SYNC
+    client << ended("53400") << END
+    assert not server.heard
+    stage.check()

@@ -40,6 +40,7 @@ def route_of(**differing: Any) -> Route:
         "server_idle_timeout": 600.0,
         "server_rescue_timeout": 10.0,
         "max_prepared_statements": 200,
+        "max_client_prepared_statements": 1000,
         "init_query": "",
     }
     return Route(**{**values, **differing})

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
-import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from tests.integration.test_prepared import normalised, straight
@@ -58,7 +56,6 @@ ATOMS = st.one_of(
     st.builds(m.describe_statement, NAMES),
     st.builds(m.close_statement, NAMES),
     st.builds(lambda sql: m.parse(sql) + m.bind() + m.execute(), TEXTS),
-    st.just(m.bind() + m.execute()),
     st.just(m.FLUSH),
 )
 BATCHES = st.builds(lambda atoms: b"".join(atoms) + m.SYNC, st.lists(ATOMS, max_size=5))
@@ -68,7 +65,8 @@ WRITES = st.tuples(st.lists(EXCHANGES, min_size=1, max_size=3), st.booleans())
 
 
 def read(wire: Wire, count: int) -> list[str]:
-    """Answers up to the `count`th ReadyForQuery; ParameterStatus messages that stand together in order of name."""
+    """Answers up to the `count`th ReadyForQuery; ParameterStatus messages that stand together in order of
+    name."""
     found: list[str] = []
     reports: list[str] = []
     for message in wire.read_ready(count):
@@ -85,8 +83,6 @@ def answers(wire: Wire, exchanges: list[bytes]) -> list[str]:
     return read(wire, len(exchanges))
 
 
-
-
 @given(program=st.lists(WRITES, min_size=1, max_size=8), cut=st.integers(0, 40))
 @settings(
     max_examples=PROGRAMS,
@@ -98,7 +94,10 @@ def test_programs(stage: Stage, program: list[tuple[list[bytes], bool]], cut: in
     found = []
     stage.direct.rows("truncate note")
     with straight(stage) as wire:
-        should = [answers(wire, exchanges) for exchanges, _ in program]
+        try:
+            should = [answers(wire, exchanges) for exchanges, _ in program]
+        except EOFError:
+            reject()  # PostgreSQL itself ends some sessions that use savepoints in a batch (FATAL XX000)
     stage.direct.rows("truncate note")
     with proxy.login() as client, proxy.login() as other:
         for exchanges, move in program:

@@ -113,6 +113,7 @@ class TestLimits:
             "server_idle_timeout": 5,
             "server_rescue_timeout": 6,
             "max_prepared_statements": 60,
+            "max_client_prepared_statements": 70,
         }
         route = router(shop=table).route("app", "shop")
         for name, value in table.items():
