@@ -111,7 +111,7 @@ class Client(PreparingClient):
                         self._gather(server, buffer, start, position)
                         start = position
                         self._parse_again(server)
-                    if kind == BIND and self.unnamed_finding is not None:
+                    if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
                         self._gather(server, buffer, start, position)
                         start = position
                         if self._names_in_doubt(server, self.unnamed_finding):

@@ -91,6 +91,8 @@ class PreparingClient(ClientSession):
                 # What currval and lastval would tell here is another client's (sessions.md, rule 14).
                 self._prefix += server.ahead(b"DISCARD SEQUENCES")
             server.pin_down(finding.reason)
+            if finding.reason == "sql_prepare":
+                server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
                 server.changes_schema()
             return ()
@@ -269,7 +271,7 @@ class PreparingClient(ClientSession):
             server.pin_down("large_text")
         if self._follow(server, finding):
             server.pin_down("setting")
-        if server.pin == "sql_prepare" and existing is None:
+        if server.prepared.by_text and existing is None:
             pipeline.parse(())
             return position  # SQL text may mean it: it is this server's, under its own name
         if existing is not None:
@@ -302,7 +304,8 @@ class PreparingClient(ClientSession):
         if statement is None:
             statement = self.pool.registry.private(body, self.parameters, finding)
         server.prepared.expect(statement, turn, False)
-        prepared.expect(key, statement, turn, True)
+        # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
+        prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
         pipeline.expect(Step(PARSED, False, statement, key))
         self.pool.counters.parses += 1
         beginning = head(PARSE, length + len(statement.name) - (rest - position - 6), statement.name + b"\0")
@@ -388,12 +391,13 @@ class PreparingClient(ClientSession):
         server.look_closely()
         server.forgets += names
         turn = server.pipeline.turn()
-        if self.prepared is not None:
-            for name in names:
-                if name:
-                    self.prepared.expect(name, None, turn, False)
-                else:
-                    self.prepared.expect_nothing(turn)
+        if self.prepared is None:
+            self.prepared = ClientStatements()
+        for name in names:
+            if name:
+                self.prepared.expect(name, None, turn, False)
+            else:
+                self.prepared.expect_nothing(turn)
 
     def _names_wanted(self, buffer: bytearray, begin: int, stop: int) -> bool:
         """Whether the books must be settled before this text is run."""

@@ -34,6 +34,7 @@ cdef class ServerStatements:
     cdef public Py_ssize_t limit
     cdef public list surplus
     cdef public set literal
+    cdef public bint by_text
     cdef dict _held
     cpdef Held find(self, Statement statement, Py_ssize_t turn)
     cpdef expect(self, Statement statement, Py_ssize_t turn, bint injected)

@@ -132,12 +132,13 @@ class ServerStatements:
     `surplus` are the names to close before the next one begins. `literal` are those that it has under a
     client's own name, because SQL text may mean them."""
 
-    __slots__ = ("_held", "limit", "literal", "surplus")
+    __slots__ = ("_held", "by_text", "limit", "literal", "surplus")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.surplus: list[bytes] = []
         self.literal: set[bytes] = set()
+        self.by_text = False  #: SQL text may have prepared more (PREPARE)
         self._held: dict[Statement, Held] = {}
 
     def __len__(self) -> int:
@@ -201,6 +202,7 @@ class ServerStatements:
         self._held.clear()
         self.surplus.clear()
         self.literal.clear()
+        self.by_text = False
 
     def take_surplus(self) -> list[bytes]:
         """The names to close now, those that were used least recently among them."""
@@ -268,6 +270,10 @@ class ClientStatements:
                     return UNSETTLED
                 self._outdate(name, pending)
         return self._named.get(name)
+
+    def fresh(self, name: bytes) -> bool:
+        """Whether `name` stands for nothing, and is not about to."""
+        return name not in self._named and name not in self._pending
 
     def unsettled(self, turn: int, answered: int) -> bool:
         """Whether any name depends on an exchange before `turn` that is not answered."""
