@@ -320,7 +320,7 @@ class PreparingClient(ClientSession):
         PostgreSQL will come to it."""
         pipeline = server.pipeline
         return (
-            pipeline.owed() == 0
+            not pipeline.owes_client()
             and pipeline.status != STATUS_FAILED
             and not server.pin
             and not self.local

@@ -48,6 +48,8 @@ cdef class Pipeline:
     cdef public int closes_seen
 
     cpdef Py_ssize_t owed(self) except -1
+    @cython.locals(index=Py_ssize_t, unit=Unit)
+    cpdef bint owes_client(self) except -1
     cpdef Py_ssize_t turn(self) except -1
     cpdef bint quiet(self) except -1
     cpdef bint idle(self) except -1

@@ -126,6 +126,14 @@ class Pipeline:
         """How many ReadyForQuery are to come."""
         return len(self._units) - self._head
 
+    def owes_client(self) -> bool:
+        """Whether any of that is the client's, and so may change the transaction's status."""
+        for index in range(self._head, len(self._units)):
+            unit = self._units[index]
+            if not unit.skip:
+                return True
+        return False
+
     def turn(self) -> int:
         """The number of the unit that what is forwarded now belongs to."""
         return self.answered + self.owed()

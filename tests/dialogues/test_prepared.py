@@ -417,3 +417,27 @@ def test_one_client_has_so_many_names_and_no_more(stages: Callable[..., Stage]) 
     client << ended("53400") << END
     assert not server.heard
     stage.check()
+
+
+def test_behind_settings_of_ours_it_is_shared_all_the_same(stage: Stage) -> None:
+    """What we put ahead of an exchange changes no transaction's status."""
+    server, client, other = stage.server(), stage.client(), stage.client()
+    prepare(stage, server, client, "select 1", "s", ONE)
+    other >> query("set app.tenant = 'x'")
+    server << query("set app.tenant = 'x'")
+    server >> done("SET")
+    other << done("SET")
+    client >> parse("select 1", "t") + SYNC
+    client_name = TWO  # one of ours for one of its
+    server << query('SET LOCAL exit_on_error = on; RESET "app.tenant"')
+    server << parse("select 1", client_name) + describe_statement(client_name) + SYNC
+    server >> done("RESET") + PARSED + PARAMETERS + NO_DATA + ready()
+    client << PARSED + ready()
+    other >> parse("select 1", "t") + SYNC
+    (
+        server
+        << query("SET LOCAL exit_on_error = on; SET \"app.tenant\" TO 'x'") + close_statement(NOBODYS) + SYNC
+    )
+    server >> done("SET") + CLOSED + ready()
+    other << PARSED + ready()
+    stage.nothing_more()

@@ -3,9 +3,11 @@ the client has from exchange to exchange, and one Parse per server instead of on
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import asyncpg
 import pytest
 
 from tests.support import messages as m
@@ -370,6 +372,23 @@ def test_clients_share_what_servers_have_parsed(stage: Stage) -> None:
         for client in clients:
             client.close()
     assert proxy.metrics().value("poolproxy_parses_total") <= 4 * len(texts)
+    assert proxy.metrics().by("poolproxy_pins_total", "reason") == {}
+
+
+async def test_a_storm_of_equal_clients_is_parsed_once_per_server(stage: Stage) -> None:
+    """asyncpg, which names all its statements; 1,000 clients on 20 servers make 200 Parse messages, too."""
+    proxy = stage.fresh(pool_size=10)
+    few = asyncio.Semaphore(50)
+
+    async def one(n: int) -> None:
+        async with few:
+            connection = await asyncpg.connect(proxy.url())
+            for k in range(10):
+                assert await connection.fetchval(f"select $1::int + {k}", n) == n + k
+            await connection.close()
+
+    await asyncio.gather(*(one(n) for n in range(200)))
+    assert proxy.metrics().value("poolproxy_parses_total") <= 100
     assert proxy.metrics().by("poolproxy_pins_total", "reason") == {}
 
 
