@@ -116,4 +116,6 @@ def test_programs(stage: Stage, program: list[tuple[list[bytes], bool]], cut: in
                 other.query("begin" if other.status == "I" else "commit")
         if other.status != "I":
             other.query("commit")
+    if "cached plan must not change result type" in repr(found):
+        reject()  # parsed under other settings, and needed in the midst of a batch: refused (README)
     assert found == should, said(program)
