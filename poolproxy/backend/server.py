@@ -274,7 +274,7 @@ class Server(ServerSession):
         if unit is None and not pipeline.unclear:
             self._out_of_sync("ReadyForQuery that nobody asked for")
             return following
-        if self.forgets and pipeline.owed() == 0:
+        if self.forgets and pipeline.quiet():
             self.forgets.clear()
         now = self.stream.poller.now
         counters = self.pool.counters

@@ -216,6 +216,8 @@ class PreparingClient(ClientSession):
         if held is None or (held.turn >= 0 and held.turn < pipeline.answered):
             if statement.body is None:
                 pass  # PostgreSQL will say that there is none
+            elif pipeline.owes_client():
+                return None  # a SET may be among it
             elif statement.settings is self.parameters.planning() or pipeline.status == STATUS_FAILED:
                 self._prefix += server.prepare(statement)
                 return None

@@ -301,7 +301,7 @@ class ClientStatements:
         """Errors about it may still come."""
         del self._pending[name]
         if pending.statement is not None:
-            self._spoken[pending.statement.name] = name
+            self._spoken.setdefault(pending.statement.name, name)
 
     def expect_nothing(self, turn: int) -> None:
         """A DEALLOCATE ALL has been forwarded."""

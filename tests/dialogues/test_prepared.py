@@ -441,3 +441,40 @@ def test_behind_settings_of_ours_it_is_shared_all_the_same(stage: Stage) -> None
     server >> done("SET") + CLOSED + ready()
     other << PARSED + ready()
     stage.nothing_more()
+
+
+def test_a_deallocate_all_is_heard_of_behind_another_answer(stage: Stage) -> None:
+    """The end of the exchange before it is not the end of it."""
+    server, client = stage.server(), stage.client()
+    deallocate = parse("deallocate all") + bind() + execute()
+    client >> query("") + parse("select 1", "a") + deallocate + bind(statement="a") + RUN
+    server << query("") + parse("select 1", ONE) + describe_statement(ONE) + deallocate + FLUSH
+    server >> m.message("I") + ready() + PARSED + PARAMETERS + NO_DATA + PARSED + BOUND + tag(
+        "DEALLOCATE ALL"
+    )
+    client << m.message("I") + ready() + PARSED + PARSED + BOUND + tag("DEALLOCATE ALL")
+    assert m.letters(server.take_all()).lstrip("H") == "BES"
+    server >> error("26000") + ready()
+    client << error("26000") + ready()
+    stage.nothing_more()
+
+
+def test_a_server_is_not_given_a_statement_behind_an_unanswered_set(stage: Stage) -> None:
+    """Which settings it is to be parsed under, and which come back after it, is known when that is
+    answered."""
+    first, second, client = stage.server(), stage.server(), stage.client()
+    prepare(stage, second, client, "select 'P1D'::interval", "s", ONE)
+    busy(stage, second)
+    client >> query("set intervalstyle = 'iso_8601'") + bind(statement="s") + RUN
+    first << query("set intervalstyle = 'iso_8601'")
+    first >> done("SET")
+    client << done("SET")
+    heard = first.take_all()
+    assert m.letters(heard) == "QPDSQ"
+    assert b'RESET "intervalstyle"' in heard[0].body
+    assert b"iso_8601" in heard[4].body
+    first >> done("RESET") + PARSED + PARAMETERS + NO_DATA + ready() + done("SET")
+    first << bind(statement=ONE) + RUN
+    first >> RAN
+    client << RAN
+    stage.nothing_more()
