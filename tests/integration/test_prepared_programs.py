@@ -1,6 +1,6 @@
 """Random programs with prepared statements, through the proxy and on a direct connection: the same answers.
 
-`POOLPROXY_PROGRAMS` is how many of them; CI runs few.
+`POOLPROXY_PROGRAMS` is how many of them. Without it few are run, the same ones each time.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def said(program: list[tuple[list[bytes], bool]]) -> str:
 @settings(
     max_examples=PROGRAMS,
     deadline=None,
+    derandomize="POOLPROXY_PROGRAMS" not in os.environ,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_programs(stage: Stage, program: list[tuple[list[bytes], bool]], cut: int) -> None:
