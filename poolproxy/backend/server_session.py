@@ -173,7 +173,7 @@ class ServerSession(Member):
         rows, self._rows = self._rows or [], None
         done(rows, refusal)
 
-    # Prepared statements. All but the last are put into a batch of the client's.
+    # Prepared statements: what to put among the client's messages.
 
     def replace_unnamed(self, number: int, parse: bytes | None) -> bytes:
         """What to put into a client's batch so that the unnamed statement is its own, of that number: its
@@ -205,40 +205,31 @@ class ServerSession(Member):
         self.prepared.expect(statement, self.pipeline.turn(), True)
         self.pool.counters.parses += 1
         self.pipeline.skip_batch([Step(PARSED, True, statement), Step(DESCRIBED, True, statement)])
-        self._errands.append(_ignore)
+        self._errands.append(lambda refusal: self._prepared_under(statement, refusal))
         parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
         back = b"".join(map(self.ahead, difference(then, parameters, guarded)))
         return there + parse + messages.describe(b"S", statement.name) + messages.sync() + back
 
-    def stand_in(self, name: bytes) -> bytes:
-        """Something to deallocate by the client's own name. An empty text may be parsed at any time, in a
-        failed transaction too. Should the DEALLOCATE fail, it is closed before the next exchange."""
-        self.prepared.surplus.append(name)
-        self.pipeline.expect(Step(PARSED, True))
-        return messages.parse(name, b"")
+    def _prepared_under(self, statement: Statement, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.prepared.unparsable = statement  # the next try, in the message's place, tells the client why
 
-    def stand_in_ahead(self, name: bytes) -> bytes:
-        """The same, ahead of a Query."""
-        self.prepared.surplus.append(name)
-        self._expect_own()
-        return messages.parse(name, b"") + messages.sync()
-
-    def prepare_as(self, name: bytes, statement: Statement) -> bytes:
-        """A statement under its client's own name, which SQL text may mean."""
+    def parse_as(self, name: bytes, body: bytes) -> bytes:
+        """Something under its client's own name, which SQL text may mean."""
         self.pipeline.expect(Step(PARSED, True, None, name))
-        return messages.message(PARSE, name + b"\0" + statement.again())
+        return messages.message(PARSE, name + b"\0" + body)
+
+    def parse_ahead(self, name: bytes, body: bytes) -> bytes:
+        """The same, ahead of a Query. If it cannot be parsed any more, the Query will say so."""
+        self.pipeline.skip_batch([Step(PARSED, True, None, name)])
+        self._errands.append(_ignore)
+        return messages.message(PARSE, name + b"\0" + body) + messages.sync()
 
     def names(self, name: bytes) -> bool:
         """Whether that has been done."""
         return name in self.prepared.literal or any(
             step.own and step.name == name and step.statement is None for step in self.pipeline.steps
         )
-
-    def prepare_ahead(self, name: bytes, statement: Statement) -> bytes:
-        """The same, ahead of a Query. If it cannot be parsed any more, the Query will say so."""
-        self.pipeline.skip_batch([Step(PARSED, True, None, name)])
-        self._errands.append(_ignore)
-        return messages.message(PARSE, name + b"\0" + statement.again()) + messages.sync()
 
     def changes_schema(self) -> None:
         """What is about to be run may change the catalogue, now or when its transaction ends."""
@@ -248,7 +239,7 @@ class ServerSession(Member):
     def close_surplus(self) -> bytes:
         """To go ahead of an exchange: statements that this server is not to keep."""
         self._expect_own()
-        names = self.prepared.take_surplus()
+        names = self.prepared.take_surplus(not self.pin)
         return b"".join(messages.close(b"S", name) for name in names) + messages.sync()
 
     def _expect_own(self) -> None:

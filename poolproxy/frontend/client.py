@@ -190,7 +190,7 @@ class Client(PreparingClient):
             self._prefix += server.settle(self.parameters)
         if server.pipeline.status == STATUS_IDLE:
             self.local = False
-        if server.prepared.crowded() and not server.pin:
+        if server.prepared.crowded(not server.pin):
             self._prefix += server.close_surplus()
         self.holding = False
         return True

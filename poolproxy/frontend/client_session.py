@@ -360,6 +360,7 @@ class ClientSession(Sink):
         return (
             pipeline.owed() == 0
             and not pipeline.copying_in
+            and not self.awaiting
             and (pipeline.open or pipeline.status != STATUS_IDLE)
         )
 

@@ -218,7 +218,12 @@ class PreparingClient(ClientSession):
                 pass  # PostgreSQL will say that there is none
             elif pipeline.owes_client():
                 return None  # a SET may be among it
-            elif statement.settings is self.parameters.planning() or pipeline.status == STATUS_FAILED:
+            elif (
+                statement.settings is self.parameters.planning()
+                or pipeline.status == STATUS_FAILED
+                or server.prepared.unparsable is statement
+            ):
+                server.prepared.unparsable = None
                 self._prefix += server.prepare(statement)
                 return None
             elif not pipeline.open:
@@ -281,7 +286,7 @@ class PreparingClient(ClientSession):
             if server.prepared.find(existing, turn) is None:
                 # Or of something in its place, for a Parse of it might fail first.
                 existing = self.pool.registry.private(None, self.parameters, None)
-                self._prefix += server.stand_in(existing.name)
+                self._prefix += server.parse_as(existing.name, server.prepared.stand_in(existing.name))
                 prepared.speak(existing, self.stream.copy(position + 5, name_end))
             pipeline.parse(())
             self._prefix += head(
@@ -346,9 +351,9 @@ class PreparingClient(ClientSession):
                 text, server.pipeline.turn(), server.pipeline.answered
             ):
                 if not server.names(name):
-                    self._prefix += server.prepare_as(name, statement)
+                    self._prefix += server.parse_as(name, statement.again())
         for name in self._to_stand_in(server, finding.forgets):
-            self._prefix += server.stand_in(name)
+            self._prefix += server.parse_as(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
 
     def _name_for_text(
@@ -360,9 +365,9 @@ class PreparingClient(ClientSession):
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
                 if not server.names(name):
-                    self._prefix += server.prepare_ahead(name, statement)
+                    self._prefix += server.parse_ahead(name, statement.again())
         for name in self._to_stand_in(server, finding.forgets):
-            self._prefix += server.stand_in_ahead(name)
+            self._prefix += server.parse_ahead(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
@@ -382,8 +387,7 @@ class PreparingClient(ClientSession):
         return [
             name
             for name in names
-            if name not in server.prepared.literal
-            and prepared.find(name, turn, answered) not in (None, UNSETTLED)
+            if not server.names(name) and prepared.find(name, turn, answered) not in (None, UNSETTLED)
         ]
 
     def _expect_deallocated(self, server: Server, names: tuple[bytes, ...]) -> None:

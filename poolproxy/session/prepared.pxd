@@ -35,6 +35,7 @@ cdef class ServerStatements:
     cdef public list surplus
     cdef public set literal
     cdef public bint by_text
+    cdef public Statement unparsable
     cdef dict _held
     cpdef Held find(self, Statement statement, Py_ssize_t turn)
     cpdef expect(self, Statement statement, Py_ssize_t turn, bint injected)
@@ -45,7 +46,8 @@ cdef class ServerStatements:
     cpdef drop_named(self, bytes name)
     cpdef discard(self, Statement statement)
     cpdef clear(self)
-    cpdef bint crowded(self) except -1
+    cpdef bytes stand_in(self, bytes name)
+    cpdef bint crowded(self, bint evict) except -1
 
 cdef class _Pending:
     cdef readonly Statement statement

@@ -132,13 +132,14 @@ class ServerStatements:
     `surplus` are the names to close before the next one begins. `literal` are those that it has under a
     client's own name, because SQL text may mean them."""
 
-    __slots__ = ("_held", "by_text", "limit", "literal", "surplus")
+    __slots__ = ("_held", "by_text", "limit", "literal", "surplus", "unparsable")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.surplus: list[bytes] = []
         self.literal: set[bytes] = set()
         self.by_text = False  #: SQL text may have prepared more (PREPARE)
+        self.unparsable: Statement | None = None  #: the last that could not be parsed between exchanges
         self._held: dict[Statement, Held] = {}
 
     def __len__(self) -> int:
@@ -203,10 +204,18 @@ class ServerStatements:
         self.surplus.clear()
         self.literal.clear()
         self.by_text = False
+        self.unparsable = None
 
-    def take_surplus(self) -> list[bytes]:
-        """The names to close now, those that were used least recently among them."""
-        excess = len(self._held) - self.limit
+    def stand_in(self, name: bytes) -> bytes:
+        """The body of a Parse of something to deallocate by the client's own name: an empty text may be
+        parsed at any time, in a failed transaction too. Should the DEALLOCATE fail, it is closed before the
+        next exchange."""
+        self.surplus.append(name)
+        return b"\0\0\0"
+
+    def take_surplus(self, evict: bool) -> list[bytes]:
+        """The names to close now; with `evict`, those that were used least recently among them."""
+        excess = len(self._held) - self.limit if evict else 0
         if excess > 0:
             idle = sorted((held for held in self._held.values() if held.turn < 0), key=_last_use)
             for held in idle[
@@ -214,11 +223,12 @@ class ServerStatements:
             ]:  # some more at once: this is not for every exchange
                 self.discard(held.statement)
         names, self.surplus = self.surplus, []
+        self.literal.difference_update(names)
         return names
 
-    def crowded(self) -> bool:
+    def crowded(self, evict: bool) -> bool:
         """Whether `take_surplus` has something to say."""
-        return len(self.surplus) > 0 or len(self._held) > self.limit
+        return len(self.surplus) > 0 or (evict and len(self._held) > self.limit)
 
 
 def _last_use(held: Held) -> int:

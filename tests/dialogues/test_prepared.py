@@ -164,8 +164,7 @@ def test_a_parse_of_ours_that_fails_is_answered_in_the_messages_place(stage: Sta
     stage.nothing_more()
 
 
-@pytest.mark.parametrize("failed", [error("42601"), error("22012") + ready()], ids=["alone", "at its Sync"])
-def test_a_parse_that_failed_leaves_no_name(stage: Stage, failed: bytes) -> None:
+def test_a_parse_that_failed_leaves_no_name(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
     client >> parse("nonsense", "s") + SYNC
     server << parse("nonsense", ONE) + describe_statement(ONE) + SYNC
@@ -477,4 +476,64 @@ def test_a_server_is_not_given_a_statement_behind_an_unanswered_set(stage: Stage
     first << bind(statement=ONE) + RUN
     first >> RAN
     client << RAN
+    stage.nothing_more()
+
+
+def test_one_that_cannot_be_parsed_any_more_is_told_of_in_the_messages_place(stage: Stage) -> None:
+    """Parsed under other settings, between exchanges, it fails unseen: then once more where the client
+    asks."""
+    first, second, client = stage.server(), stage.server(), stage.client()
+    prepare(stage, second, client, "select a from gone", "s", ONE)
+    client >> query("set intervalstyle = 'iso_8601'")
+    second << query("set intervalstyle = 'iso_8601'")
+    second >> done("SET")
+    client << done("SET")
+    busy(stage, second, query('SET LOCAL exit_on_error = on; RESET "intervalstyle"'))
+    client >> bind(statement="s") + RUN
+    assert m.letters(first.take_all()) == "QQPDSQ"
+    first >> done("SET") * 2 + error("42P01") + ready() + done("SET")
+    first << close_statement(ONE) + SYNC + parse("select a from gone", ONE) + describe_statement(ONE) + FLUSH
+    first >> CLOSED + ready() + error("42P01")
+    client << error("42P01")
+    first << bind(statement="s") + RUN
+    first >> ready()
+    client << ready()
+    stage.nothing_more()
+
+
+def test_what_stood_in_on_a_pinned_server_is_closed_too(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    prepare(stage, server, client, "select 1", "s", ONE)
+    client >> query("select pg_advisory_lock(1); begin; oops")
+    server << query("select pg_advisory_lock(1); begin; oops")
+    server >> error("42601") + ready("E")
+    client << error("42601") + ready("E")
+    client >> query("deallocate s")
+    server << parse("", "s") + SYNC + query("deallocate s")
+    server >> PARSED + ready("E") + error("25P02") + ready("E")
+    client << error("25P02") + ready("E")
+    client >> query("deallocate s")
+    server << close_statement("s") + SYNC + parse("", "s") + SYNC + query("deallocate s")
+    server >> CLOSED + ready("E") + PARSED + ready("E") + error("25P02") + ready("E")
+    client << error("25P02") + ready("E")
+    stage.nothing_more()
+
+
+def test_who_waits_for_a_description_is_not_idle(stages: Callable[..., Stage]) -> None:
+    stage = stages(idle_transaction_timeout=5)
+    first, second, client = stage.server(), stage.server(), stage.client()
+    prepare(stage, second, client, "select 1", "s", ONE)
+    other = stage.client()
+    other >> query("select 1")
+    second << query("select 1")
+    client >> bind(statement="s") + RUN
+    first << parse("select 1", ONE) + describe_statement(ONE) + FLUSH
+    stage.later(6)
+    assert not client.ended
+    first >> PARSED + PARAMETERS + NO_DATA
+    first << bind(statement=ONE) + RUN
+    first >> RAN
+    client << RAN
+    second >> answer("1")
+    other << answer("1")
     stage.nothing_more()

@@ -124,13 +124,13 @@ class TestServer:
         server.expect(one, 0, False)
         server.failed(one)
         assert server.find(one, 0) is None
-        assert server.take_surplus() == []
+        assert server.take_surplus(True) == []
 
     def test_one_that_failed_before_it_was_described_is_closed(self) -> None:
         one, server = make(), ServerStatements(10)
         server.expect(one, 0, True)
         server.failed(one)
-        assert server.take_surplus() == [one.name]
+        assert server.take_surplus(True) == [one.name]
 
     def test_the_least_recently_used_go_first(self) -> None:
         registry, server = Registry(), ServerStatements(10)
@@ -139,9 +139,9 @@ class TestServer:
             server.expect(one, turn, False)
             server.confirm(one)
         assert server.find(every[0], 20) is not None
-        assert server.crowded()
-        assert server.take_surplus() == [one.name for one in every[1:4]]  # two too many, and a tenth more
-        assert not server.crowded()
+        assert server.crowded(True)
+        assert server.take_surplus(True) == [one.name for one in every[1:4]]  # two too many, and a tenth more
+        assert not server.crowded(True)
         assert server.find(every[0], 21) is not None
         assert server.find(every[1], 21) is None
 
@@ -150,7 +150,7 @@ class TestServer:
         every = [make(registry) for _ in range(3)]
         for one in every:
             server.expect(one, 7, False)
-        assert server.take_surplus() == []
+        assert server.take_surplus(True) == []
         assert len(server) == 3
 
     def test_deallocate_all_empties_it(self) -> None:
@@ -159,7 +159,7 @@ class TestServer:
         server.discard(one)
         server.literal.add(b"s")
         server.clear()
-        assert (len(server), server.take_surplus(), server.literal) == (0, [], set())
+        assert (len(server), server.take_surplus(True), server.literal) == (0, [], set())
 
 
 class TestClient:
