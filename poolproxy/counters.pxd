@@ -17,6 +17,8 @@ cdef class PoolCounters:
     cdef public Py_ssize_t bytes_sent
     cdef public Py_ssize_t out_of_sync
     cdef public Py_ssize_t parses
+    cdef public Py_ssize_t handover_resets
+    cdef public dict audits
     cdef public Histogram borrow
     cdef public Histogram query
     cdef public Histogram transaction

@@ -39,10 +39,12 @@ class PoolCounters:
     """What one pool has done since it was made."""
 
     __slots__ = (
+        "audits",
         "borrow",
         "bytes_received",
         "bytes_sent",
         "errors",
+        "handover_resets",
         "out_of_sync",
         "parses",
         "pin_seconds",
@@ -61,10 +63,12 @@ class PoolCounters:
         self.bytes_sent: int = 0  #: to clients
         self.parses: int = 0  #: named statements that a server was made to parse
         self.out_of_sync: int = 0  #: servers closed because an answer was not the expected one
+        self.handover_resets: int = 0  #: servers reset on their way from one client to another
         self.borrow = Histogram()  #: waiting for a server
         self.query = Histogram()  #: an exchange, from its forwarding to its ReadyForQuery
         self.transaction = Histogram()  #: from a server's attaching to its status I
         self.server_connects: dict[str, int] = {}  #: by result: ok, refused, unreachable, auth, timeout
+        self.audits: dict[str, int] = {}  #: by result: clean, pinned, failed
         self.pins: dict[str, int] = {}  #: by reason, all that ever began
         self.pin_seconds: dict[str, float] = {}  #: by reason, of pins that have ended
         self.errors: dict[str, int] = {}  #: ErrorResponses to clients by SQLSTATE class (two characters)

@@ -28,6 +28,7 @@ Format = Literal["auto", "text", "json"]
 Event = MutableMapping[str, Any]
 
 _LEVELS: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_DEBUG: Final = _LEVELS["debug"]
 _INFO: Final = _LEVELS["info"]
 #: Characters kept of one field, and of a traceback (its end, where the error is).
 FIELD_CHARACTERS: Final = 200
@@ -108,6 +109,10 @@ class Logger:
     def informs(self) -> bool:
         """Whether lines of level info are written: ask before collecting fields that cost something."""
         return self.threshold <= _INFO
+
+    def debugs(self) -> bool:
+        """The same for level debug."""
+        return self.threshold <= _DEBUG
 
 
 _LOGGER: Final = Logger()

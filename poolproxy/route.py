@@ -40,4 +40,6 @@ class Route:
     server_rescue_timeout: float
     max_prepared_statements: int
     max_client_prepared_statements: int
+    handover_reset: Literal["auto", "always"]
+    session_pinning_filters: frozenset[str]
     init_query: str

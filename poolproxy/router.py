@@ -62,6 +62,8 @@ class Router:
             server_rescue_timeout=entry.server_rescue_timeout,
             max_prepared_statements=entry.max_prepared_statements,
             max_client_prepared_statements=entry.max_client_prepared_statements,
+            handover_reset=entry.handover_reset,
+            session_pinning_filters=frozenset(entry.session_pinning_filters),
             init_query=entry.init_query,
         )
 

@@ -22,6 +22,7 @@ from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Route, Target
+from poolproxy.session.lifecycle import SERVER_ACTIVE
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 
@@ -123,6 +124,9 @@ class Pools:
             self._close_surplus(pool, now)
             for server in overdue_rescues(pool, now):
                 self._end_rescue(_server(server), now)
+            if any(pool.pins.values()):
+                for member in pool.in_state(SERVER_ACTIVE):
+                    _server(member).audit_again(now)
             if pool.missing():
                 self._databases[_database_key(pool.route.target)].grower.need(pool)
             self._note_use(pool, now)

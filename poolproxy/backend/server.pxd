@@ -1,6 +1,6 @@
 cimport cython
 
-from poolproxy.backend.server_session cimport ServerSession
+from poolproxy.backend.auditing cimport AuditedServer
 from poolproxy.backend.sink cimport Sink
 from poolproxy.counters cimport PoolCounters
 from poolproxy.protocol.framing cimport Framer
@@ -17,7 +17,7 @@ cdef int SERVER_CLOSED, SERVER_RESETTING
 cdef Py_ssize_t KEEP_LIMIT
 cdef bytes STOPS, STOPS_ALL, STOPS_CLOSELY
 
-cdef class Server(ServerSession):
+cdef class Server(AuditedServer):
     cpdef attach(self, Sink sink, double now)
     cpdef began(self, double now)
     @cython.locals(framer=Framer, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, kind=int)

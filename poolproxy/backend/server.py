@@ -7,12 +7,14 @@ answers. Must not know the frontend.
 
 from __future__ import annotations
 
-from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY, ServerSession
+from poolproxy.backend.auditing import AuditedServer
+from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, report
+from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
 from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
@@ -39,7 +41,7 @@ _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
 
 
-class Server(ServerSession):
+class Server(AuditedServer):
     """See the module."""
 
     __slots__ = ()
@@ -50,6 +52,7 @@ class Server(ServerSession):
         """Answers go to `sink` from now on. The pool has moved this server already."""
         self.sink = sink
         self._ended = False  # whatever it was, it was not this client's
+        self.reset_due = self.dirty is not None and self.dirty is not sink
         if self.pool.session_mode and not self.pin:
             self.pool.pinned(self, "session_mode", now)
 
@@ -57,6 +60,8 @@ class Server(ServerSession):
         """Something of the client's is about to be forwarded."""
         self.framer.stops = STOPS
         self.exchange_at = now
+        if self.pool.always_reset:
+            self.dirty = self.sink
         if self.pipeline.status == STATUS_IDLE:
             self.transaction_at = now
 
@@ -156,7 +161,7 @@ class Server(ServerSession):
         elif self._rows is not None and skipping:
             if kind == DATA_ROW:
                 row = messages.data_row_values(self.stream.copy(position + 5, following))
-                self._rows.append([(value or b"").decode("utf-8", "replace") for value in row])
+                self._rows.append([(value or b"").decode("utf-8", "surrogateescape") for value in row])
         elif kind != NOTICE_RESPONSE:
             self._out_of_sync(f"message type {kind:#04x}")
         if not mine:
@@ -291,6 +296,11 @@ class Server(ServerSession):
         if unit is not None and unit.assignments and not failed:
             self._assigned(unit, before)
         sink = self.sink
+        if self.suspected and self.auditable():
+            self._pass_on(buffer, start, position)
+            self.ready_kept = True
+            self._ended = True
+            return following
         if sink is not None and sink.told is not self.reported and not self.restoring:
             # PostgreSQL, too, sends ParameterStatus ahead of Z.
             self._pass_on(buffer, start, position)
@@ -306,7 +316,7 @@ class Server(ServerSession):
     def _assigned(self, unit: Unit, before: int) -> None:
         """A tracked SET or RESET was answered without an error. In a transaction its fate is still open."""
         if before != STATUS_IDLE or self.pipeline.status != STATUS_IDLE:
-            self.pin_down("setting")
+            self.suspect("setting")
             return
         for assignment in unit.assignments:
             self.parameters = apply_assignment(self.parameters, assignment)
@@ -369,6 +379,8 @@ class Server(ServerSession):
         if sink is None:
             if self.server_state == SERVER_RESETTING:
                 self.clean_up()
+        elif self.suspected and self.auditable():
+            self.audit()
         elif (
             not self.pin
             and not self.cancelling
@@ -378,8 +390,9 @@ class Server(ServerSession):
         ):
             self.detach()
         else:
-            if pipeline.unclear and self.pin != "unclear":
-                self.pin_down("unclear")
+            self._say_ready()
+            if pipeline.unclear and self.pin not in TAINTING:
+                self.pin_down("unaudited")
             sink.exchange_over(self.stream.poller.now)
 
     def detach(self) -> None:
@@ -392,7 +405,12 @@ class Server(ServerSession):
             self.stream.resume()
         if sink is not None:
             sink.detached(now)
-        self._release(now)
+        if self.dirty is not None and self.pool.waiting.first is None:
+            self.pool.move_server(self, SERVER_RESETTING)
+            self.rescue_until = now + self.pool.route.server_rescue_timeout
+            self.hand_over()
+        else:
+            self._release(now)
 
     def cancel_over(self) -> None:
         """A cancel request to this server has done what it may do: it can be handed out again."""

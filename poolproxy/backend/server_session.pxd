@@ -24,6 +24,14 @@ cdef class ServerSession(Member):
     cdef public Framer framer
     cdef public ParameterSet parameters
     cdef public Reported reported
+    cdef public Reported origin
+    cdef public bint suspected
+    cdef public bint auditing
+    cdef public bint ready_kept
+    cdef public double audited_at
+    cdef public double audit_pause
+    cdef public Sink dirty
+    cdef public bint reset_due
     cdef public Py_ssize_t unnamed_number
     cdef public ServerStatements prepared
     cdef public list forgets
@@ -42,6 +50,7 @@ cdef class ServerSession(Member):
     cdef bint _ended
 
     cpdef bytes settle(self, wanted)
+    cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
     cpdef ask(self, bytes sql, done)
     cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)
@@ -57,6 +66,7 @@ cdef class ServerSession(Member):
     cpdef abandon(self, bint partial)
     cdef _end_copy(self)
     cpdef clean_up(self)
+    cpdef hand_over(self)
     cdef _release(self, double now)
     cpdef close(self, str reason)
     cpdef on_lost(self, str reason)

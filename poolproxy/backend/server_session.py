@@ -19,7 +19,15 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
-from poolproxy.session.parameters import EMPTY, ParameterSet, Reported, changes, difference
+from poolproxy.session.parameters import (
+    EMPTY,
+    HANDOVER,
+    IDLE_SESSION_TIMEOUT,
+    ParameterSet,
+    Reported,
+    changes,
+    difference,
+)
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
 from poolproxy.session.prepared import ServerStatements, Statement
@@ -32,6 +40,9 @@ STATUS_IDLE = 0x49
 PARSE = 0x50
 
 _IN_FAILED_TRANSACTION = "25P02"
+
+#: Seconds before a pinned server is audited again though nothing is heard of it.
+AUDIT_SOON = 5.0
 
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
 #: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse,
@@ -52,9 +63,10 @@ class ServerSession(Member):
     """See the module. Made by the grower once the login is over."""
 
     __slots__ = (
-        "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "cancelling", "changing_schema",
-        "exchange_at", "forgets", "framer", "key", "on_closed", "parameters", "pid", "pipeline", "pool",
-        "prepared", "refusal", "reported", "rescue_cancelled", "restoring", "sink", "stream",
+        "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
+        "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "forgets", "framer", "key",
+        "on_closed", "origin", "parameters", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal",
+        "reported", "rescue_cancelled", "reset_due", "restoring", "sink", "stream", "suspected",
         "transaction_at", "unnamed_number",
     )  # fmt: skip
 
@@ -78,6 +90,14 @@ class ServerSession(Member):
         self.framer = Framer(STOPS_ALL)
         self.parameters: ParameterSet = EMPTY  #: the settings it holds, where they differ from its defaults
         self.reported = reported
+        self.origin = reported  #: the same at its login
+        self.suspected = False  #: its client may have left something in it that the books do not know
+        self.auditing = False
+        self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
+        self.audited_at = 0.0
+        self.audit_pause = 0.0
+        self.dirty: Sink | None = None  #: whose state it may hold where no audit sees it
+        self.reset_due = False  #: it must be undone before its present client's bytes are run
         self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
         self.prepared = ServerStatements(pool.route.max_prepared_statements)
         #: the names that DEALLOCATEs under way are about, in order; b"" = all
@@ -105,9 +125,21 @@ class ServerSession(Member):
     def settle(self, wanted: ParameterSet) -> bytes:
         """The Queries to send ahead of the client's bytes, in the same write; what they answer is not the
         client's."""
-        queries = difference(self.parameters, wanted, True)
+        return b"".join(map(self.ahead, self._turn_into(wanted, True)))
+
+    def _turn_into(self, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
+        """The texts of the Queries after which it holds `wanted`, and nothing of any other client's."""
+        if self.reset_due:
+            self.reset_due = False
+            self.dirty = None
+            self.pool.counters.handover_resets += 1
+            queries = (HANDOVER, *difference(EMPTY, wanted, guarded))
+        else:
+            queries = difference(self.parameters, wanted, guarded)
+        if IDLE_SESSION_TIMEOUT in wanted.values:
+            self.dirty = self.sink  # it must not be left on an idle server (rule 20)
         self.parameters = wanted
-        return b"".join(map(self.ahead, queries))
+        return queries
 
     def ahead(self, sql: bytes) -> bytes:
         """A Query of our own, to be sent ahead of the client's bytes in the same write. It must not fail."""
@@ -117,16 +149,15 @@ class ServerSession(Member):
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
-        be sent meanwhile. After an error it is pinned, and reset when released."""
-        queries = difference(self.parameters, wanted, False) or (b"",)
-        self.parameters = wanted
+        be sent meanwhile. After an error it is reset when released."""
+        queries = self._turn_into(wanted, False) or (b"",)
         for query in queries[:-1]:
             self.ask(query, None)
         self.ask(queries[-1], lambda refusal: self._applied(done, refusal))
 
     def _applied(self, done: Done, refusal: Refusal | None) -> None:
         if refusal is not None:
-            self.pin_down("setting")  # what it holds now is not known: DISCARD ALL before anyone else has it
+            self.suspected = True  # what it holds now is not known
         done(refusal)
 
     def restore(self, wanted: ParameterSet) -> None:
@@ -143,7 +174,7 @@ class ServerSession(Member):
         if refusal is None and self.pipeline.status == STATUS_IDLE:
             self.parameters = wanted.over(self.parameters)
         elif refusal is not None and refusal.get("C") != _IN_FAILED_TRANSACTION:
-            self.pin_down("setting")  # what it holds now is not known
+            self.suspected = True  # what it holds now is not known
         if self.sink is not None and not self.restoring:
             self.tell(self.sink)
 
@@ -260,6 +291,8 @@ class ServerSession(Member):
             return
         self.pool.unpinned(self, now)
         self.pool.pinned(self, reason, now)
+        self.audited_at = now
+        self.audit_pause = AUDIT_SOON
         if self.sink is not None:
             self.sink.pinned(reason)
 
@@ -320,9 +353,11 @@ class ServerSession(Member):
             self.close("what its client left behind cannot be undone")
         elif pipeline.status != STATUS_IDLE:
             self.ask(b"ROLLBACK", self._cleaned)
-        elif self.pin:
+        elif self.pin or self.suspected:
             self.parameters = EMPTY
             self.ask(b"DISCARD ALL", self._discarded)
+        elif self.dirty is not None or self.reset_due:
+            self.hand_over()
         else:
             self.framer.stops = STOPS_ALL
             self._release(self.stream.poller.now)
@@ -336,7 +371,21 @@ class ServerSession(Member):
             self.close(f"it refused to discard its state: {refusal.get('M', '')}")
         else:
             self.prepared.clear()
+            self.suspected = self.reset_due = False
+            self.dirty = None
             self.pool.unpinned(self, self.stream.poller.now)
+
+    def hand_over(self) -> None:
+        """Undo what nobody can see, while nobody waits."""
+        self.dirty = None
+        self.reset_due = False
+        self.parameters = EMPTY
+        self.pool.counters.handover_resets += 1
+        self.ask(HANDOVER, self._handed_over)
+
+    def _handed_over(self, refusal: Refusal | None) -> None:
+        if refusal is not None:
+            self.close(f"it refused to be reset: {refusal.get('M', '')}")
 
     def _release(self, now: float) -> None:
         """To the pool, or out of it when it is too old."""
@@ -370,7 +419,8 @@ class ServerSession(Member):
         if sink is not None:
             refusal = self.refusal if self._errands else None
             told = self._fatal and refusal is None
-            sink.server_lost(told, refusal if not self.restoring else None)  # its own RESET has been run
+            # Neither behind its own RESET nor before an audit has it anything to do with the client's text.
+            sink.server_lost(told, refusal if not self.restoring and not self.auditing else None)
         self._errands.clear()
 
     def on_lost(self, reason: str) -> None:

@@ -1,5 +1,5 @@
 from poolproxy.pool.queue cimport Waiter
-from poolproxy.session.parameters cimport Reported
+from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Step
 
 cdef class Sink(Waiter):
@@ -10,6 +10,10 @@ cdef class Sink(Waiter):
     cpdef exchange_over(self, double now)
     cpdef assigned(self, tuple assignments, reported)
     cpdef pinned(self, str reason)
+    cpdef unpinned(self, str reason, double seconds)
+    cpdef hold(self)
+    cpdef let_go(self)
+    cpdef audited(self, ParameterSet parameters)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef step_completed(self, Step step)
     cpdef described_anew(self, Step step, bytes types, bytes shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from poolproxy.pool.queue import Waiter
 from poolproxy.session.assignments import Assignment
-from poolproxy.session.parameters import NOTHING_REPORTED, Reported
+from poolproxy.session.parameters import NOTHING_REPORTED, ParameterSet, Reported
 from poolproxy.session.pipeline import Step
 
 
@@ -33,6 +33,22 @@ class Sink(Waiter):
 
     def pinned(self, reason: str) -> None:
         """The server stays with this client from now on, for this reason."""
+        raise NotImplementedError
+
+    def unpinned(self, reason: str, seconds: float) -> None:
+        """The pin for this reason has ended, after so long."""
+        raise NotImplementedError
+
+    def hold(self) -> None:
+        """Nothing more may be sent to the server until `let_go`."""
+        raise NotImplementedError
+
+    def let_go(self) -> None:
+        """That is over."""
+        raise NotImplementedError
+
+    def audited(self, parameters: ParameterSet) -> None:
+        """The settings that the server turned out to hold."""
         raise NotImplementedError
 
     def statement_failed(self, turn: int, parses: int) -> None:

@@ -14,6 +14,7 @@ from poolproxy.frontend.preparing import GATHERED, PreparingClient, statement_at
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
 from poolproxy.session.lifecycle import CLIENT_IDLE
+from poolproxy.session.pins import TAINTING
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -41,9 +42,6 @@ HEAD = 1024
 _HARMLESS_FUNCTIONS = frozenset(
     {715, 764, 767, 952, 953, 954, 955, 956, 957, 958, 964, 1004, 3170, 3171, 3172, 3457, 3458, 3459, 3460}
 )
-
-#: Pins under which the server's settings are the client's own business: nothing is replayed.
-_UNTRACKED = frozenset({"setting", "role", "code", "function_call", "large_text", "unclear"})
 
 
 class Client(PreparingClient):
@@ -97,7 +95,7 @@ class Client(PreparingClient):
             if kind in (BIND, DESCRIBE, PARSE, CLOSE):
                 name_at = statement_at(buffer, kind, position, min(following, end))
                 if name_at < 0 and following > end and kind != BIND:
-                    server.pin_down("unclear")  # a name of a kilobyte and more
+                    server.pin_down("unaudited")  # a name of a kilobyte and more
                 if name_at > 0 and buffer[name_at] != 0 and not self.pool.session_mode:
                     self._gather(server, buffer, start, position)
                     start = self._by_name(server, kind, buffer, position, name_at, following, end)
@@ -118,7 +116,9 @@ class Client(PreparingClient):
                             self._await(server)
                             self._stop(server, position, end)
                             return
-                        self._name_for_batch(server, self.unnamed_finding, self.unnamed)
+                        self._run_unnamed(server, self.unnamed_finding)
+                        if self.unnamed_finding.reason == "setting":
+                            self._learn_bound(position, min(following, end))
             elif (
                 kind == QUERY
                 and following <= end
@@ -180,16 +180,16 @@ class Client(PreparingClient):
         self.controls = False
         self.cautious = self.told.cautious
         if (
-            server.parameters is not self.parameters
+            (server.reset_due or (server.parameters is not self.parameters and not server.suspected))
             and server.pipeline.status == STATUS_IDLE
-            and server.pin not in _UNTRACKED
+            and server.pin not in TAINTING
         ):
             if self.parameters.refused and not self.holding:
                 self.apply_parameters()
                 return False
             self._prefix += server.settle(self.parameters)
         if server.pipeline.status == STATUS_IDLE:
-            self.local = False
+            self.local = self.drew = False
         if server.prepared.crowded(not server.pin):
             self._prefix += server.close_surplus()
         self.holding = False
@@ -239,7 +239,7 @@ class Client(PreparingClient):
         pipeline = server.pipeline
         if kind == SYNC:
             if not pipeline.certain():
-                server.pin_down("setting")
+                server.suspect("setting")
             pipeline.sync()
         elif kind == QUERY:
             self._query(server, buffer, position, following, end)
@@ -268,7 +268,7 @@ class Client(PreparingClient):
                 else 0
             )
             if oid not in _HARMLESS_FUNCTIONS:
-                server.pin_down("function_call")
+                server.suspect("function_call")
             self._exchange(server, None)
         elif kind != FLUSH:
             return False

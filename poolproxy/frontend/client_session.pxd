@@ -35,7 +35,8 @@ cdef class ClientSession(Sink):
     cdef public Py_ssize_t unnamed_turn
     cdef public Py_ssize_t unnamed_number
     cdef public int unnamed_ordinal
-    cdef public bint unnamed_assigns
+    cdef public bint drew
+    cdef public bint unnamed_draws
     cdef public Finding unnamed_finding
     cdef public ClientStatements prepared
     cdef public bint local

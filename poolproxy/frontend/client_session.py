@@ -59,9 +59,9 @@ class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
+        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding", "drew",
         "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool", "prepared",
-        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_assigns", "unnamed_finding",
+        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws", "unnamed_finding",
         "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
 
@@ -100,11 +100,12 @@ class ClientSession(Sink):
         self.unnamed_turn = -1  #: the exchange it was parsed in, on the server attached now (Pipeline.turn)
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
-        self.unnamed_assigns = False  #: it is a SET: run again, it assigns again
-        self.unnamed_finding: Finding | None = None  #: if it names prepared statements
+        self.unnamed_draws = False  #: it may draw from a sequence
+        self.unnamed_finding: Finding | None = None  #: what is remarkable about it
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner
+        self.drew = False  #: its transaction under way may have drawn from a sequence
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
@@ -253,8 +254,24 @@ class ClientSession(Sink):
         self.parameters = self.session.over(self.startup).over(self.pool.baseline)
 
     def pinned(self, reason: str) -> None:
-        if _log.informs():
-            _log.info("pinned", **self._named(), reason=reason)
+        if _log.debugs():
+            _log.debug("pinned", **self._named(), reason=reason)
+
+    def unpinned(self, reason: str, seconds: float) -> None:
+        if _log.debugs():
+            _log.debug("unpinned", **self._named(), reason=reason, seconds=round(seconds, 6))
+
+    def hold(self) -> None:
+        self.holding = True
+        self.stream.pause()
+
+    def let_go(self) -> None:
+        self.holding = False
+        self.read_on()
+
+    def audited(self, parameters: ParameterSet) -> None:
+        self.session = parameters
+        self._settle_parameters()
 
     def statement_failed(self, turn: int, parses: int) -> None:
         # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in

@@ -233,7 +233,7 @@ class FrontDoor(Door):
         elif client.waiting():
             self.cancels["queue"] += 1
             client.cancel_waiting()
-        elif client.server is None or client.server.pipeline.quiet():
+        elif client.server is None or client.server.auditing or client.server.pipeline.quiet():
             self.cancels["idle"] += 1  # PostgreSQL ignores it, too
         else:
             self.pools.canceller.cancel(client.server)

@@ -14,6 +14,7 @@ from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
 from poolproxy.protocol.pieces import head
 from poolproxy.session.assignments import ALL, Assignment
+from poolproxy.session.custom import bound_names
 from poolproxy.session.parameters import parameter_set
 from poolproxy.session.pipeline import CLOSED, PARSED, Step
 from poolproxy.session.prepared import (
@@ -61,12 +62,14 @@ class PreparingClient(ClientSession):
         _scanner.cautious = self.cautious
         finding = _scanner.look(buffer, begin, stop)
         self.controls = self.controls or _scanner.controls
+        if _scanner.writes:
+            self.drew = True
         return finding
 
     def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
         self.forget_unnamed(server)
         if following > end:
-            server.pin_down("large_text")
+            server.suspect("large_text")
             self._exchange(server, None)
             return
         finding = self._look(buffer, position + 5, following - 1)
@@ -79,18 +82,23 @@ class PreparingClient(ClientSession):
         assignments = self._follow(server, finding)
         server.pipeline.query(assignments)
         if server.pipeline.unclear:
-            server.pin_down("unclear")
+            server.pin_down("unaudited")
 
     def _follow(self, server: Server, finding: Finding | None) -> tuple[Assignment, ...]:
-        """The assignments of a text that can be followed; everything else that it may leave pins."""
+        """The assignments of a text that can be followed; for everything else that it may leave, its server
+        is suspect."""
         if finding is None:
             return ()
         self.local = self.local or finding.local
+        if finding.custom:
+            self.pool.custom_names.learn(finding.custom)
+        if finding.sequence:
+            self._discard_sequences(server)
+        if finding.ends and server.pin:
+            server.suspect("ends")
         if finding.reason:
-            if finding.reason == "sequence" and not server.pin and server.pipeline.idle():
-                # What currval and lastval would tell here is another client's (sessions.md, rule 14).
-                self._prefix += server.ahead(b"DISCARD SEQUENCES")
-            server.pin_down(finding.reason)
+            server.suspect(finding.reason)
+            self.local = True
             if finding.reason == "sql_prepare":
                 server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
@@ -102,6 +110,14 @@ class PreparingClient(ClientSession):
             if assignment.name in _READING:
                 self.cautious = True  # until its answer has told how the next texts are read
         return finding.assignments
+
+    def _discard_sequences(self, server: Server) -> None:
+        """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
+        another client's (sessions.md, rule 14)."""
+        pipeline = server.pipeline
+        if server.pin or self.drew or pipeline.status == STATUS_FAILED or not pipeline.quiet():
+            return
+        self._prefix += server.ahead(b"DISCARD SEQUENCES")
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -118,7 +134,7 @@ class PreparingClient(ClientSession):
         """A Parse of the unnamed statement; in session mode, of any."""
         finding: Finding | None = None
         if following > end:
-            server.pin_down("large_text")
+            server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
         assignments = self._follow(server, finding)
@@ -128,8 +144,8 @@ class PreparingClient(ClientSession):
             self.unnamed = self.stream.copy(position, following) if following <= end else None
             self.unnamed_turn = pipeline.turn()
             self.unnamed_ordinal = pipeline.parses
-            self.unnamed_assigns = len(assignments) > 0
-            self.unnamed_finding = finding if _names_statements(finding) else None
+            self.unnamed_finding = finding
+            self.unnamed_draws = _scanner.writes
         pipeline.parse(assignments)
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
@@ -139,8 +155,8 @@ class PreparingClient(ClientSession):
 
     def _unnamed_must_move(self, server: Server) -> bool:
         """A Bind or Describe means this client's unnamed statement: whether the server lacks it."""
-        if self.unnamed_assigns and self.unnamed_turn != server.pipeline.turn():
-            server.pin_down("setting")  # parsed in an exchange before, run in this one
+        if self.unnamed_draws:
+            self.drew = True
         return self.unnamed_number == 0 or server.unnamed_number != self.unnamed_number
 
     def _parse_again(self, server: Server) -> None:
@@ -151,6 +167,17 @@ class PreparingClient(ClientSession):
         if self.unnamed_number == 0:
             self.unnamed_number = self.pool.number_statement()
         self._prefix += server.replace_unnamed(self.unnamed_number, self.unnamed)
+
+    def _run_unnamed(self, server: Server, finding: Finding) -> None:
+        """It is about to be run, and its text is remarkable."""
+        if self.unnamed_turn != server.pipeline.turn():
+            self._run_again(server, finding, self.unnamed)
+        else:
+            self._name_for_batch(server, finding, self.unnamed)
+
+    def _learn_bound(self, position: int, end: int) -> None:
+        """The values of a Bind may name the custom settings that its statement sets."""
+        self.pool.custom_names.learn(bound_names(self.stream.copy(position, end)))
 
     # Named statements. What these return is where the rest of the message begins that is to be forwarded
     # behind the new beginning in `_prefix`; -1: not yet, `proceed` will follow.
@@ -195,6 +222,8 @@ class PreparingClient(ClientSession):
             if found is None:
                 return -1 if self.holding else self._await(server)
             target = found
+            if kind == BIND and statement.finding is not None and statement.finding.reason == "setting":
+                self._learn_bound(position, min(following, end))
         names = self.stream.copy(position + 5, name_at) + target + b"\0"
         self._prefix += head(kind, following - position - 1 + len(target) - len(name), names)
         return name_end + 1
@@ -220,6 +249,7 @@ class PreparingClient(ClientSession):
                 return None  # a SET may be among it
             elif (
                 statement.settings is self.parameters.planning()
+                or server.suspected  # which of the two is in force is not known
                 or pipeline.status == STATUS_FAILED
                 or server.prepared.unparsable is statement
             ):
@@ -238,6 +268,8 @@ class PreparingClient(ClientSession):
             server.prepared.discard(statement)
             target = CHANGED
         if kind == BIND:
+            if statement.draws:
+                self.drew = True
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
             pipeline.bind()
@@ -249,7 +281,7 @@ class PreparingClient(ClientSession):
         """A statement is run whose text is remarkable, in another exchange than the one that parsed it
         perhaps."""
         if self._follow(server, finding):
-            server.pin_down("setting")
+            server.suspect("setting")
         self._name_for_batch(server, finding, body)
 
     def _parse_named(
@@ -275,9 +307,9 @@ class PreparingClient(ClientSession):
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
         else:
-            server.pin_down("large_text")
+            server.suspect("large_text")
         if self._follow(server, finding):
-            server.pin_down("setting")
+            server.suspect("setting")
         if server.prepared.by_text and existing is None:
             pipeline.parse(())
             return position  # SQL text may mean it: it is this server's, under its own name
@@ -298,6 +330,7 @@ class PreparingClient(ClientSession):
             raise TooManyStatements(limit=self.pool.route.max_client_prepared_statements)
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
+            statement.draws = _scanner.writes
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
                 statement = None  # one name of ours for one of its: errors tell which
@@ -310,6 +343,7 @@ class PreparingClient(ClientSession):
                 statement = None
         if statement is None:
             statement = self.pool.registry.private(body, self.parameters, finding)
+            statement.draws = body is None or _scanner.writes
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
         prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
@@ -330,6 +364,7 @@ class PreparingClient(ClientSession):
             not pipeline.owes_client()
             and pipeline.status != STATUS_FAILED
             and not server.pin
+            and not server.suspected
             and not self.local
             and not pipeline.batch_assignments
             and server.parameters is self.parameters

@@ -159,6 +159,20 @@ POOL: Final[tuple[Family[PoolSnapshot], ...]] = (
         lambda pool: pool.counters.transaction.snapshot(),
     ),
     Family(
+        "poolproxy_audits",
+        "counter",
+        "Questions what a server holds, where a transaction may have left something: clean, pinned, failed.",
+        lambda pool: pool.counters.audits,
+        ("result",),
+        ("clean", "pinned", "failed"),
+    ),
+    Family(
+        "poolproxy_handover_resets",
+        "counter",
+        "Servers reset on their way from one client to another.",
+        lambda pool: pool.counters.handover_resets,
+    ),
+    Family(
         "poolproxy_pins",
         "counter",
         "Pins begun, by what caused them.",

@@ -25,6 +25,9 @@ cdef class Pool:
     cdef public dict pins
     cdef public bint up
     cdef public bint session_mode
+    cdef public bint always_reset
+    cdef public str role
+    cdef public object custom_names
     cdef public Py_ssize_t pool_size
     cdef public bint impatient
     cdef public str down_reason

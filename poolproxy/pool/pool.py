@@ -13,6 +13,7 @@ from poolproxy.counters import PoolCounters
 from poolproxy.pool.queue import Member, Queue, Waiter
 from poolproxy.pool.snapshot import PoolSnapshot
 from poolproxy.route import Route
+from poolproxy.session.custom import CustomNames
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_IDLE,
@@ -37,10 +38,12 @@ class Pool:
     `spare(pool)` says how many its database could still give it, whatever pool_size is."""
 
     __slots__ = (
+        "always_reset",
         "baseline",
         "client_counts",
         "connecting",
         "counters",
+        "custom_names",
         "down_reason",
         "greetings",
         "idle",
@@ -50,6 +53,7 @@ class Pool:
         "pool_size",
         "registry",
         "reported",
+        "role",
         "route",
         "server_counts",
         "servers",
@@ -73,6 +77,9 @@ class Pool:
         self.server_counts: list[int] = [0] * 5  #: of them by state
         self.connecting = 0
         self.statements = 0  #: numbers given to unnamed statements so far
+        self.custom_names = CustomNames()  #: of its database
+        self.always_reset = route.handover_reset == "always"  #: what clients leave cannot be seen
+        self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5

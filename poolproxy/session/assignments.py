@@ -32,7 +32,7 @@ NO_MATTER: Final = re.compile(r"application_name$|client_min_messages$|log_|.*_t
 #: Settings of the transaction alone: assigning them outside one changes nothing (variable.c).
 _TRANSACTION: Final = frozenset({"transaction_isolation", "transaction_read_only", "transaction_deferrable"})
 
-#: Settings whose assignment cannot be repeated elsewhere by name and value alone -> the reason to pin.
+#: Settings whose assignment does not tell what is assigned, or that are more than values -> why to ask.
 _NOT_PLAIN: Final = {
     "role": "role",
     "session_authorization": "role",

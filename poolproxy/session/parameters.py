@@ -17,8 +17,23 @@ from poolproxy.session.assignments import ALL, LIST_QUOTE, NO_MATTER, Assignment
 #: 8).
 _FIRST: Final = ("client_encoding", "standard_conforming_strings")
 
+#: Who one is decides what one may set: laid down first, taken up last, in this order (rule 8).
+_IDENTITY: Final = ("session_authorization", "role")
+_LAY_DOWN: Final = ["RESET SESSION AUTHORIZATION", "RESET ROLE"]
+
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
+
+#: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached.
+IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
+
+#: Takes a server from one client to another: nothing but prepared statements is left (rule 2). The guard
+#: comes behind RESET ALL, which would switch it off.
+HANDOVER: Final = (
+    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; "
+    b"SET LOCAL exit_on_error = on; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
+    b"SELECT pg_catalog.pg_advisory_unlock_all()"
+)
 
 
 class ParameterSet:
@@ -95,20 +110,37 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting
     is proof against standard_conforming_strings, and the encoding is set before any other byte is read.
     """
-    first: list[str] = []
-    rest: list[str] = []
-    for name in sorted(
-        held.values.keys() | wanted.values.keys(), key=lambda name: (name != "search_path", name)
-    ):
-        fragment = wanted.values.get(name)
-        if fragment != held.values.get(name):
-            (first if name in _FIRST else rest).append(_statement(name, fragment))
+    changed = [
+        name
+        for name in sorted(held.values.keys() | wanted.values.keys(), key=_place)
+        if wanted.values.get(name) != held.values.get(name)
+    ]
+    if not changed:
+        return ()
+    masked = any(name in held.values for name in _IDENTITY)
+    first = [_statement(name, wanted.values.get(name)) for name in changed if name in _FIRST]
+    rest = [
+        _statement(name, wanted.values.get(name))
+        for name in changed
+        if name not in _FIRST and name not in _IDENTITY
+    ]
+    rest += [
+        _statement(name, wanted.values[name])
+        for name in _IDENTITY
+        if name in wanted.values and (masked or name in changed)
+    ]
+    if masked:
+        first = _LAY_DOWN + first
     guard = GUARD if guarded else ""
     return tuple(
         (guard + "; ".join(statements)).encode("utf-8", "surrogateescape")
         for statements in (first, rest)
         if statements
     )
+
+
+def _place(name: str) -> tuple[bool, str]:
+    return name != "search_path", name
 
 
 def _statement(name: str, fragment: str | None) -> str:

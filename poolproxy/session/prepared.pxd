@@ -8,6 +8,7 @@ cdef class Statement:
     cdef readonly ParameterSet settings
     cdef readonly Finding finding
     cdef readonly bint shared
+    cdef public bint draws
     cdef public bytes types
     cdef public bytes shape
 

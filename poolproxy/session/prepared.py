@@ -34,7 +34,7 @@ class Statement:
     """What one or more clients' names stand for. `body` is what a Parse carries behind the name; None: too
     long to be kept, so that it lives on the server that has it alone."""
 
-    __slots__ = ("__weakref__", "body", "finding", "name", "settings", "shape", "shared", "types")
+    __slots__ = ("__weakref__", "body", "draws", "finding", "name", "settings", "shape", "shared", "types")
 
     def __init__(
         self, name: bytes, body: bytes | None, settings: ParameterSet, finding: Finding | None, shared: bool
@@ -46,6 +46,7 @@ class Statement:
         )
         self.finding = finding  #: what is remarkable about its text
         self.shared = shared
+        self.draws = False  #: it may draw from a sequence
         self.types: bytes | None = (
             None  #: the body of its ParameterDescription, once a server has described it
         )

@@ -21,10 +21,18 @@ cdef class Finding:
     cdef public tuple assignments
     cdef public tuple forgets
     cdef public bint local
+    cdef public bint ends
+    cdef public bint sequence
+    cdef public tuple custom
+    cpdef bint remarkable(self)
 
 cdef class Scanner:
     cdef public bint cautious
     cdef public bint controls
+    cdef public bint writes
+    cdef bint _ends
+    cdef bint _sequence
+    cdef bint _names
     cdef str _reason
     cdef int _lead
     cdef Py_ssize_t _previous
@@ -34,6 +42,7 @@ cdef class Scanner:
     cdef list _starts
 
     @cython.locals(kind=int)
+    @cython.locals(finding=Finding, begin=Py_ssize_t)
     cpdef Finding look(self, bytearray text, Py_ssize_t position, Py_ssize_t end)
     @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
     cdef Py_ssize_t _take_word(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
@@ -49,7 +58,8 @@ cdef class Scanner:
     cdef Py_ssize_t _take_words(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     cdef _begin_statement(self, bytearray text, Py_ssize_t start, Py_ssize_t end, _Lead lead)
     cdef _word(self, bytearray text, Py_ssize_t start, Py_ssize_t end, bint code)
-    cdef _tracked(self, bytearray text, Py_ssize_t end)
+    cdef _note(self, str reason)
+    cdef Finding _tracked(self, bytearray text, Py_ssize_t end)
 
 @cython.locals(start=Py_ssize_t)
 cdef Py_ssize_t _dollar_tag_end(bytearray text, Py_ssize_t position, Py_ssize_t end) except -1

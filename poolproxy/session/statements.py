@@ -1,4 +1,4 @@
-"""What the text of a statement says about session state: nothing, a tracked SET, or a reason to pin.
+"""What the text of a statement says about session state: nothing, a tracked SET, or why to ask the server.
 
 A look, not a parse: one pass that knows strings, quoted names, comments and dollar quotes, so that it finds
 where statements begin, and that holds every word against a short list. It may cry wolf and must not miss what
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.assignments import ALL, Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.custom import custom_names
+from poolproxy.session.pins import TAINTING
 
-#: What a first word makes of its statement, besides a reason to pin.
+#: What a first word makes of its statement.
 _HARMLESS = 0
 _CONTROL = 1  #: begins or ends a transaction: a SET beside it may be undone by it
 _ASSIGNMENT = 2  #: SET, RESET, DISCARD, DEALLOCATE
-_SUSPECT = 3
+_SUSPECT = 3  #: says something of its own: `reason` (see Scanner._note)
 
 # What kind of statement the words belong to, as far as `_word` cares.
 _OTHER = 0
@@ -45,9 +47,12 @@ _LEADS = [
     _Lead(b"explain", _HARMLESS, context=_EXPLAIN),
     *(
         _Lead(word, _HARMLESS)
-        for word in b"insert update delete merge values show fetch move close copy notify lock analyze "
-        b"vacuum checkpoint truncate unlisten refresh reindex cluster".split()
+        for word in b"delete values fetch move notify lock analyze vacuum checkpoint truncate refresh "
+        b"reindex cluster".split()
     ),
+    *(_Lead(word, _SUSPECT, "writes") for word in b"insert update merge copy".split()),
+    *(_Lead(word, _SUSPECT, "ends") for word in b"close unlisten".split()),
+    _Lead(b"show", _SUSPECT, "names"),
     *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
     *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard deallocate".split()),
     *(
@@ -68,6 +73,11 @@ _UNKNOWN = _Lead(b"", _SUSPECT, "unclear")
 #: Words that are suspect wherever they stand, strings and comments included.
 _ANYWHERE: dict[bytes, str] = {
     b"set_config": "setting",
+    b"current_setting": "names",
+    b"nextval": "writes",
+    b"pg_advisory_unlock": "ends",
+    b"pg_advisory_unlock_shared": "ends",
+    b"pg_advisory_unlock_all": "ends",
     b"pg_settings": "setting",
     b"pg_advisory_lock": "advisory_lock",
     b"pg_advisory_lock_shared": "advisory_lock",
@@ -156,11 +166,12 @@ _MARK = 3
 
 
 class Finding:
-    """What is remarkable about a text: a reason to pin (or ""), the tracked assignments it makes, the
-    prepared statements it deallocates (b"" = all), and whether it changes how its transaction reads texts
-    (SET LOCAL)."""
+    """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
+    the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
+    (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, and the
+    custom settings that it may name."""
 
-    __slots__ = ("assignments", "forgets", "local", "reason")
+    __slots__ = ("assignments", "custom", "ends", "forgets", "local", "reason", "sequence")
 
     def __init__(
         self,
@@ -168,14 +179,32 @@ class Finding:
         assignments: tuple[Assignment, ...] = (),
         forgets: tuple[bytes, ...] = (),
         local: bool = False,
+        ends: bool = False,
+        sequence: bool = False,
+        custom: tuple[str, ...] = (),
     ) -> None:
         self.reason = reason
+        self.ends = ends
+        self.sequence = sequence
+        self.custom = custom
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
 
     def __repr__(self) -> str:
         return f"<Finding {self.reason or 'tracked'} {self.assignments}>"
+
+    def remarkable(self) -> bool:
+        """Whether it says anything at all."""
+        return bool(
+            self.reason
+            or self.assignments
+            or self.forgets
+            or self.local
+            or self.ends
+            or self.sequence
+            or self.custom
+        )
 
 
 class Scanner:
@@ -184,16 +213,9 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning",
-        "_escaped",
-        "_first",
-        "_lead",
-        "_previous",
-        "_reason",
-        "_starts",
-        "cautious",
-        "controls",
-    )
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_names", "_previous", "_reason", "_sequence",
+        "_starts", "cautious", "controls", "writes",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cautious = False
@@ -203,16 +225,25 @@ class Scanner:
         self._first = True  # the next word begins a statement
         self._assigning = False
         self.controls = False  #: after a look: a statement of the text begins or ends a transaction
+        self.writes = False  #: after a look: one may draw from a sequence
+        self._ends = False
+        self._sequence = False
+        self._names = False  # it may name a custom setting
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
     def look(self, text: bytearray, position: int, end: int) -> Finding | None:
         """None when text[position:end] (SQL in the client's encoding) leaves no session state behind."""
+        begin = position
         self._reason = ""
         self._lead = _OTHER
         self._first = True
         self._assigning = False
         self.controls = False
+        self.writes = False
+        self._ends = False
+        self._sequence = False
+        self._names = False
         self._escaped = False
         while position < end:
             kind = _CLASS[text[position]]
@@ -222,9 +253,26 @@ class Scanner:
                 position = self._take_mark(text, position, end)
             else:
                 position += 1
-        if self._assigning:
-            return self._tracked(text, end)
-        return Finding(self._reason) if self._reason else None
+        if not (self._assigning or self._reason or self._ends or self._sequence or self._names):
+            return None
+        finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
+        finding.ends = finding.ends or self._ends
+        finding.sequence = self._sequence
+        finding.custom = custom_names(bytes(text[begin:end]))
+        return finding if finding.remarkable() else None
+
+    def _note(self, reason: str) -> None:
+        """A word says this. What nothing can undo outranks the rest, and the first of equals counts."""
+        if reason == "sequence":
+            self._sequence = True
+        elif reason == "names":
+            self._names = True
+        elif reason == "ends":
+            self._ends = True
+        elif reason == "writes":
+            self.writes = True
+        elif not self._reason or (reason in TAINTING and self._reason not in TAINTING):
+            self._reason = reason
 
     def _take_word(self, text: bytearray, position: int, end: int) -> int:
         """Look at the word that begins at `position`; the position behind it, or behind the string it
@@ -249,7 +297,7 @@ class Scanner:
             if (
                 value == 117 and text[position] == 38 and position + 1 < end and text[position + 1] == 34
             ):  # U&"..."
-                self._reason = "unclear"
+                self._note("unclear")
         self._previous = start
         return position
 
@@ -264,7 +312,7 @@ class Scanner:
             return self._take_string(text, position, end, False)
         elif byte == 34:  # "
             if self._first:
-                self._reason = "unclear"
+                self._note("unclear")
             return self._take_until(text, position, end, b'"')
         elif byte == 45 and following == 45:  # --
             return self._take_words(text, position, _line_end(text, position, end))
@@ -282,18 +330,18 @@ class Scanner:
         while position < end and text[position] != 39:
             if text[position] == 92:
                 if self.cautious or (self._escaped and not escaped):
-                    self._reason = "unclear"
+                    self._note("unclear")
                 if escaped:
                     position += 1
             position += 1
         if position >= end:
-            self._reason = "unclear"
+            self._note("unclear")
         return self._take_words(text, start, min(position, end)) + 1
 
     def _take_until(self, text: bytearray, position: int, end: int, closing: bytes) -> int:
         found = text.find(closing, position, end)
         if found < 0:
-            self._reason = "unclear"
+            self._note("unclear")
             return self._take_words(text, position, end)
         return self._take_words(text, position, found) + len(closing)
 
@@ -311,7 +359,7 @@ class Scanner:
                 depth += 1
                 position += 1
             position += 1
-        self._reason = "unclear"
+        self._note("unclear")
         return self._take_words(text, start, end)
 
     def _take_words(self, text: bytearray, position: int, end: int) -> int:
@@ -339,7 +387,7 @@ class Scanner:
                 self._assigning = True
                 self._starts = []
         elif lead.effect == _SUSPECT:
-            self._reason = lead.reason
+            self._note(lead.reason)
         if self._assigning:
             self._starts.append(start)
         self._lead = lead.context
@@ -349,7 +397,7 @@ class Scanner:
         word = bytes(text[start:end]).lower()
         reason = _ANYWHERE.get(word)
         if reason is not None:
-            self._reason = reason
+            self._note(reason)
         elif not code:
             return
         elif word == b"into":
@@ -357,16 +405,16 @@ class Scanner:
             before = bytes(text[self._previous : start]).lower().split()
             writes = before in ([b"insert"], [b"merge"]) and _begins_clause(text, self._previous)
             if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
-                self._reason = "ddl"
+                self._note("ddl")
         elif word == b"hold":
             if self._lead == _DECLARE:
-                self._reason = "holdable_cursor"
+                self._note("holdable_cursor")
         elif self._lead == _EXPLAIN and word in (b"create", b"declare"):
-            self._reason = "ddl"
+            self._note("ddl")
 
-    def _tracked(self, text: bytearray, end: int) -> Finding | None:
-        """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; a reason to
-        pin where it cannot."""
+    def _tracked(self, text: bytearray, end: int) -> Finding:
+        """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; why it must
+        be asked for where it cannot."""
         bounds = [*self._starts, end]
         reason = self._reason
         found: list[Assignment] = []
@@ -387,9 +435,8 @@ class Scanner:
                 forgets += forgotten
         if found and self.controls:
             reason = reason or "setting"
-        if not (reason or found or forgets or local):
-            return None
-        return Finding(reason, () if reason else tuple(found), tuple(forgets), local)
+        ends = bool(forgets) or any(assignment.name == ALL for assignment in found)
+        return Finding(reason, () if reason else tuple(found), tuple(forgets), local, ends)
 
 
 def _line_end(text: bytearray, position: int, end: int) -> int:

@@ -38,6 +38,8 @@ def _lower(value: object) -> object:
 
 
 AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
+HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
+PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
@@ -144,6 +146,13 @@ class PoolSettings(Section):
     max_client_prepared_statements: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Named prepared statements that one client may have at the same time; who wants more is disconnected
     with 53400."""
+
+    handover_reset: HandoverReset = "auto"
+    """When a server is reset on its way from one client to another: whenever what the first has run may have
+    left something that no audit sees (`auto`), or `always`. Prepared statements are kept."""
+    session_pinning_filters: tuple[PinningFilter, ...] = ()
+    """Pin reasons (`temp_object`, `advisory_lock`, `holdable_cursor`, `sql_prepare`, `listen`) that do not
+    pin: what they stand for is discarded at the end of the transaction instead."""
 
 
 class NetworkSettings(Section):

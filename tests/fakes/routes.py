@@ -41,6 +41,8 @@ def route_of(**differing: Any) -> Route:
         "server_rescue_timeout": 10.0,
         "max_prepared_statements": 200,
         "max_client_prepared_statements": 1000,
+        "handover_reset": "auto",
+        "session_pinning_filters": frozenset(),
         "init_query": "",
     }
     return Route(**{**values, **differing})

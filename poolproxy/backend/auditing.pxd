@@ -1,0 +1,12 @@
+from poolproxy.backend.server_session cimport ServerSession
+from poolproxy.backend.sink cimport Sink
+
+cdef class AuditedServer(ServerSession):
+    cpdef suspect(self, str reason)
+    cpdef bint auditable(self) except -1
+    cpdef audit(self)
+    cdef _say_ready(self)
+    cdef _hold_to(self, found)
+    cdef _close_literal(self)
+    cdef _unpin(self)
+    cpdef audit_again(self, double now)

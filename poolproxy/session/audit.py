@@ -1,0 +1,109 @@
+"""Asking a server what it holds between transactions: the Query, and what its rows say (sessions.md, rule 3).
+
+One Query, in an order that makes it blind to the client's own settings: READ COMMITTED before any snapshot
+is taken, the role before it is laid down, the settings before two of them are lifted. All of it is SET LOCAL
+and every name is qualified, so that neither a hostile search_path nor a statement_timeout reaches it. Must
+not know connections.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from poolproxy.session.assignments import literal
+from poolproxy.session.custom import CustomNames
+from poolproxy.session.parameters import ParameterSet, Reported, fragment_of, parameter_set
+from poolproxy.session.prepared import PREFIX
+
+#: The audit may take this long before a lock that it needs is given up.
+_LOCK_TIMEOUT: Final = "1s"
+
+#: Settings that a SET TRANSACTION leaves behind, falsely, and the one that the audit lifts itself.
+_FALSE: Final = "transaction_isolation,transaction_read_only,transaction_deferrable,client_encoding"
+
+_BEGINNING: Final = f"""\
+SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
+SELECT 'role', pg_catalog.current_setting('role'), session_user; \
+SET LOCAL SESSION AUTHORIZATION DEFAULT; \
+SET LOCAL client_encoding = 'UTF8'; \
+SELECT CASE context WHEN 'superuser' THEN 'superuser' ELSE 'setting' END, name, setting \
+FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session' \
+AND name OPERATOR(pg_catalog.<>) ALL ('{{{_FALSE}}}'::pg_catalog.text[]); \
+SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; """
+
+_END: Final = f"""\
+SELECT 'left', 'advisory_lock', '' FROM pg_catalog.pg_lock_status() \
+WHERE locktype OPERATOR(pg_catalog.=) 'advisory' AND pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid() \
+UNION SELECT 'left', 'temp_object', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_depend \
+WHERE refclassid OPERATOR(pg_catalog.=) 2615 \
+AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
+UNION SELECT 'left', 'holdable_cursor', '' FROM pg_catalog.pg_cursor() WHERE is_holdable \
+UNION SELECT 'left', 'listen', '' FROM pg_catalog.pg_listening_channels() \
+UNION SELECT 'prepared', name, '' FROM pg_catalog.pg_prepared_statement() \
+WHERE from_sql OR NOT pg_catalog.starts_with(name, '{PREFIX.decode()}')"""
+
+
+def audit_query(custom: CustomNames) -> bytes:
+    """The audit, with a look at all custom settings that anybody has named."""
+    return _query(custom.names())
+
+
+@lru_cache(maxsize=64)
+def _query(names: tuple[str, ...]) -> bytes:
+    custom = ""
+    if names:
+        custom = (
+            "SELECT 'setting', name, pg_catalog.current_setting(name, true) "
+            f"FROM pg_catalog.unnest('{{{','.join(names)}}}'::pg_catalog.text[]) AS custom (name) "
+            "WHERE pg_catalog.current_setting(name, true) OPERATOR(pg_catalog.<>) ''; "
+        )
+    return (_BEGINNING + custom + _END).encode("ascii")
+
+
+class Audited:
+    """What an audit has found. `left`: reasons to pin, in the order of pins.REASONS. `prepared`: the
+    statements that go by names of the client's. `unrepeatable`: settings that only a superuser may make."""
+
+    __slots__ = ("left", "parameters", "prepared", "unrepeatable")
+
+    def __init__(
+        self, parameters: ParameterSet, left: frozenset[str], prepared: frozenset[bytes], unrepeatable: bool
+    ) -> None:
+        self.parameters = parameters
+        self.left = left
+        self.prepared = prepared
+        self.unrepeatable = unrepeatable
+
+
+def read_audit(
+    rows: list[list[str]], before: ParameterSet, role: str, origin: Reported, reported: Reported
+) -> Audited:
+    """What the rows of the audit say. `before`: what the books had; `role`: the one that RESET ROLE goes back
+    to; `origin`: what the server reported when it had just logged in, `reported`: what it reports now."""
+    values: dict[str, str] = {}
+    left: set[str] = set()
+    prepared: set[bytes] = set()
+    unrepeatable = False
+    for kind, name, value in rows:
+        if kind == "left":
+            left.add(name)
+        elif kind == "prepared":
+            prepared.add(name.encode("utf-8", "surrogateescape"))
+        elif kind == "role":
+            if name != role:
+                values["role"] = literal(name)
+            if value != origin.value_of("session_authorization"):
+                values["session_authorization"] = literal(value)
+        else:
+            unrepeatable = unrepeatable or kind == "superuser"
+            values[name.lower()] = fragment_of(name.lower(), value)
+    for name, fragment in before.values.items():
+        if "." in name and fragment == "''":
+            values.setdefault(name, fragment)  # to PostgreSQL it is as if it had been reset
+    encoding = reported.value_of("client_encoding")
+    if encoding is not None and (
+        "client_encoding" in before.values or encoding != origin.value_of("client_encoding")
+    ):
+        values["client_encoding"] = literal(encoding)
+    return Audited(parameter_set(values), frozenset(left), frozenset(prepared), unrepeatable)
