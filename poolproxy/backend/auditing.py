@@ -66,7 +66,6 @@ class AuditedServer(ServerSession):
         self.ask_rows(audit_query(self.pool.custom_names), self._audited)
 
     def _audited(self, rows: list[list[str]], refusal: Refusal | None) -> None:
-        self.auditing = False
         audits = self.pool.counters.audits
         result = "failed"
         if refusal is None:
@@ -80,10 +79,21 @@ class AuditedServer(ServerSession):
         else:
             self.pin_down("unaudited")
         audits[result] = audits.get(result, 0) + 1
-        sink = self.sink
-        if sink is not None:
+        if self.pipeline.quiet():
+            self._audit_over()
+
+    def _tidied(self, refusal: Refusal | None) -> None:
+        """Something that the audit asked for has been done."""
+        if refusal is not None:
+            self.pin_down("unaudited")
+        if self.pipeline.quiet():
+            self._audit_over()
+
+    def _audit_over(self) -> None:
+        self.auditing = False
+        if self.sink is not None:
             self._say_ready()
-            sink.let_go()
+            self.sink.let_go()
 
     def _say_ready(self) -> None:
         """The ReadyForQuery that waited for the audit."""
@@ -108,7 +118,7 @@ class AuditedServer(ServerSession):
             left -= discarded
             if "sql_prepare" in discarded:
                 self.prepared.clear()
-            self.ask(b"; ".join(_DISCARDED[reason] for reason in sorted(discarded)), self._filtered)
+            self.ask(b"; ".join(_DISCARDED[reason] for reason in sorted(discarded)), self._tidied)
         if found.unrepeatable and self.origin.value_of("is_superuser") != "on":
             self.pin_down("unaudited")
         elif self.pin not in left and (not self.pin or self.pin in AUDITED):
@@ -122,12 +132,7 @@ class AuditedServer(ServerSession):
         """Statements that were parsed under their client's names for one text: the books know them."""
         closes = [messages.close(b"S", name) for name in self.prepared.literal]
         self.prepared.literal.clear()
-        self._expect_own()
-        self.stream.send(b"".join(closes) + messages.sync())
-
-    def _filtered(self, refusal: Refusal | None) -> None:
-        if refusal is not None:
-            self.pin_down("unaudited")
+        self.ask_batch(b"".join(closes) + messages.sync(), self._tidied)
 
     def _unpin(self) -> None:
         reason, now = self.pin, self.stream.poller.now

@@ -193,6 +193,13 @@ class ServerSession(Member):
         self._errands.append(done)
         self.stream.send(messages.query(sql))
 
+    def ask_batch(self, batch: bytes, done: Done) -> None:
+        """A batch of our own, with its Sync; as `ask`."""
+        self.framer.stops = STOPS
+        self.pipeline.skip_batch([])
+        self._errands.append(done)
+        self.stream.send(batch)
+
     def ask_rows(self, sql: bytes, done: RowsDone) -> None:
         """A Query of our own whose rows are wanted (text columns, no NULLs); `done` gets them, or its error's
         fields."""

@@ -59,10 +59,10 @@ class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding", "drew",
-        "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool", "prepared",
-        "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws", "unnamed_finding",
-        "unnamed_number", "unnamed_ordinal", "unnamed_turn",
+        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
+        "drew", "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool",
+        "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
+        "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
 
     def __init__(

@@ -308,6 +308,7 @@ class PreparingClient(ClientSession):
             body = self.stream.copy(rest, following)
         else:
             server.suspect("large_text")
+            server.pin_down("unaudited")  # it cannot be parsed anywhere else
         if self._follow(server, finding):
             server.suspect("setting")
         if server.prepared.by_text and existing is None:

@@ -68,10 +68,21 @@ class Assignment:
     fragment: str | None
 
 
-def literal(value: str) -> str:
-    """A string constant that reads the same under any standard_conforming_strings (manual 4.1.2.2)."""
+def literal(value: str, escape: bool = False) -> str:
+    """A string constant that reads the same under any standard_conforming_strings (manual 4.1.2.2), and with
+    `escape` under any client_encoding."""
+    if escape and not value.isascii():
+        return " E'" + "".join(map(_escaped, value)) + "'"
     quoted = value.replace("'", "''")
     return " E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in value else "'" + quoted + "'"
+
+
+def _escaped(character: str) -> str:
+    """A character in an E'' constant; a byte that is of none (in a database without an encoding) stays."""
+    if character in "'\\":
+        return character * 2
+    code = ord(character)
+    return character if code < 0x80 or 0xD800 <= code < 0xE000 else f"\\U{code:08x}"
 
 
 def read_assignment(text: bytes) -> Assignment | str | None:

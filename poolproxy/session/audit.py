@@ -92,12 +92,12 @@ def read_audit(
             prepared.add(name.encode("utf-8", "surrogateescape"))
         elif kind == "role":
             if name != role:
-                values["role"] = literal(name)
-            if value != origin.value_of("session_authorization"):
-                values["session_authorization"] = literal(value)
+                values["role"] = literal(name, escape=True)
+            if value != (origin.value_of("session_authorization") or value):
+                values["session_authorization"] = literal(value, escape=True)
         else:
             unrepeatable = unrepeatable or kind == "superuser"
-            values[name.lower()] = fragment_of(name.lower(), value)
+            values[name.lower()] = fragment_of(name.lower(), value, escape=True)
     for name, fragment in before.values.items():
         if "." in name and fragment == "''":
             values.setdefault(name, fragment)  # to PostgreSQL it is as if it had been reset

@@ -152,11 +152,12 @@ def _statement(name: str, fragment: str | None) -> str:
     return f'SET "{name}" TO {fragment}'
 
 
-def fragment_of(name: str, value: str) -> str:
-    """The fragment that gives `name` this value as SHOW prints it, or as a startup message carries it."""
+def fragment_of(name: str, value: str, escape: bool = False) -> str:
+    """The fragment that gives `name` this value as SHOW prints it, or as a startup message carries it.
+    `escape`: whatever the client's encoding is."""
     if name not in LIST_QUOTE:
-        return literal(value)
-    return ", ".join(literal(part) for part in split_identifiers(value))
+        return literal(value, escape)
+    return ", ".join(literal(part, escape) for part in split_identifiers(value))
 
 
 def split_identifiers(value: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from poolproxy.session.assignments import ALL, Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
 from poolproxy.session.custom import custom_names
 from poolproxy.session.pins import TAINTING
 
@@ -273,6 +273,8 @@ class Scanner:
             self.writes = True
         elif not self._reason or (reason in TAINTING and self._reason not in TAINTING):
             self._reason = reason
+        if reason in ("code", "sql_prepare"):
+            self.writes = True  # perhaps
 
     def _take_word(self, text: bytearray, position: int, end: int) -> int:
         """Look at the word that begins at `position`; the position behind it, or behind the string it
@@ -383,6 +385,8 @@ class Scanner:
         if lead.effect == _CONTROL:
             self.controls = True
         elif lead.effect == _ASSIGNMENT:
+            if lead.word == b"discard":
+                self._ends = True
             if not self._assigning:
                 self._assigning = True
                 self._starts = []
@@ -404,6 +408,7 @@ class Scanner:
             # SELECT ... INTO makes a table; INSERT INTO and MERGE INTO, in a WITH query, only write one.
             before = bytes(text[self._previous : start]).lower().split()
             writes = before in ([b"insert"], [b"merge"]) and _begins_clause(text, self._previous)
+            self.writes = self.writes or writes
             if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
                 self._note("ddl")
         elif word == b"hold":
@@ -435,8 +440,7 @@ class Scanner:
                 forgets += forgotten
         if found and self.controls:
             reason = reason or "setting"
-        ends = bool(forgets) or any(assignment.name == ALL for assignment in found)
-        return Finding(reason, () if reason else tuple(found), tuple(forgets), local, ends)
+        return Finding(reason, () if reason else tuple(found), tuple(forgets), local, bool(forgets))
 
 
 def _line_end(text: bytearray, position: int, end: int) -> int:

@@ -19,7 +19,8 @@ from poolproxy.frontend.door import FrontDoor
 from poolproxy.pool.pool import Pool
 from poolproxy.route import Route
 from poolproxy.router import Router
-from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE
+from poolproxy.session.audit import audit_query
+from poolproxy.session.lifecycle import SERVER_ACTIVE, SERVER_CLOSED, SERVER_IDLE
 from poolproxy.session.parameters import parameter_set, reported_set
 from poolproxy.settings import Settings
 from poolproxy.transport.poller import Pollable, Poller
@@ -100,6 +101,13 @@ class ServerPeer(Peer):
         self >> words.done("SET") * (len(asked) - 1) + words.tag("SET") + told + words.ready()
         return self
 
+    def audited(self, *found: tuple[str, str, str], role: str = "none", user: str = "app") -> ServerPeer:
+        """It is asked what it holds: `found`, as rows of the audit, besides who it is."""
+        self << m.query(audit_query(self.server.pool.custom_names))
+        rows = b"".join(words.row(*row) for row in (("role", role, user), *found))
+        self >> words.tag("SET") + words.DESCRIPTION + rows + words.tag("SELECT 1") + words.ready()
+        return self
+
     def __repr__(self) -> str:
         return f"{super().__repr__()} of {self.server!r}"
 
@@ -160,6 +168,9 @@ class Stage:
         """So many seconds have passed: the tick."""
         self.poller.now += seconds
         self.door.tick(self.poller.now)
+        for pool in self.pools:
+            for server in pool.in_state(SERVER_ACTIVE):
+                server.audit_again(self.poller.now)
         self.settle()
 
     # Who takes part.
@@ -248,6 +259,15 @@ class Stage:
         server << m.query(sql)
         server >> words.answer("x")
         client << words.answer("x")
+
+    def pin(self, client: ClientPeer, server: ServerPeer, reason: str = "listen") -> None:
+        """What makes `server` stay with `client`."""
+        client >> m.query("listen x")
+        server << m.query("listen x")
+        server >> words.done("LISTEN")
+        server.audited(("left", reason, ""))
+        client << words.done("LISTEN")
+        assert server.server.pin == reason
 
     def ask_unnamed(self, client: ClientPeer, server: ServerPeer, sql: str) -> None:
         """One statement by the unnamed statement and portal, which leaves it parsed on `server`."""

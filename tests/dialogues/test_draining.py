@@ -62,7 +62,7 @@ def test_the_idle_go_and_the_busy_end_what_they_do(stage: Stage) -> None:
 
 def test_a_pinned_client_between_transactions_is_idle(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
-    stage.ask(client, server, "listen x")
+    stage.pin(client, server)
     assert stage.door.dismiss_idle() == 0
     stage.settle()
     client << ended("57P01") << END

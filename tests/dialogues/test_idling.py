@@ -67,7 +67,7 @@ def test_one_who_waits_is_not_idle(stages: Callable[..., Stage]) -> None:
 def test_a_pinned_client_that_is_idle_is_ended(stages: Callable[..., Stage]) -> None:
     stage = stages(idle_client_timeout=60)
     server, client = stage.server(), stage.client()
-    stage.ask(client, server, "listen x")
+    stage.pin(client, server)
     stage.later(61)
     client << ended("57P05") << END
     server << query("DISCARD ALL")
@@ -171,8 +171,9 @@ def test_a_copy_that_waits_for_its_data_is_not_idle(stages: Callable[..., Stage]
 def test_outside_a_transaction_its_limit_means_nothing(stages: Callable[..., Stage]) -> None:
     stage = stages(idle_transaction_timeout=30)
     server, client, pinned = stage.server(), stage.client(), stage.client()
-    stage.ask(pinned, server, "listen x")
+    stage.pin(pinned, server)
     stage.later(31)
+    server.audited(("left", "listen", ""))
     stage.nothing_more()
     assert len(stage.door.clients) == 2
     assert not stage.of(client).closed()

@@ -93,7 +93,7 @@ def test_in_a_transaction(stage: Stage, leave: Leave) -> None:
     is_free(stage, server)
 
 
-def test_in_a_failed_transaction_with_a_pin(stage: Stage, leave: Leave) -> None:
+def test_in_a_failed_transaction_that_may_have_left_something(stage: Stage, leave: Leave) -> None:
     server, client = stage.server(), stage.client()
     client >> query("begin; listen x; select 1/0")
     server << query("begin; listen x; select 1/0")
@@ -104,7 +104,6 @@ def test_in_a_failed_transaction_with_a_pin(stage: Stage, leave: Leave) -> None:
     server >> done("ROLLBACK")
     server << query("DISCARD ALL")
     server >> done("DISCARD ALL")
-    assert stage.pool().pins["listen"] == 0
     is_free(stage, server)
 
 

@@ -181,10 +181,7 @@ def test_a_ready_of_no_known_status_keeps_the_server_from_others(stage: Stage) -
 
 def test_nonsense_while_it_is_cleaned_up(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
-    client >> query("listen x")
-    server << query("listen x")
-    server >> done("LISTEN")
-    client << done("LISTEN")
+    stage.pin(client, server)
     client.leave()
     server << query("DISCARD ALL")
     stage.out_of_sync = 1

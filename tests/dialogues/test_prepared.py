@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from poolproxy.session.parameters import HANDOVER
 from tests.dialogues.stage import ServerPeer, Stage
 from tests.dialogues.words import (
     BOUND,
@@ -29,7 +30,6 @@ from tests.support import messages as m
 from tests.support.messages import (
     FLUSH,
     SYNC,
-    TERMINATE,
     bind,
     close_statement,
     describe_portal,
@@ -166,8 +166,8 @@ def test_a_parse_of_ours_that_fails_is_answered_in_the_messages_place(stage: Sta
 
 def test_a_parse_that_failed_leaves_no_name(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
-    client >> parse("nonsense", "s") + SYNC
-    server << parse("nonsense", ONE) + describe_statement(ONE) + SYNC
+    client >> parse("select nonsense", "s") + SYNC
+    server << parse("select nonsense", ONE) + describe_statement(ONE) + SYNC
     server >> error("42601") + ready()
     client << error("42601") + ready()
     client >> bind(statement="s") + RUN
@@ -264,10 +264,10 @@ def test_after_ddl_of_anybody_the_same_text_is_parsed_anew(stage: Stage) -> None
     other >> query("alter table t add b int")
     server << query("alter table t add b int")
     server >> done("ALTER TABLE")
+    server.audited()
     other << done("ALTER TABLE")
-    other >> TERMINATE
-    server << query("DISCARD ALL")
-    server >> done("DISCARD ALL")
+    server << query(HANDOVER)
+    server >> done("SELECT 1")
     client >> parse("select 1", "t") + SYNC
     server << parse("select 1", TWO) + describe_statement(TWO) + SYNC
     server >> PARSED + PARAMETERS + NO_DATA + ready()

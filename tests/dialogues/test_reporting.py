@@ -16,6 +16,7 @@ def test_a_notice_in_an_exchange_is_the_clients(stage: Stage) -> None:
     client >> query("drop table if exists t")
     server << query("drop table if exists t")
     server >> notice("skipping") + done("DROP TABLE")
+    server.audited(("left", "temp_object", ""))
     client << notice("skipping") + done("DROP TABLE")
     server >> notice("later, pinned")
     client << notice("later, pinned")
@@ -43,11 +44,7 @@ def test_a_notice_about_settings_of_ours_is_not_the_clients(stage: Stage) -> Non
 
 def test_a_notification_reaches_only_a_client_that_keeps_its_server(stage: Stage) -> None:
     server, client, other = stage.server(), stage.client(), stage.client()
-    client >> query("listen x")
-    server << query("listen x")
-    server >> done("LISTEN")
-    client << done("LISTEN")
-    assert server.server.pin == "listen"
+    stage.pin(client, server)
     server >> notification("x", "hello")
     client << notification("x", "hello")
     second = stage.server()

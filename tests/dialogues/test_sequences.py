@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.dialogues.stage import Stage
-from tests.dialogues.words import END, PARSED, answer, done, error, ready
-from tests.support.messages import SYNC, TERMINATE, bind, execute, parse, query
+from tests.dialogues.words import BOUND, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready
+from tests.support.messages import SYNC, bind, execute, parse, query
 
 FORGET = query("DISCARD SEQUENCES")
 
@@ -17,15 +17,48 @@ def test_what_others_have_drawn_is_forgotten_first(stage: Stage) -> None:
     server << FORGET + query("select lastval()")
     server >> done("DISCARD SEQUENCES") + error("55000") + ready()
     client << error("55000") + ready()
-    assert server.server.pin == "sequence"
-    client >> query("select lastval()")  # its own server now: what it has drawn meanwhile stays
+    assert not server.server.pin
+    stage.nothing_more()
+
+
+def test_in_a_transaction_that_has_drawn_nothing(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    for sql in ("begin", "select 1"):
+        client >> query(sql)
+        server << query(sql)
+        server >> done(sql.split()[0].upper(), "T")
+        client << done(sql.split()[0].upper(), "T")
+    client >> query("select lastval()")
+    server << FORGET + query("select lastval()")
+    server >> done("DISCARD SEQUENCES", "T") + error("55000") + ready("E")
+    client << error("55000") + ready("E")
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_what_a_statement_parsed_before_has_drawn_stays(stage: Stage, name: str) -> None:
+    server, client = stage.server(), stage.client()
+    client >> parse("insert into t default values", name) + SYNC
+    server.take_all()
+    server >> PARSED + (PARAMETERS + NO_DATA if name else b"") + ready()
+    client << PARSED + ready()
+    client >> query("begin") + bind(statement=name) + execute() + SYNC
+    server.take_all()
+    client.take_all()
+    server >> done("BEGIN", "T")
+    server.take_all()
+    server >> (b"" if name else PARSED) + BOUND + done("INSERT 0 1", "T")
+    client.take_all()
+    client >> query("select lastval()")
     server << query("select lastval()")
-    server >> answer("1")
-    client << answer("1")
-    client >> TERMINATE
-    client << END
-    server << query("DISCARD ALL")
-    server >> done("DISCARD ALL")
+    stage.nothing_more()
+
+
+def test_a_pinned_server_has_drawn_for_its_client_alone(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    stage.pin(client, server)
+    client >> query("select lastval()")
+    server << query("select lastval()")
     stage.nothing_more()
 
 

@@ -56,7 +56,7 @@ STATES = {
     "a batch": (extended("select 1") + SYNC, PARSED),
     "a transaction": (query("begin"), done("BEGIN", "T")),
     "a failed transaction": (query("begin; select 1/0"), tag("BEGIN") + done("SELECT 1", "E")),
-    "a pin": (query("listen x"), done("LISTEN")),
+    "an audit": (query("listen x"), tag("LISTEN")),
     "a copy out": (query("copy t to stdout"), COPY_OUT + copy_data(b"1\n")),
     "a copy in": (query("copy t from stdin"), COPY_IN),
     "pipelined queries": (query("select 1") + query("select 2"), answer("1") + DESCRIPTION),

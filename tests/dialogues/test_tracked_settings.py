@@ -1,4 +1,4 @@
-"""SET and RESET: followed where they are plain and alone, a pin everywhere else (rules 10 and 11)."""
+"""SET and RESET: followed where they are plain and alone, asked for everywhere else (rules 2, 3, 10, 11)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+from poolproxy.session.parameters import HANDOVER
+from poolproxy.session.pins import AUDITED
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
 from tests.dialogues.words import (
     BOUND,
@@ -49,8 +51,22 @@ def reset(client: ClientPeer, server: ServerPeer, sql: str, back: str) -> None:
     client << done(sql.split()[0].upper())
 
 
+def hand_over(server: ServerPeer) -> None:
+    """Nobody waits: what no audit sees is undone at once."""
+    server << query(HANDOVER)
+    server >> done("SELECT 1")
+
+
+def leave_for_ever(client: ClientPeer, server: ServerPeer) -> None:
+    """A client leaves behind what nothing can undo."""
+    client >> TERMINATE
+    client << END
+    server.take_all()
+    server << END
+
+
 def leave(client: ClientPeer, server: ServerPeer) -> None:
-    """A client that has pinned its server leaves it."""
+    """A client that has pinned its server, or changed what cannot be known, leaves it."""
     client >> TERMINATE
     client << END
     server << query("DISCARD ALL")
@@ -111,9 +127,9 @@ def test_a_set_and_an_error_behind_it_in_one_batch(stage: Stage) -> None:
     client >> batch
     server << batch
     server >> PARSED + BOUND + tag("SET") + PARSED + BOUND + error("22012") + ready()
+    server.audited()
     client << PARSED + BOUND + tag("SET") + PARSED + BOUND + error("22012") + ready()
-    assert server.server.pin == "setting"
-    leave(client, server)
+    hand_over(server)
     stage.ask(stage.client(), server, "select 1")
     stage.nothing_more()
 
@@ -134,17 +150,23 @@ def test_a_set_executed_up_to_a_flush(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("end", ["commit", "rollback"])
-def test_a_set_in_a_transaction_pins(stage: Stage, end: str) -> None:
-    """Whether it holds is known when the transaction ends; it may be in a savepoint, too."""
-    server, client = stage.server(), stage.client()
-    for sql, status in (("begin", "T"), ("set app.a to 1", "T"), (end, "I")):
+def test_a_set_in_a_transaction_is_asked_for_when_that_has_ended(stage: Stage, end: str) -> None:
+    """It may have been in a savepoint: the server alone knows what has become of it."""
+    server, client, other = stage.server(), stage.client(), stage.client()
+    for sql in ("begin", "set app.a to 1"):
         client >> query(sql)
         server << query(sql)
-        server >> done(sql.split()[0].upper(), status)
-        client << done(sql.split()[0].upper(), status)
-    assert server.server.pin == "setting"
-    leave(client, server)
-    stage.ask(stage.client(), server, "select 1")
+        server >> done(sql.split()[0].upper(), "T")
+        client << done(sql.split()[0].upper(), "T")
+    client >> query(end)
+    server << query(end)
+    server >> done(end.upper())
+    server.audited(*([("setting", "app.a", "1")] if end == "commit" else []))
+    client << done(end.upper())
+    hand_over(server)
+    stage.ask(other, server, "select 1")
+    back = [query(GUARD + "SET \"app.a\" TO '1'")] if end == "commit" else []
+    stage.ask(client, server, "select 2", *back)
     stage.nothing_more()
 
 
@@ -159,51 +181,224 @@ def test_a_set_local_is_its_transactions_business(stage: Stage) -> None:
     stage.nothing_more()
 
 
-@pytest.mark.parametrize(
-    ("sql", "reason"),
-    [
-        ("begin; set app.a to 1; commit", "setting"),
-        ("set app.a from current", "setting"),
-        ("set role other", "role"),
-        ("set session authorization other", "role"),
-        ("select set_config('app.a', 'b', false)", "setting"),
-        ("set default_text_search_config to 'mine'", "setting"),
-        ("set session characteristics as transaction read only", "setting"),
-        ("do $$ begin end $$", "code"),
-        ("create temp table t ()", "ddl"),
-        ("select pg_advisory_lock(1)", "advisory_lock"),
-        ("declare c cursor with hold for select 1", "holdable_cursor"),
-        ("prepare s as select 1", "sql_prepare"),
-        ("listen x", "listen"),
-    ],
-)
-def test_what_is_not_followed_keeps_the_server_and_is_discarded(stage: Stage, sql: str, reason: str) -> None:
+SUSPECT = [
+    "begin; set app.a to 1; commit",
+    "set app.a from current",
+    "set role other",
+    "set session authorization other",
+    "select set_config('app.a', 'b', false)",
+    "set default_text_search_config to 'mine'",
+    "set session characteristics as transaction read only",
+    "do $$ begin end $$",
+    "create temp table t ()",
+    "select pg_advisory_lock(1)",
+    "declare c cursor with hold for select 1",
+    "prepare s as select 1",
+    "listen x",
+    "frob",
+]
+
+
+def ask_suspect(client: ClientPeer, server: ServerPeer, sql: str, *found: tuple[str, str, str]) -> None:
+    """Ask what leaves `found` behind."""
+    client >> query(sql)
+    server << query(sql)
+    server >> answer("x")
+    server.audited(*found)
+    client << answer("x")
+
+
+@pytest.mark.parametrize("sql", SUSPECT)
+def test_what_is_not_followed_is_asked_for(stage: Stage, sql: str) -> None:
+    """The client hears that it is over when the server has said what is left; then others may have it."""
     server, client, other = stage.server(), stage.client(), stage.client()
-    stage.ask(client, server, sql)
+    client >> query(sql)
+    server << query(sql)
+    server >> answer("x")
+    client << answer("x")[: -len(ready())]
+    other >> query("select 'other'")
+    server.audited()
+    client << ready()
+    server << query(HANDOVER) + query("select 'other'")
+    server >> done("SELECT 1") + answer("other")
+    other << answer("other")
+    assert not any(stage.pool().counters.pins.values())
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("reason", AUDITED)
+def test_what_cannot_be_carried_along_pins_until_it_has_gone(stage: Stage, reason: str) -> None:
+    server, client, other = stage.server(), stage.client(), stage.client()
+    found = ("prepared", "mine", "") if reason == "sql_prepare" else ("left", reason, "")
+    ask_suspect(client, server, "do $$ begin end $$", found)
     assert server.server.pin == reason
-    assert stage.pool().pins[reason] == 1
     other >> query("select 'other'")
     stage.nothing_more()
-    leave(client, server)
-    server << query("select 'other'")
-    server >> answer("other")
+    ask_suspect(client, server, "do $$ begin end $$")
+    server << query(HANDOVER) + query("select 'other'")
+    server >> done("SELECT 1") + answer("other")
     other << answer("other")
+    assert stage.pool().pins[reason] == 0
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard all"])
+def test_what_may_end_a_pin_is_asked_for_at_once(stage: Stage, end: str) -> None:
+    server, client = stage.server(), stage.client()
+    stage.pin(client, server)
+    client >> query(end)
+    server << query(end)
+    server >> done("DONE")
+    server.audited()
+    client << done("DONE")
+    assert not server.server.pin
+    hand_over(server)
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard all"])
+def test_where_nothing_is_pinned_it_ends_nothing(stage: Stage, end: str) -> None:
+    server, client = stage.server(), stage.client()
+    stage.ask(client, server, end)
+    stage.nothing_more()
+
+
+def test_an_end_that_no_text_shows_is_found_later(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    stage.pin(client, server)
+    stage.later(4)
+    stage.nothing_more()
+    stage.later(6)
+    server.audited(("left", "listen", ""))
+    stage.later(14)
+    stage.nothing_more()
+    stage.later(17)  # seen from the beginning: twice as long after the one before
+    server.audited()
+    assert not server.server.pin
+    hand_over(server)
+    stage.nothing_more()
+
+
+def test_a_client_that_asks_during_an_audit_waits(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    stage.pin(client, server)
+    stage.later(6)
+    client >> query("select 1")
+    server.audited(("left", "listen", ""))
+    server << query("select 1")
+    server >> answer("1")
+    client << answer("1")
+    stage.nothing_more()
+
+
+def test_exchanges_in_one_write_are_audited_together(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("select set_config('app.a', 'b', false)") + query("select 1")
+    server << query("select set_config('app.a', 'b', false)") + query("select 1")
+    server >> answer("b") + answer("1")
+    server.audited(("setting", "app.a", "b"))
+    client << answer("b") + answer("1")
+    assert stage.of(client).parameters.values == {"app.a": "'b'"}
+    hand_over(server)
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("reason", AUDITED)
+def test_what_is_not_to_pin_is_discarded(stages: Callable[..., Stage], reason: str) -> None:
+    stage = stages(session_pinning_filters=[reason])
+    server, client = stage.server(), stage.client()
+    client >> query("do $$ begin end $$")
+    server << query("do $$ begin end $$")
+    server >> done("DO")
+    server.audited(("prepared", "mine", "") if reason == "sql_prepare" else ("left", reason, ""))
+    client << tag("DO")
+    (discarding,) = server.take_all()
+    assert discarding.letter == "Q"
+    server >> done("DISCARD")
+    client << ready()
+    assert not server.server.pin
+    hand_over(server)
+    stage.nothing_more()
+
+
+def test_what_only_a_superuser_sets_cannot_be_repeated(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    ask_suspect(client, server, "do $$ begin end $$", ("superuser", "log_statement", "all"))
+    assert server.server.pin == "unaudited"
+    leave_for_ever(client, server)
+    stage.nothing_more()
+
+
+def test_an_audit_that_fails_keeps_the_server_and_costs_it(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("do $$ begin end $$")
+    server << query("do $$ begin end $$")
+    server >> done("DO")
+    server.take_all()
+    server >> error("57014") + ready()
+    client << done("DO")
+    assert server.server.pin == "unaudited"
+    stage.ask(client, server, "select 1")
+    leave_for_ever(client, server)
+    stage.nothing_more()
+
+
+def test_a_cancel_during_an_audit_has_come_too_late(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("do $$ begin end $$")
+    server << query("do $$ begin end $$")
+    server >> done("DO")
+    stage.door.cancel(client.pid, client.key)
+    assert not stage.pools.canceller.asked
+    server.audited()
+    client << done("DO")
+    hand_over(server)
+    stage.nothing_more()
+
+
+def test_a_client_that_leaves_during_an_audit(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("do $$ begin end $$")
+    server << query("do $$ begin end $$")
+    server >> done("DO")
+    client << tag("DO")
+    client.leave()
+    server.audited(("left", "advisory_lock", ""))
+    server << query("DISCARD ALL")
+    server >> done("DISCARD ALL")
+    assert stage.pool().idle == [server.server]
     stage.nothing_more()
 
 
 @pytest.mark.parametrize(
-    "sql", ["load 'x'", "select setseed(0.5)", "set seed to 0.5", "select dblink_connect('a', 'b')", "frob"]
+    "sql", ["load 'x'", "select setseed(0.5)", "set seed to 0.5", "select dblink_connect('a', 'b')"]
 )
 def test_what_cannot_be_discarded_costs_the_server(stage: Stage, sql: str) -> None:
     server, client = stage.server(), stage.client()
     stage.ask(client, server, sql)
     assert server.server.pin
-    client >> TERMINATE
-    client << END
-    server.take_all()
-    server << END
+    leave_for_ever(client, server)
     assert stage.pool().size() == 0
     stage.nothing_more()
+
+
+def test_settings_are_taken_up_in_the_order_in_which_they_may_be(stage: Stage) -> None:
+    """Who one is comes last, for one may not set everything as anybody (rule 8)."""
+    server, client, other = stage.server(), stage.client(), stage.client()
+    client >> query("set role reader")
+    server << query("set role reader")
+    server >> done("SET")
+    server.audited(("setting", "work_mem", "9216"), ("setting", "search_path", "a, b"), role="reader")
+    client << done("SET")
+    hand_over(server)
+    stage.ask(other, server, "select 1")
+    taken_up = "SET \"search_path\" TO 'a', 'b'; SET \"work_mem\" TO '9216'; SET \"role\" TO 'reader'"
+    stage.ask(client, server, "select 1", query(GUARD + taken_up))
+    laid_down = "RESET SESSION AUTHORIZATION; RESET ROLE"
+    back = query(GUARD + laid_down) + query(GUARD + 'RESET "search_path"; RESET "work_mem"')
+    other >> query("select 1")
+    server << back + query("select 1")
+    stage.of(other)
 
 
 @pytest.mark.parametrize("sql", ["reset all", "discard all"])
@@ -266,9 +461,9 @@ def test_reset_in_a_transaction_goes_back_in_it(stage: Stage) -> None:
     client >> query("commit")
     server << query("commit")
     server >> done("COMMIT")
+    server.audited(("setting", "work_mem", "9216"))
     client << done("COMMIT")
-    assert server.server.pin == "setting"
-    leave(client, server)
+    hand_over(server)
 
 
 def test_reset_in_a_failed_transaction_is_refused_and_nothing_else(stage: Stage) -> None:
@@ -289,14 +484,14 @@ def test_reset_in_a_failed_transaction_is_refused_and_nothing_else(stage: Stage)
     stage.nothing_more()
 
 
-def test_a_startup_value_that_is_refused_now_pins(stage: Stage) -> None:
+def test_a_startup_value_that_is_refused_now_is_asked_for(stage: Stage) -> None:
     server, client = stage.server(), stage.client(work_mem="9MB")
     client >> query("reset all")
     server << query("reset all") + query("SET \"work_mem\" TO '9MB'")
     server >> done("RESET") + error("22023") + ready()
     client << done("RESET")
-    assert server.server.pin == "setting"
-    leave(client, server)
+    server.audited()
+    stage.nothing_more()
 
 
 def test_a_reported_setting_that_is_reset_to_itself_is_not_told(stage: Stage) -> None:
@@ -370,14 +565,9 @@ def test_a_set_that_its_client_did_not_wait_for_is_known_all_the_same(stage: Sta
 
 def test_nothing_is_replayed_inside_a_transaction(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
-    for sql, status in (("begin", "T"), ("select 1", "T"), ("reset all", "T"), ("commit", "I")):
+    for sql in ("begin", "select 1", "reset all"):
         client >> query(sql)
         server << query(sql)
-        server >> done(sql.split()[0].upper(), status)
-        client << done(sql.split()[0].upper(), status)
-    assert server.server.pin == "setting"
-    client >> query("select 1")
-    server << query("select 1")
-    server >> answer("1")
-    client << answer("1")
+        server >> done(sql.split()[0].upper(), "T")
+        client << done(sql.split()[0].upper(), "T")
     stage.nothing_more()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from poolproxy.session.parameters import HANDOVER
 from tests.dialogues.stage import Stage
 from tests.dialogues.words import BOUND, CLOSED, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready
 from tests.support.messages import (
@@ -60,12 +61,12 @@ def test_a_parse_cut_behind_its_header_is_unnamed_all_the_same(stage: Stage) -> 
     client >> SYNC
     server << large << SYNC
     server >> PARSED + ready()
+    server.audited()
     client << PARSED + ready()
+    server << query(HANDOVER)
+    server >> done("SELECT 1")
     client >> bind() + execute() + SYNC
-    server << bind() + execute() + SYNC
-    server >> BOUND + done("SELECT 1")
-    client << BOUND + done("SELECT 1")
-    stage.nothing_more()
+    server << close_statement() + bind() + execute() + SYNC  # not the small one: it was not kept
 
 
 def test_the_answer_to_a_close_of_ours_is_told_apart(stage: Stage) -> None:

@@ -9,7 +9,7 @@ Found = str | tuple[Assignment, ...] | None
 
 
 def look(text: str | bytes, cautious: bool = False, scanner: type[Scanner] = Scanner) -> Found:
-    """None when the text is clean, the reason to pin, or the assignments that are tracked."""
+    """None when the text is clean, why it is suspect, or the assignments that are tracked."""
     return meaning(looker(text, cautious, scanner)[1])
 
 
@@ -35,7 +35,9 @@ def looker(text: str | bytes, cautious: bool, scanner: type[Scanner]) -> tuple[S
 def meaning(finding: Finding | None) -> Found:
     if finding is None:
         return None
-    return finding.reason or finding.assignments
+    if finding.sequence and not finding.reason:
+        return "sequence"
+    return finding.reason or finding.assignments or None
 
 
 def one(name: str, fragment: str | None) -> tuple[Assignment, ...]:
