@@ -42,4 +42,6 @@ class Route:
     max_client_prepared_statements: int
     handover_reset: Literal["auto", "always"]
     session_pinning_filters: frozenset[str]
+    pin_on: tuple[str, ...]
+    catalogue_poll_interval: float
     init_query: str

@@ -64,6 +64,8 @@ class Router:
             max_client_prepared_statements=entry.max_client_prepared_statements,
             handover_reset=entry.handover_reset,
             session_pinning_filters=frozenset(entry.session_pinning_filters),
+            pin_on=entry.pin_on,
+            catalogue_poll_interval=entry.catalogue_poll_interval,
             init_query=entry.init_query,
         )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from poolproxy.backend.server_session import AUDIT_SOON, Refusal, ServerSession
 from poolproxy.protocol import messages
 from poolproxy.session.audit import Audited, audit_query, read_audit
-from poolproxy.session.pins import AUDITED, TAINTING
+from poolproxy.session.pins import AUDITED, LASTING, TAINTING
 
 STATUS_IDLE = 0x49
 
@@ -42,7 +42,7 @@ class AuditedServer(ServerSession):
             return
         self.suspected = True
         self.dirty = self.sink
-        if reason in TAINTING:
+        if reason in LASTING:
             self.pin_down(reason)
 
     def auditable(self) -> bool:
@@ -119,7 +119,7 @@ class AuditedServer(ServerSession):
             if "sql_prepare" in discarded:
                 self.prepared.clear()
             self.ask(b"; ".join(_DISCARDED[reason] for reason in sorted(discarded)), self._tidied)
-        if found.unrepeatable and self.origin.value_of("is_superuser") != "on":
+        if found.unrepeatable:
             self.pin_down("unaudited")
         elif self.pin not in left and (not self.pin or self.pin in AUDITED):
             self._unpin()

@@ -15,10 +15,8 @@ APPLICATION_NAME = "poolproxy control"
 #: reserved_connections exists from PostgreSQL 16 on. Not from the view pg_settings, which may be taken from
 #: the public.
 _USABLE = """
-    SELECT pg_catalog.current_setting('max_connections')::pg_catalog.int4
-        OPERATOR(pg_catalog.-) pg_catalog.current_setting('superuser_reserved_connections')::pg_catalog.int4
-        OPERATOR(pg_catalog.-)
-            coalesce(pg_catalog.current_setting('reserved_connections', true)::pg_catalog.int4, 0)
+    SELECT current_setting('max_connections')::int4 - current_setting('superuser_reserved_connections')::int4
+        - coalesce(current_setting('reserved_connections', true)::int4, 0)
 """
 
 
@@ -38,7 +36,8 @@ async def connect(target: Target, timeout: float) -> asyncpg.Connection:
         timeout=timeout,
         ssl=False,
         statement_cache_size=0,
-        server_settings={"application_name": APPLICATION_NAME},
+        # Nobody else's objects are meant, whatever the role's own search_path is.
+        server_settings={"application_name": APPLICATION_NAME, "search_path": "pg_catalog"},
     )
 
 

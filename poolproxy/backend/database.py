@@ -10,18 +10,20 @@ limit.
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import asyncpg
 
 from poolproxy.backend.connecting import describe
 from poolproxy.backend.control import usable_connections
 from poolproxy.backend.grower import Grower
+from poolproxy.backend.server import Server
+from poolproxy.backend.watching import Watch
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import UNBOUNDED, Budget, database_limit
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Route
-from poolproxy.session.prepared import Epoch
 from poolproxy.transport.poller import Poller
 
 _log = get_logger()
@@ -38,7 +40,7 @@ class Database:
         self.budget = budget
         self.grower = grower
         self.pools: list[Pool] = []
-        self.epoch = Epoch()  #: of its catalogue
+        self.watch = Watch(poller, budget, route, self._retire, grower.room)
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
         self._route = route  #: any route to it: settings see to it that all have the same limits
@@ -50,6 +52,7 @@ class Database:
     def add(self, pool: Pool) -> None:
         """`pool` spends from the budget from now on."""
         self.pools.append(pool)
+        self.watch.inform(pool)
         name = pool.route.database
         self._pools_by_name[name] = self._pools_by_name.get(name, 0) + 1
 
@@ -75,6 +78,22 @@ class Database:
         return max(1, most * self._route.max_idle_connections_percent // 100)
 
     # Asking PostgreSQL how many it takes.
+
+    def look_and_ask_when_due(self) -> None:
+        """Look at the catalogue, and ask for the limit, if it is time to."""
+        self.watch.look_when_due(self.pools)
+        self.ask_when_due()
+
+    def busy(self) -> bool:
+        """Whether a connection of our own is under way."""
+        return self.asking is not None or self.watch.looking is not None
+
+    def _retire(self, pool: Pool) -> None:
+        """New servers have other defaults than those that are open (sessions.md, rule 20)."""
+        for server in list(pool.servers):
+            server.expires = self._poller.now
+        for server in list(pool.idle):
+            cast(Server, server).close("the defaults of its role or database have changed")
 
     def ask_when_due(self) -> None:
         """Ask if it is time to. Absolute limits need no question."""
@@ -123,6 +142,7 @@ class Database:
     async def close(self) -> None:
         """End everything under way."""
         await self.grower.close()
+        await self.watch.close()
         if self.asking is not None:
             self.asking.cancel()
             await asyncio.gather(self.asking, return_exceptions=True)

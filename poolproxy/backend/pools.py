@@ -64,7 +64,6 @@ class Pools:
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
             pool = Pool(route, database.grower.need, database.spare)
-            pool.registry.epoch = database.epoch
             self.known[(route.database, route.user)] = pool
             database.add(pool)
             database.ask_when_due()
@@ -112,7 +111,7 @@ class Pools:
     def _drop_database(self, key: DatabaseKey) -> None:
         """Forget a database without pools; one that is being asked something is left to the tick."""
         database = self._databases[key]
-        if not database.pools and database.asking is None:
+        if not database.pools and not database.busy():
             database.grower.stop()
             del self._databases[key]
 
@@ -133,7 +132,7 @@ class Pools:
         for key, database in list(self._databases.items()):
             for member in excess_servers(database.pools, database.idle_limit()):
                 _server(member).close("above max_idle_connections_percent")
-            database.ask_when_due()
+            database.look_and_ask_when_due()
             self._drop_database(key)
 
     def _close_surplus(self, pool: Pool, now: float) -> None:

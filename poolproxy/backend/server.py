@@ -60,7 +60,7 @@ class Server(AuditedServer):
         """Something of the client's is about to be forwarded."""
         self.framer.stops = STOPS
         self.exchange_at = now
-        if self.pool.always_reset:
+        if self.pool.always_reset or self.pool.registry.epoch.unsure:
             self.dirty = self.sink
         if self.pipeline.status == STATUS_IDLE:
             self.transaction_at = now

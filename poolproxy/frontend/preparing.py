@@ -60,6 +60,7 @@ class PreparingClient(ClientSession):
 
     def _look(self, buffer: bytearray, begin: int, stop: int) -> Finding | None:
         _scanner.cautious = self.cautious
+        _scanner.words = self.pool.words
         finding = _scanner.look(buffer, begin, stop)
         self.controls = self.controls or _scanner.controls
         if _scanner.writes:

@@ -3,6 +3,7 @@ cimport cython
 from poolproxy.counters cimport PoolCounters
 from poolproxy.pool.queue cimport Member, Queue, Waiter
 from poolproxy.session.prepared cimport Registry
+from poolproxy.session.statements cimport Words
 
 cdef bytes CLIENT_TABLE, SERVER_TABLE
 cdef int CLIENT_ACTIVE, CLIENT_IDLE, CLIENT_WAITING
@@ -28,6 +29,7 @@ cdef class Pool:
     cdef public bint always_reset
     cdef public str role
     cdef public object custom_names
+    cdef public Words words
     cdef public Py_ssize_t pool_size
     cdef public bint impatient
     cdef public str down_reason

@@ -31,6 +31,7 @@ from poolproxy.session.lifecycle import (
 )
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 from poolproxy.session.prepared import Registry
+from poolproxy.session.statements import NO_WORDS
 
 
 class Pool:
@@ -62,6 +63,7 @@ class Pool:
         "statements",
         "up",
         "waiting",
+        "words",
     )  # fmt: skip
 
     def __init__(self, route: Route, on_need: Callable[[Pool], None], spare: Callable[[Pool], int]) -> None:
@@ -78,7 +80,8 @@ class Pool:
         self.connecting = 0
         self.statements = 0  #: numbers given to unnamed statements so far
         self.custom_names = CustomNames()  #: of its database
-        self.always_reset = route.handover_reset == "always"  #: what clients leave cannot be seen
+        self.always_reset = True  #: what clients leave cannot be seen
+        self.words = NO_WORDS  #: names of routines that a text may call
         self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
         self.waiting = Queue()

@@ -63,7 +63,8 @@ def _query(names: tuple[str, ...]) -> bytes:
 
 class Audited:
     """What an audit has found. `left`: reasons to pin, in the order of pins.REASONS. `prepared`: the
-    statements that go by names of the client's. `unrepeatable`: settings that only a superuser may make."""
+    statements that go by names of the client's. `unrepeatable`: a setting that another
+    server would not take."""
 
     __slots__ = ("left", "parameters", "prepared", "unrepeatable")
 
@@ -85,6 +86,7 @@ def read_audit(
     left: set[str] = set()
     prepared: set[bytes] = set()
     unrepeatable = False
+    superuser = origin.value_of("is_superuser") == "on"
     for kind, name, value in rows:
         if kind == "left":
             left.add(name)
@@ -96,7 +98,8 @@ def read_audit(
             if value != (origin.value_of("session_authorization") or value):
                 values["session_authorization"] = literal(value, escape=True)
         else:
-            unrepeatable = unrepeatable or kind == "superuser"
+            # Buffers for temporary tables are refused wherever there have been any (rule 18).
+            unrepeatable = unrepeatable or name == "temp_buffers" or (kind == "superuser" and not superuser)
             values[name.lower()] = fragment_of(name.lower(), value, escape=True)
     for name, fragment in before.values.items():
         if "." in name and fragment == "''":

@@ -17,6 +17,7 @@ REASONS: Final[dict[str, str]] = {
     "holdable_cursor": "a cursor WITH HOLD",
     "sql_prepare": "a statement of SQL PREPARE",
     "listen": "LISTEN",
+    "function": "a function of `pin_on`",
     "load": "LOAD",
     "seed": "setseed() or SET SEED",
     "dblink": "a named dblink connection",
@@ -29,3 +30,6 @@ REASONS: Final[dict[str, str]] = {
 AUDITED: Final = ("temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen")
 
 TAINTING: Final = frozenset({"load", "seed", "dblink", "replication", "backup", "unaudited"})
+
+#: What pins at once, whatever an audit says.
+LASTING: Final = TAINTING | {"function"}

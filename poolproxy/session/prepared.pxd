@@ -14,6 +14,7 @@ cdef class Statement:
 
 cdef class Epoch:
     cdef public Py_ssize_t value
+    cdef public bint unsure
     cpdef advance(self)
 
 cdef class Registry:

@@ -71,14 +71,16 @@ class Epoch:
     """The age of a database's catalogue, as far as we know: a Parse means the same as another only within
     one."""
 
-    __slots__ = ("value",)
+    __slots__ = ("unsure", "value")
 
     def __init__(self) -> None:
         self.value = 0
+        self.unsure = False  #: routines may have changed since they were looked at
 
     def advance(self) -> None:
         """Something has changed it, or may have."""
         self.value += 1
+        self.unsure = True
 
 
 class Registry:

@@ -16,6 +16,10 @@ cdef class _Lead:
 
 cdef _Lead _UNKNOWN
 
+cdef class Words:
+    cdef public dict reasons
+    cdef public bytes sieve
+
 cdef class Finding:
     cdef public str reason
     cdef public tuple assignments
@@ -33,6 +37,8 @@ cdef class Scanner:
     cdef bint _ends
     cdef bint _sequence
     cdef bint _names
+    cdef public Words words
+    cdef bytes _sieve
     cdef str _reason
     cdef int _lead
     cdef Py_ssize_t _previous

@@ -8,11 +8,12 @@ simple query passes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
 from poolproxy.session.custom import custom_names
-from poolproxy.session.pins import TAINTING
+from poolproxy.session.pins import LASTING
 
 #: What a first word makes of its statement.
 _HARMLESS = 0
@@ -165,6 +166,24 @@ _WORD = 1
 _MARK = 3
 
 
+class Words:
+    """What a database adds to the words that make a text suspect: names of hazardous routines (suspect), and
+    those that are to pin."""
+
+    __slots__ = ("reasons", "sieve")
+
+    def __init__(self, hazardous: Iterable[str], pinning: Iterable[str]) -> None:
+        self.reasons = {name.encode(): "routine" for name in hazardous}
+        self.reasons.update((name.encode(), "function") for name in pinning)
+        sieve = bytearray(_SIEVE)
+        for word in self.reasons:
+            sieve[_hash(word)] = 1
+        self.sieve = bytes(sieve)
+
+
+NO_WORDS = Words((), ())
+
+
 class Finding:
     """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
@@ -214,11 +233,13 @@ class Scanner:
 
     __slots__ = (
         "_assigning", "_ends", "_escaped", "_first", "_lead", "_names", "_previous", "_reason", "_sequence",
-        "_starts", "cautious", "controls", "writes",
+        "_sieve",        "_starts", "cautious", "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.cautious = False
+        self.words = NO_WORDS
+        self._sieve = NO_WORDS.sieve
         self._reason = ""
         self._lead = _OTHER
         self._previous = 0  # where the word before begins
@@ -235,6 +256,7 @@ class Scanner:
     def look(self, text: bytearray, position: int, end: int) -> Finding | None:
         """None when text[position:end] (SQL in the client's encoding) leaves no session state behind."""
         begin = position
+        self._sieve = self.words.sieve
         self._reason = ""
         self._lead = _OTHER
         self._first = True
@@ -271,7 +293,7 @@ class Scanner:
             self._ends = True
         elif reason == "writes":
             self.writes = True
-        elif not self._reason or (reason in TAINTING and self._reason not in TAINTING):
+        elif not self._reason or (reason in LASTING and self._reason not in LASTING):
             self._reason = reason
         if reason in ("code", "sql_prepare"):
             self.writes = True  # perhaps
@@ -289,7 +311,7 @@ class Scanner:
         if self._first:
             self._first = False
             self._begin_statement(text, start, position, _LEAD_TABLE[value])
-        elif _SIEVE[value]:
+        elif self._sieve[value]:
             self._word(text, start, position, True)
         elif position - start == 1 and position < end:
             value = text[start] | 0x20
@@ -372,7 +394,7 @@ class Scanner:
             while position < end and (_CLASS[text[position]] == 1 or _CLASS[text[position]] == 2):
                 value = (value * 31 + (text[position] | 0x20)) & 0xFFF
                 position += 1
-            if position > start and _SIEVE[value]:
+            if position > start and self._sieve[value]:
                 self._word(text, start, position, False)
             position += 1
         return end
@@ -400,6 +422,9 @@ class Scanner:
         """A word that may be of the lists: `code` when it stands outside strings and comments."""
         word = bytes(text[start:end]).lower()
         reason = _ANYWHERE.get(word)
+        also = self.words.reasons.get(word)
+        if also is not None:
+            self._note(also)
         if reason is not None:
             self._note(reason)
         elif not code:

@@ -40,6 +40,7 @@ def _lower(value: object) -> object:
 AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
 HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
 PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
+FunctionName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
@@ -153,6 +154,13 @@ class PoolSettings(Section):
     session_pinning_filters: tuple[PinningFilter, ...] = ()
     """Pin reasons (`temp_object`, `advisory_lock`, `holdable_cursor`, `sql_prepare`, `listen`) that do not
     pin: what they stand for is discarded at the end of the transaction instead."""
+
+    pin_on: tuple[FunctionName, ...] = ()
+    """Functions whose callers keep their server until they leave, say because they use `lastval()` in a later
+    transaction. Names without a schema."""
+    catalogue_poll_interval: Seconds = 15.0
+    """Seconds between two looks at the catalogue for functions that change session state where no statement
+    shows it (none while nobody uses the database); 0 = never: then `handover_reset = auto` means `always`."""
 
 
 class NetworkSettings(Section):

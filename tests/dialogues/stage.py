@@ -62,7 +62,8 @@ class Pools:
     def pool(self, route: Route) -> Pool:
         key = (route.database, route.user)
         if key not in self.known:
-            self.known[key] = Pool(route, self.needs.append, lambda pool: pool.pool_size)
+            pool = self.known[key] = Pool(route, self.needs.append, lambda pool: pool.pool_size)
+            pool.always_reset = route.handover_reset == "always"  # its catalogue is harmless
         return self.known[key]
 
     def __iter__(self) -> Iterator[Pool]:

@@ -141,6 +141,8 @@ def test_another_description_is_refused_in_postgresqls_words(stage: Stage) -> No
     first << close_statement(ONE) + SYNC + query("select 2")
     first >> CLOSED + ready() + answer("2")
     client << answer("2")
+    first << query(HANDOVER)  # the catalogue has changed: who knows how, until it has been looked at
+    first >> done("SELECT 1")
     stage.nothing_more()
 
 

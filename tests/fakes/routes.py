@@ -43,6 +43,8 @@ def route_of(**differing: Any) -> Route:
         "max_client_prepared_statements": 1000,
         "handover_reset": "auto",
         "session_pinning_filters": frozenset(),
+        "pin_on": (),
+        "catalogue_poll_interval": 0.0,
         "init_query": "",
     }
     return Route(**{**values, **differing})

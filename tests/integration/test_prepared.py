@@ -4,23 +4,17 @@ the client has from exchange to exchange, and one Parse per server instead of on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import asyncpg
 import pytest
 
 from tests.support import messages as m
-from tests.support.cluster import DATABASE, PASSWORDS, Direct
-from tests.support.messages import Message
+from tests.support.cluster import Direct
 from tests.support.proxy import ProxyProcess
+from tests.support.sessions import answers, straight
 from tests.support.stage import Stage
-from tests.support.wire import Wire
 
 INT4, TEXT = 23, 25
-
-#: Where in PostgreSQL's source an error was raised.
-SOURCE_FIELDS = "FLR"
 
 
 def run(name: str, *values: bytes | None) -> bytes:
@@ -290,38 +284,6 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("t"),
     ],
 }
-
-
-def answers(wire: Wire, program: list[bytes]) -> Iterator[list[str]]:
-    for exchange in program:
-        wire.send(exchange)
-        count = sum(1 for letter in m.frontend_letters(exchange) if letter in "QS")
-        yield [normalised(message) for message in wire.read_ready(count)]
-
-
-def normalised(message: Message) -> str:
-    if message.letter in "EN":
-        return str({field: value for field, value in message.fields.items() if field not in SOURCE_FIELDS})
-    if message.letter == "T":
-        return f"T{without_tables(message.body)!r}"
-    return f"{message.letter}{message.body!r}"
-
-
-def without_tables(description: bytes) -> bytes:
-    """A RowDescription's body without the tables' oids."""
-    kept, at = description[:2], 2
-    while at < len(description):
-        end = description.index(0, at) + 1
-        kept += description[at:end] + description[end + 4 : end + 18]
-        at = end + 18
-    return kept
-
-
-@contextmanager
-def straight(stage: Stage) -> Iterator[Wire]:
-    address = stage.postgres.host, stage.postgres.port
-    with Wire.login(address, "app", PASSWORDS["app"], DATABASE) as wire:
-        yield wire
 
 
 def as_it_should_be(stage: Stage, name: str) -> list[list[str]]:

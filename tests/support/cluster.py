@@ -40,6 +40,17 @@ grant all on schema tenant_a, tenant_b to public;
 create table tenant_a.whose as select 'a' as name;
 create table tenant_b.whose as select 'b' as name;
 grant all on all tables in schema tenant_a, tenant_b to public;
+create sequence counter;
+grant all on sequence counter to public;
+create function login(tenant text) returns void language plpgsql as
+    $$ begin perform set_config('app.tenant', tenant, false); end $$;
+create function logout() returns void language plpgsql as $$ begin reset app.tenant; end $$;
+create function login_twice(tenant text) returns void language plpgsql as
+    $$ begin perform login('first'); perform login(tenant); end $$;
+create function become(who text) returns void language plpgsql as
+    $$ begin perform set_config('role', who, false); end $$;
+create function make_temp() returns void language plpgsql as $$ begin create temp table made (a int); end $$;
+create function lock_me(which bigint) returns boolean language sql as 'select pg_try_advisory_lock(which)';
 create function shout() returns int language plpgsql as
     $$ begin raise notice 'hello from %', current_user; return 7; end $$;
 """
@@ -55,7 +66,9 @@ def make_postgres(**options: Any) -> LocalPostgres:
             f"create role {user} login password '{password}';"
             for user, password in PASSWORDS.items()
         )
-        postgres.sql(f"set client_min_messages = error; {roles} create database {DATABASE};")
+        postgres.sql(
+            f"set client_min_messages = error; {roles} grant other to app; create database {DATABASE};"
+        )
         postgres.sql(
             f"grant all on database {DATABASE} to public; create database second; create database bounded;"
         )

@@ -1,0 +1,161 @@
+"""Session state that no client's text shows: a trigger, a view, a default, a policy (rule 2). Whoever has the
+server next finds nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support import messages as m
+from tests.support.cluster import Direct
+from tests.support.proxy import ProxyProcess
+from tests.support.stage import Stage
+
+SCHEMA = """
+create table visit (tenant text);
+create table secret (owner name, body text);
+alter table secret enable row level security;
+create policy own on secret using (owner = current_setting('app.tenant', true));
+insert into secret values ('acme', 'of acme'), ('bolt', 'of bolt');
+grant all on all tables in schema public to public;
+"""
+
+#: What makes state appear, and the statement that does not show it.
+HIDDEN = {
+    "a trigger": (
+        (
+            "create function on_visit() returns trigger language plpgsql as"
+            " $$ begin perform set_config('app.tenant', new.tenant, false); return new; end $$;"
+            "create trigger on_visit before insert on visit for each row execute function on_visit()"
+        ),
+        "insert into visit values ('acme')",
+        "drop trigger on_visit on visit; drop function on_visit",
+    ),
+    "a view": (
+        "create view seen as select set_config('app.tenant', 'acme', false); grant all on seen to public",
+        "select * from seen",
+        "drop view seen",
+    ),
+    "a default": (
+        "alter table visit alter tenant set default set_config('app.tenant', 'acme', false)",
+        "insert into visit default values",
+        "alter table visit alter tenant drop default",
+    ),
+    "a lock in a check": (
+        (
+            "create function lock_it() returns boolean language sql as 'select pg_try_advisory_lock(99)';"
+            "alter table visit add constraint locks check (lock_it())"
+        ),
+        "insert into visit values ('x')",
+        "alter table visit drop constraint locks; drop function lock_it",
+    ),
+    "an operator": (
+        (
+            "create function become(text, text) returns text language plpgsql as"
+            " $$ begin return set_config($1, $2, false); end $$;"
+            "create operator ==> (leftarg = text, rightarg = text, function = become)"
+        ),
+        "select 'app.tenant'::text ==> 'acme'::text",
+        "drop operator ==> (text, text); drop function become",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def second(session_stage: Stage) -> Iterator[Direct]:
+    direct = Direct(session_stage.postgres, "second")
+    session_stage.postgres.sql(SCHEMA, "second")
+    yield direct
+    session_stage.postgres.sql("drop table visit, secret", "second")
+
+
+def proxy_of(stage: Stage, **settings: object) -> ProxyProcess:
+    url = f"postgres://{stage.postgres.host}:{stage.postgres.port}/second"
+    return stage.fresh(databases={"second": {"url": url}}, pool_size=1, **settings)
+
+
+def is_untouched(proxy: ProxyProcess) -> None:
+    with proxy.login(database="second") as client:
+        assert m.rows(client.query("select body from secret")) == []
+        assert client.value("select coalesce(current_setting('app.tenant', true), '')") == ""
+        assert client.value("select count(*) from pg_locks where locktype = 'advisory'") == "0"
+
+
+@pytest.mark.parametrize("kind", HIDDEN)
+@pytest.mark.parametrize("known", [False, True], ids=["at once", "looked at"])
+def test_nobody_finds_what_a_statement_did_not_show(
+    stage: Stage, second: Direct, kind: str, known: bool
+) -> None:
+    make, use, unmake = HIDDEN[kind]
+    stage.postgres.sql(make, "second")
+    try:
+        proxy = proxy_of(stage)
+        with proxy.login(database="second") as client:
+            if known:
+                wait_for_the_look(proxy)
+            client.query(use)
+            is_untouched(proxy)
+            client.query("begin")
+            client.query(use)
+        is_untouched(proxy)
+    finally:
+        stage.postgres.sql(unmake, "second")
+
+
+def wait_for_the_look(proxy: ProxyProcess) -> None:
+    """The catalogue is read as soon as somebody uses the database."""
+    with proxy.login(database="second") as client:
+        client.query("select 1")
+        proxy.wait_log(lambda line: line["event"] == "catalogue read", timeout=10)
+
+
+def test_in_a_harmless_database_nothing_is_reset(stage: Stage, second: Direct) -> None:
+    proxy = proxy_of(stage)
+    wait_for_the_look(proxy)
+    before = proxy.metrics().value("poolproxy_handover_resets_total")
+    with proxy.login(database="second") as one, proxy.login(database="second") as other:
+        for _ in range(5):
+            one.query("select 1")
+            other.query("select 2")
+    assert proxy.metrics().value("poolproxy_handover_resets_total") == before
+
+
+def test_always(stage: Stage, second: Direct) -> None:
+    proxy = proxy_of(stage, handover_reset="always")
+    wait_for_the_look(proxy)
+    before = proxy.metrics().value("poolproxy_handover_resets_total")
+    with proxy.login(database="second") as one, proxy.login(database="second") as other:
+        for _ in range(5):
+            one.query("select 1")
+            other.query("select 2")
+    assert proxy.metrics().value("poolproxy_handover_resets_total") == before + 10
+
+
+def test_a_function_that_is_made_through_the_proxy_counts_at_once(stage: Stage, second: Direct) -> None:
+    proxy = proxy_of(stage)
+    wait_for_the_look(proxy)
+    stage.postgres.sql("grant create on schema public to public", "second")
+    with proxy.login(database="second") as client:
+        client.query(
+            "create function sneak() returns text language plpgsql as"
+            " $$ begin return set_config('app.tenant', 'acme', false); end $$;"
+            "create view sneaky as select sneak()"
+        )
+        client.query("select * from sneaky")
+        is_untouched(proxy)
+        client.query("drop view sneaky; drop function sneak")
+
+
+def test_pin_on(stage: Stage, second: Direct) -> None:
+    """Who needs lastval() in a later transaction keeps its server."""
+    proxy = proxy_of(stage, pin_on=["lastval"])
+    stage.postgres.sql("create sequence tick; grant all on tick to public", "second")
+    try:
+        with proxy.login(database="second") as client:
+            assert m.errors(client.ask(m.query("select lastval()"))) == ["55000"]
+            assert proxy.metrics().by("poolproxy_servers_pinned", "reason") == {"function": 1}
+            number = client.value("select nextval('tick')")
+            assert client.value("select lastval()") == number
+    finally:
+        stage.postgres.sql("drop sequence tick", "second")
