@@ -66,11 +66,15 @@ class Database:
             del self._pools_by_name[name]
 
     def spare(self, pool: Pool) -> int:
-        """Servers that this pool could still get: places that are free, and idle servers of others that would
-        make way. While the limit is asked for, as many as it likes."""
+        """Servers that this pool could still get: places that are free or will be in a moment, and idle servers
+        of others that would make way. While the limit is asked for, as many as it likes."""
         if not self.budget.limit:
             return pool.pool_size
-        return self.budget.room() + sum(len(other.idle) for other in self.pools if other is not pool)
+        return (
+            self.budget.room()
+            + self.budget.control
+            + sum(len(other.idle) for other in self.pools if other is not pool)
+        )
 
     def idle_limit(self) -> int:
         """Idle servers that all pools together may keep."""
@@ -81,8 +85,9 @@ class Database:
 
     def look_and_ask_when_due(self) -> None:
         """Look at the catalogue, and ask for the limit, if it is time to."""
-        self.watch.look_when_due(self.pools)
         self.ask_when_due()
+        if self.asking is None:
+            self.watch.look_when_due(self.pools)
 
     def busy(self) -> bool:
         """Whether a connection of our own is under way."""
@@ -97,7 +102,7 @@ class Database:
 
     def ask_when_due(self) -> None:
         """Ask if it is time to. Absolute limits need no question."""
-        if self._route.max_connections or self.asking is not None or not self.pools:
+        if self._route.max_connections or self.busy() or not self.pools:
             return
         back = self._ask_when_back and any(pool.servers for pool in self.pools)
         # A known limit leaves a place for the question, or it waits; an unknown one is asked for beside it.

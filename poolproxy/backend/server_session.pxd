@@ -32,6 +32,7 @@ cdef class ServerSession(Member):
     cdef public double audit_pause
     cdef public Sink dirty
     cdef public bint reset_due
+    cdef public int returning
     cdef public Py_ssize_t unnamed_number
     cdef public ServerStatements prepared
     cdef public list forgets
@@ -67,6 +68,7 @@ cdef class ServerSession(Member):
     cdef _end_copy(self)
     cpdef clean_up(self)
     cpdef hand_over(self)
+    cdef _return(self, int count)
     cdef _release(self, double now)
     cpdef close(self, str reason)
     cpdef on_lost(self, str reason)

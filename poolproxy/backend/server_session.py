@@ -66,7 +66,7 @@ class ServerSession(Member):
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "forgets", "framer", "key",
         "on_closed", "origin", "parameters", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal",
-        "reported", "rescue_cancelled", "reset_due", "restoring", "sink", "stream", "suspected",
+        "reported", "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
         "transaction_at", "unnamed_number",
     )  # fmt: skip
 
@@ -97,6 +97,7 @@ class ServerSession(Member):
         self.audited_at = 0.0
         self.audit_pause = 0.0
         self.dirty: Sink | None = None  #: whose state it may hold where no audit sees it
+        self.returning = 0  #: 1 while that is being undone and nobody has it
         self.reset_due = False  #: it must be undone before its present client's bytes are run
         self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
         self.prepared = ServerStatements(pool.route.max_prepared_statements)
@@ -388,9 +389,16 @@ class ServerSession(Member):
         self.reset_due = False
         self.parameters = EMPTY
         self.pool.counters.handover_resets += 1
+        self._return(1)
         self.ask(HANDOVER, self._handed_over)
 
+    def _return(self, count: int) -> None:
+        """It is on its way to the next client (1), or no more (0): another server need not be opened."""
+        self.pool.returning += count - self.returning
+        self.returning = count
+
     def _handed_over(self, refusal: Refusal | None) -> None:
+        self._return(0)
         if refusal is not None:
             self.close(f"it refused to be reset: {refusal.get('M', '')}")
 
@@ -420,6 +428,7 @@ class ServerSession(Member):
             self.stream.send(messages.terminate())
         self.stream.close()
         self.pool.unpinned(self, self.stream.poller.now)
+        self._return(0)
         self.pool.close_server(self)
         self.on_closed(self)
         sink, self.sink = self.sink, None

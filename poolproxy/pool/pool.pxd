@@ -19,6 +19,7 @@ cdef class Pool:
     cdef public set servers
     cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
+    cdef public int returning
     cdef public Py_ssize_t statements
     cdef public Registry registry
     cdef public Queue waiting

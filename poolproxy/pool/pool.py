@@ -54,6 +54,7 @@ class Pool:
         "pool_size",
         "registry",
         "reported",
+        "returning",
         "role",
         "route",
         "server_counts",
@@ -78,6 +79,7 @@ class Pool:
         self.servers: set[Member] = set()  #: all that are open
         self.server_counts: list[int] = [0] * 5  #: of them by state
         self.connecting = 0
+        self.returning = 0  #: servers that are being reset on their way to the next client
         self.statements = 0  #: numbers given to unnamed statements so far
         self.custom_names = CustomNames()  #: of its database
         self.always_reset = True  #: what clients leave cannot be seen
@@ -197,7 +199,7 @@ class Pool:
     def missing(self) -> int:
         """How many more servers would be of use now, within pool_size alone."""
         room = self.pool_size - self.size()
-        needed = self.waiting.size() - self.connecting
+        needed = self.waiting.size() - self.connecting - self.returning
         floor = self.route.min_pool_size - self.size()
         return max(0, min(room, max(needed, floor)))
 

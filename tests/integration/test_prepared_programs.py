@@ -10,8 +10,8 @@ import os
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from tests.integration.test_prepared import normalised, straight
 from tests.support import messages as m
+from tests.support.sessions import normalised, straight
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
