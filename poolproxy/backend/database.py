@@ -66,15 +66,12 @@ class Database:
             del self._pools_by_name[name]
 
     def spare(self, pool: Pool) -> int:
-        """Servers that this pool could still get: places that are free or will be in a moment, and idle servers
-        of others that would make way. While the limit is asked for, as many as it likes."""
+        """Servers that this pool could still get: places that are free or will be in a moment, and idle
+        servers of others that would make way. While the limit is asked for, as many as it likes."""
         if not self.budget.limit:
             return pool.pool_size
-        return (
-            self.budget.room()
-            + self.budget.control
-            + sum(len(other.idle) for other in self.pools if other is not pool)
-        )
+        others = sum(len(other.idle) + other.returning for other in self.pools if other is not pool)
+        return self.budget.room() + self.budget.control + others
 
     def idle_limit(self) -> int:
         """Idle servers that all pools together may keep."""

@@ -138,7 +138,7 @@ class Pool:
     def crowded(self) -> bool:
         """Whether more clients wait than servers are being opened, or could be."""
         openable = min(self.pool_size - self.size(), self.spare(self))
-        return self.waiting.size() > openable + self.connecting
+        return self.waiting.size() > openable + self.connecting + self.returning
 
     # Servers.
 
