@@ -109,7 +109,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
     value = field.default
-    if value is None or value == "":
+    if value is None or value in ("", ()):
         return "none"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
@@ -119,6 +119,8 @@ def _values(schema: Mapping[str, Any]) -> str:
     schema = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
     if "enum" in schema:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if schema["type"] == "array":
+        return "names" if "pattern" in schema["items"] else "some of " + _values(schema["items"])
     if schema["type"] not in ("integer", "number"):
         return "text"
     low = schema.get("minimum", schema.get("exclusiveMinimum"))

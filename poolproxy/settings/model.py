@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
@@ -37,10 +37,17 @@ def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _listed(value: object) -> object:
+    """A list in the environment or on the command line: names between commas."""
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
 HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
 PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
+PinningFilters = Annotated[tuple[PinningFilter, ...], NoDecode, BeforeValidator(_listed)]
 FunctionName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
+FunctionNames = Annotated[tuple[FunctionName, ...], NoDecode, BeforeValidator(_listed)]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
@@ -151,11 +158,11 @@ class PoolSettings(Section):
     handover_reset: HandoverReset = "auto"
     """When a server is reset on its way from one client to another: whenever what the first has run may have
     left something that no audit sees (`auto`), or `always`. Prepared statements are kept."""
-    session_pinning_filters: tuple[PinningFilter, ...] = ()
+    session_pinning_filters: PinningFilters = ()
     """Pin reasons (`temp_object`, `advisory_lock`, `holdable_cursor`, `sql_prepare`, `listen`) that do not
     pin: what they stand for is discarded at the end of the transaction instead."""
 
-    pin_on: tuple[FunctionName, ...] = ()
+    pin_on: FunctionNames = ()
     """Functions whose callers keep their server until they leave, say because they use `lastval()` in a later
     transaction. Names without a schema."""
     catalogue_poll_interval: Seconds = 15.0

@@ -163,6 +163,17 @@ class TestSources:
         assert found.min_pool_size == 1
         assert found.user_passwords() == {"app": "s3cret", "u2": "p2", "reporting": "12345"}
 
+    def test_lists(self, tmp_path: Path) -> None:
+        file = write(
+            tmp_path / "pp.toml",
+            f'pin_on = ["lastval"]\nsession_pinning_filters = ["listen"]\n[databases.a]\nurl = "{URL}"\n',
+        )
+        found = load(file, {"POOLPROXY_DATABASES__A__PIN_ON": "currval, lastval"})
+        assert (found.pin_on, found.session_pinning_filters) == (("lastval",), ("listen",))
+        assert found.databases["a"].pin_on == ("currval", "lastval")
+        with pytest.raises(InvalidSettings, match="session_pinning_filters"):
+            settings(POOLPROXY_SESSION_PINNING_FILTERS="listen,load")
+
     def test_tables_as_json(self) -> None:
         found = load(environment={"POOLPROXY_DATABASES": '{"Orders": {"url": "postgres://u:p@h/x"}}'})
         assert found.databases["Orders"].location.dbname == "x"
