@@ -248,8 +248,17 @@ class Poolproxy(Proxy):
         return self._toml("PORT", "PORT", "PORT", "SCRAM-SHA-256$...")
 
     def stalls(self) -> Stalls | None:
+        return read_stalls(self._metrics())
+
+    def metric(self, name: str) -> float:
+        """The sum of the samples of one metric."""
+        lines = self._metrics().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((name + "{", name + " ")))
+
+    def _metrics(self) -> str:
         with urllib.request.urlopen(f"http://{HOST}:{self._http_port}/metrics", timeout=30) as answer:
-            return read_stalls(answer.read().decode("utf-8"))
+            text: str = answer.read().decode("utf-8")
+            return text
 
     def _toml(self, port: object, http_port: object, server_port: object, secret: str) -> str:
         return "\n".join(

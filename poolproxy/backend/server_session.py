@@ -27,6 +27,7 @@ from poolproxy.session.parameters import (
     Reported,
     changes,
     difference,
+    switch,
 )
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
@@ -126,7 +127,14 @@ class ServerSession(Member):
     def settle(self, wanted: ParameterSet) -> bytes:
         """The Queries to send ahead of the client's bytes, in the same write; what they answer is not the
         client's."""
-        return b"".join(map(self.ahead, self._turn_into(wanted, True)))
+        if self.reset_due or IDLE_SESSION_TIMEOUT in wanted.values:
+            return b"".join(map(self.ahead, self._turn_into(wanted, True)))
+        queries, count = switch(self.parameters, wanted)
+        self.parameters = wanted
+        self.unnamed_number = 0
+        for _ in range(count):
+            self._expect_own()
+        return queries
 
     def _turn_into(self, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
         """The texts of the Queries after which it holds `wanted`, and nothing of any other client's."""

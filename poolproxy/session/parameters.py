@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
+from poolproxy.protocol.messages import query
 from poolproxy.session.assignments import ALL, LIST_QUOTE, NO_MATTER, Assignment, literal
 
 #: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
@@ -137,6 +138,13 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
         for statements in (first, rest)
         if statements
     )
+
+
+@lru_cache(maxsize=4096)
+def switch(held: ParameterSet, wanted: ParameterSet) -> tuple[bytes, int]:
+    """The same, guarded, as messages, and how many."""
+    queries = difference(held, wanted, True)
+    return b"".join(map(query, queries)), len(queries)
 
 
 def _place(name: str) -> tuple[bool, str]:
