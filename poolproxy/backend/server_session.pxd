@@ -22,7 +22,6 @@ cdef class ServerSession(Member):
     cdef public Sink sink
     cdef public Pipeline pipeline
     cdef public Framer framer
-    cdef public ParameterSet parameters
     cdef public Reported reported
     cdef public Reported origin
     cdef public bint suspected

@@ -66,7 +66,7 @@ class ServerSession(Member):
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "forgets", "framer", "key",
-        "on_closed", "origin", "parameters", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal",
+        "on_closed", "origin", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal",
         "reported", "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
         "transaction_at", "unnamed_number",
     )  # fmt: skip
@@ -89,7 +89,6 @@ class ServerSession(Member):
         self.sink: Sink | None = None
         self.pipeline = Pipeline()
         self.framer = Framer(STOPS_ALL)
-        self.parameters: ParameterSet = EMPTY  #: the settings it holds, where they differ from its defaults
         self.reported = reported
         self.origin = reported  #: the same at its login
         self.suspected = False  #: its client may have left something in it that the books do not know

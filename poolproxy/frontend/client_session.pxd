@@ -21,7 +21,6 @@ cdef class ClientSession(Sink):
     cdef public Pool pool
     cdef public ParameterSet startup
     cdef public ParameterSet session
-    cdef public ParameterSet parameters
     cdef public bytes name
     cdef public object address
     cdef public object pid

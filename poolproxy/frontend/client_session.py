@@ -60,7 +60,7 @@ class ClientSession(Sink):
 
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
-        "drew", "framer", "key", "last_active", "local", "name", "on_closed", "parameters", "pid", "pool",
+        "drew", "framer", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
         "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
@@ -80,6 +80,7 @@ class ClientSession(Sink):
         self._ahead = self._behind = None
         self.client_state = CLIENT_LOGIN
         self.waiting_since = 0.0
+        self.overtaken = 0
         self.told = NOTHING_REPORTED
         self.holding = self.awaiting = False
         self.stream = stream

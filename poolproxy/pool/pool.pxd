@@ -48,6 +48,8 @@ cdef class Pool:
     cpdef release(self, Member server, double now)
     @cython.locals(server=Member, client=Waiter)
     cpdef serve(self, double now)
+    @cython.locals(server=Member, other=Member, count=Py_ssize_t, index=Py_ssize_t)
+    cdef Member _idle_for(self, Waiter client)
     cdef _grant(self, Member server, Waiter client, double now)
     cpdef close_server(self, Member server)
     cpdef bint crowded(self) except -1

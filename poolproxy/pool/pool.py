@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from poolproxy.counters import PoolCounters
-from poolproxy.pool.queue import Member, Queue, Waiter
+from poolproxy.pool.queue import NEXT_FEW, Member, Queue, Waiter
 from poolproxy.pool.snapshot import PoolSnapshot
 from poolproxy.route import Route
 from poolproxy.session.custom import CustomNames
@@ -123,7 +123,7 @@ class Pool:
     def borrow(self, client: Waiter, now: float) -> Member | None:
         """A server for this client, attached at once; or None: the client is in the queue now."""
         if self.idle:
-            server = self.idle[-1]
+            server = self._idle_for(client)
             self.move_server(server, SERVER_ACTIVE)
             self.move_client(client, CLIENT_ACTIVE)
             self.counters.borrow.observe(0.0)
@@ -172,7 +172,7 @@ class Pool:
     def release(self, server: Member, now: float) -> None:
         """A server that any client may have now: it goes to the first that waits, else on the stack."""
         if server.server_state == SERVER_ACTIVE and self.waiting.first is not None:
-            self._grant(server, self.waiting.first, now)
+            self._grant(server, self.waiting.next_for(server, self.waiting.first), now)
             return
         self.move_server(server, SERVER_IDLE)
         server.idle_since = now
@@ -183,7 +183,18 @@ class Pool:
         while self.waiting.first is not None and self.idle:
             server = self.idle[-1]
             self.move_server(server, SERVER_ACTIVE)
-            self._grant(server, self.waiting.first, now)
+            self._grant(server, self.waiting.next_for(server, self.waiting.first), now)
+
+    def _idle_for(self, client: Waiter) -> Member:
+        """The warmest idle server, or one as good that holds this client's settings."""
+        count = len(self.idle)
+        server = self.idle[count - 1]
+        if server.parameters is not client.parameters:
+            for index in range(max(0, count - NEXT_FEW), count - 1):
+                other = self.idle[index]
+                if other.parameters is client.parameters:
+                    return other
+        return server
 
     def _grant(self, server: Member, client: Waiter, now: float) -> None:
         self.move_client(client, CLIENT_ACTIVE)

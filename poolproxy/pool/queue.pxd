@@ -1,3 +1,6 @@
+cimport cython
+
+from poolproxy.session.parameters cimport ParameterSet
 from poolproxy.transport.stream cimport Handler
 
 cdef class Waiter(Handler):
@@ -5,6 +8,8 @@ cdef class Waiter(Handler):
     cdef public Waiter _behind
     cdef public int client_state
     cdef public double waiting_since
+    cdef public int overtaken
+    cdef public ParameterSet parameters
     cpdef granted(self, Member server)
 
 cdef class Member(Handler):
@@ -12,6 +17,7 @@ cdef class Member(Handler):
     cdef public double born
     cdef public double expires
     cdef public double idle_since
+    cdef public ParameterSet parameters
     cdef public str pin
     cdef public double pinned_at
     cdef public double rescue_until
@@ -20,6 +26,8 @@ cdef class Queue:
     cdef public Waiter first
     cdef public Waiter last
     cdef Py_ssize_t _length
+    @cython.locals(waiter=Waiter)
+    cpdef Waiter next_for(self, Member server, Waiter first)
     cpdef Py_ssize_t size(self) except -1
     cpdef push(self, Waiter waiter)
     cpdef remove(self, Waiter waiter)

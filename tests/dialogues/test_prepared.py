@@ -53,13 +53,25 @@ def prepare(stage: Stage, server: ServerPeer, client: object, text: str, name: s
     client << PARSED + ready()  # type: ignore[operator]
 
 
-def busy(stage: Stage, server: ServerPeer, settings: bytes = b"") -> None:
-    """Somebody else takes this server, which was used last, and keeps it; `settings` go ahead."""
+def busy(stage: Stage, server: ServerPeer, settings: bytes = b"", better: ServerPeer | None = None) -> None:
+    """Somebody else takes this server, which was used last, and keeps it; `settings` go ahead. `better` is
+    one without settings, which would be preferred."""
+    if better is not None:
+        one = stage.client()
+        one >> query("begin")
+        better << query("begin")
+        better >> done("BEGIN", "T")
+        one << done("BEGIN", "T")
     other = stage.client()
     other >> query("begin")
     server << settings + query("begin")
     server >> done("RESET") * bool(settings) + done("BEGIN", "T")
     other << done("BEGIN", "T")
+    if better is not None:
+        one >> query("commit")
+        better << query("commit")
+        better >> done("COMMIT")
+        one << done("COMMIT")
 
 
 def test_what_the_server_has_is_not_parsed_again(stage: Stage) -> None:
@@ -378,7 +390,7 @@ def test_the_constants_of_a_text_stay_as_they_were_read(stage: Stage) -> None:
     second << query("set intervalstyle = 'iso_8601'")
     second >> done("SET")
     client << done("SET")
-    busy(stage, second, query('SET LOCAL exit_on_error = on; RESET "intervalstyle"'))
+    busy(stage, second, query('SET LOCAL exit_on_error = on; RESET "intervalstyle"'), first)
     client >> bind(statement="s") + describe_portal() + RUN
     heard = first.take_all()
     assert m.letters(heard) == "QQPDSQ"
@@ -490,7 +502,7 @@ def test_one_that_cannot_be_parsed_any_more_is_told_of_in_the_messages_place(sta
     second << query("set intervalstyle = 'iso_8601'")
     second >> done("SET")
     client << done("SET")
-    busy(stage, second, query('SET LOCAL exit_on_error = on; RESET "intervalstyle"'))
+    busy(stage, second, query('SET LOCAL exit_on_error = on; RESET "intervalstyle"'), first)
     client >> bind(statement="s") + RUN
     assert m.letters(first.take_all()) == "QQPDSQ"
     first >> done("SET") * 2 + error("42P01") + ready() + done("SET")

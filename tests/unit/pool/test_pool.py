@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolproxy.pool.pool import Pool
+from poolproxy.pool.queue import NEXT_FEW, OVERTAKEN
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_CLOSED,
@@ -20,7 +21,18 @@ from poolproxy.session.lifecycle import (
     SERVER_RESETTING,
     IllegalMove,
 )
+from poolproxy.session.parameters import EMPTY, ParameterSet, parameter_set
 from tests.unit.pool.parties import Client, Server, arrived, connected, gives_back, pool_of, served
+
+OTHERS = parameter_set({"work_mem": "'9MB'"})
+
+
+def queued(pool: Pool, parameters: ParameterSet) -> Client:
+    """A client that waits, and wants these settings."""
+    client = arrived(pool)
+    client.parameters = parameters
+    assert pool.borrow(client, 0.0) is None
+    return client
 
 
 class TestServing:
@@ -73,6 +85,36 @@ class TestServing:
         gives_back(pool, holder)
         assert gone.server is None
         assert next_one.server is server
+
+    def test_a_server_goes_to_one_of_the_next_few_with_its_settings(self) -> None:
+        """That saves the switch; but the first is not overtaken for ever."""
+        pool = pool_of(pool_size=1)
+        server = connected(pool)
+        holder, _ = served(pool)
+        server.parameters = OTHERS
+        waiting = [queued(pool, OTHERS if number else EMPTY) for number in range(OVERTAKEN + 3)]
+        order = []
+        for _ in waiting:
+            gives_back(pool, holder)
+            (holder,) = [client for client in waiting if client.server is not None]
+            order.append(waiting.index(holder))
+        assert order == [*range(1, OVERTAKEN + 1), 0, OVERTAKEN + 1, OVERTAKEN + 2]
+
+    def test_nobody_far_behind_is_looked_for(self) -> None:
+        pool = pool_of(pool_size=1)
+        server = connected(pool)
+        holder, _ = served(pool)
+        server.parameters = OTHERS
+        waiting = [queued(pool, OTHERS if number == NEXT_FEW else EMPTY) for number in range(NEXT_FEW + 1)]
+        gives_back(pool, holder)
+        assert waiting[0].server is server
+
+    def test_an_idle_server_with_the_clients_settings_is_taken(self) -> None:
+        pool = pool_of(pool_size=3)
+        servers = [connected(pool) for _ in range(3)]
+        client = arrived(pool)
+        client.parameters = servers[1].parameters = OTHERS
+        assert pool.borrow(client, 0.0) is servers[1]
 
     def test_a_server_that_has_just_been_opened_goes_to_the_first(self) -> None:
         pool = pool_of()
