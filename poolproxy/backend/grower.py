@@ -22,9 +22,10 @@ from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
 from poolproxy.route import Route
-from poolproxy.session.assignments import literal
+from poolproxy.session.audit import audit_query, read_audit
+from poolproxy.session.custom import custom_names
 from poolproxy.session.lifecycle import SERVER_IDLE
-from poolproxy.session.parameters import Reported, fragment_of, parameter_set, reported_set
+from poolproxy.session.parameters import EMPTY, Reported, reported_set
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
@@ -166,13 +167,15 @@ class Grower:
             if refusal is not None:
                 self._refused_query(pool, server, refusal)
             else:
-                server.ask_rows(_BASELINE, found)
+                pool.custom_names.learn(custom_names(init_query.encode()))
+                server.ask_rows(audit_query(pool.custom_names), found)
 
         def found(rows: list[list[str]], refusal: dict[str, str] | None) -> None:
             if refusal is not None:
                 self._refused_query(pool, server, refusal)
                 return
-            server.parameters = pool.baseline = parameter_set(dict(map(_fragment, rows)))
+            audited = read_audit(rows, EMPTY, pool.role, server.origin, server.reported)
+            server.parameters = pool.baseline = audited.parameters
             self._note_reported(pool, server.reported)
             self._ready(pool, server)
 
@@ -291,16 +294,3 @@ class Grower:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-#: What init_query has set (rule 3; SET TRANSACTION in it leaves the first three behind, falsely).
-_BASELINE = (
-    b"SELECT name, setting FROM pg_catalog.pg_show_all_settings() "
-    b"WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.<>) ALL "
-    b"('{transaction_isolation,transaction_read_only,transaction_deferrable}'::pg_catalog.text[])"
-)
-
-
-def _fragment(row: list[str]) -> tuple[str, str]:
-    """pg_settings shows a list as SET would read it back; everything else is one value."""
-    return row[0], fragment_of(row[0], row[1]) if row[1] else literal("")

@@ -21,7 +21,7 @@ class TestInitQuery:
         await around.rest()
         assert b"pg_show_all_settings" in far.recv(1000)
         assert list(pool.waiting) == [client]
-        far.send(row("work_mem", "9MB") + tag("SELECT 1") + ready())
+        far.send(row("role", "none", "app") + row("setting", "work_mem", "9216") + tag("SELECT 1") + ready())
         await around.rest()
         assert client.server is not None
         assert pool.baseline.values == client.server.parameters.values
