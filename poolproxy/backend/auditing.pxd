@@ -5,6 +5,7 @@ cdef class AuditedServer(ServerSession):
     cpdef suspect(self, str reason)
     cpdef bint auditable(self) except -1
     cpdef audit(self)
+    cpdef _ask(self)
     cdef _audit_over(self)
     cdef _say_ready(self)
     cdef _hold_to(self, found)

@@ -63,9 +63,17 @@ class AuditedServer(ServerSession):
         assert self.sink is not None
         self.auditing = True
         self.sink.hold()
+        self._ask()
+
+    def _ask(self) -> None:
+        # The books know of these, whatever has been forgotten meanwhile.
+        self.pool.custom_names.learn([name for name in self.parameters.values if "." in name])
         self.ask_rows(audit_query(self.pool.custom_names), self._audited)
 
     def _audited(self, rows: list[list[str]], refusal: Refusal | None) -> None:
+        if refusal is not None and self.pool.custom_names.forget_named(refusal.get("M", "")):
+            self._ask()  # one of them is nobody's business but a superuser's
+            return
         audits = self.pool.counters.audits
         result = "failed"
         if refusal is None:

@@ -38,14 +38,23 @@ class CustomNames:
 
     def __init__(self) -> None:
         self._names: dict[str, None] = {}
+        self._refused: set[str] = set()
 
     def learn(self, names: Iterable[str]) -> None:
         """From now on these are known."""
         for name in names:
-            if name not in self._names and len(name) < 64:
+            if name not in self._names and name not in self._refused and len(name) < 64:
                 if len(self._names) >= MAX_NAMES:
                     del self._names[next(iter(self._names))]
                 self._names[name] = None
+
+    def forget_named(self, message: str) -> bool:
+        """An error said `message`, which may name one that must not be asked for: whether it does."""
+        named = [name for name in self._names if name in message.lower()]
+        for name in named:
+            del self._names[name]
+            self._refused.add(name)
+        return bool(named)
 
     def names(self) -> tuple[str, ...]:
         """All of them."""

@@ -343,6 +343,24 @@ def test_an_audit_that_fails_keeps_the_server_and_costs_it(stage: Stage) -> None
     stage.nothing_more()
 
 
+def test_a_custom_setting_that_must_not_be_read_is_not_asked_for_again(stage: Stage) -> None:
+    """An extension's own, which a text has named: nobody's audits may fail by it."""
+    server, client = stage.server(), stage.client()
+    client >> query("do $$ begin perform 'cron.host'; perform 'app.a'; end $$")
+    server << query("do $$ begin perform 'cron.host'; perform 'app.a'; end $$")
+    server >> done("DO")
+    (asked,) = server.take_all()
+    assert b"'{cron.host,app.a}'" in asked.body
+    server >> error("42501", 'permission denied to examine "cron.host"') + ready()
+    server.audited(("setting", "app.a", "b"))
+    client << done("DO")
+    assert stage.pool().custom_names.names() == ("app.a",)
+    stage.pool().custom_names.learn(["cron.host"])
+    assert stage.pool().custom_names.names() == ("app.a",)
+    hand_over(server)
+    stage.nothing_more()
+
+
 def test_a_cancel_during_an_audit_has_come_too_late(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
     client >> query("do $$ begin end $$")
