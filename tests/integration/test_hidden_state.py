@@ -110,26 +110,18 @@ def wait_for_the_look(proxy: ProxyProcess) -> None:
         proxy.wait_log(lambda line: line["event"] == "catalogue read", timeout=10)
 
 
-def test_in_a_harmless_database_nothing_is_reset(stage: Stage, second: Direct) -> None:
-    proxy = proxy_of(stage)
+@pytest.mark.parametrize(("handover_reset", "resets"), [("auto", 0), ("always", 10)])
+def test_resets_in_a_harmless_database(
+    stage: Stage, second: Direct, handover_reset: str, resets: int
+) -> None:
+    proxy = proxy_of(stage, handover_reset=handover_reset)
     wait_for_the_look(proxy)
     before = proxy.metrics().value("poolproxy_handover_resets_total")
     with proxy.login(database="second") as one, proxy.login(database="second") as other:
         for _ in range(5):
             one.query("select 1")
             other.query("select 2")
-    assert proxy.metrics().value("poolproxy_handover_resets_total") == before
-
-
-def test_always(stage: Stage, second: Direct) -> None:
-    proxy = proxy_of(stage, handover_reset="always")
-    wait_for_the_look(proxy)
-    before = proxy.metrics().value("poolproxy_handover_resets_total")
-    with proxy.login(database="second") as one, proxy.login(database="second") as other:
-        for _ in range(5):
-            one.query("select 1")
-            other.query("select 2")
-    assert proxy.metrics().value("poolproxy_handover_resets_total") == before + 10
+    assert proxy.metrics().value("poolproxy_handover_resets_total") == before + resets
 
 
 def test_a_function_that_is_made_through_the_proxy_counts_at_once(stage: Stage, second: Direct) -> None:
