@@ -2,7 +2,8 @@
 
 Every server and every client is counted in exactly one state, and `move_server` and `move_client` are the
 only movers. Idle servers are a stack, so that few stay warm; waiting clients are a queue, so that none is
-overtaken. An idle server and a waiting client never exist at the same time.
+overtaken, but for the courtesy that the queue tells of. An idle server and a waiting client never exist at
+the same time.
 """
 
 from __future__ import annotations

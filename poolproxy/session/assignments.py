@@ -1,4 +1,4 @@
-"""Reading SET, RESET and DISCARD: what a plain one assigns, and why any other one pins.
+"""Reading SET, RESET and DISCARD: what a plain one assigns, and why a server must be asked after any other.
 
 Plain means: one name, and a value of tokens that mean the same wherever they are repeated (ASCII, no
 backslash, no placeholder). Everything that depends on something else - a role, another setting, the
@@ -86,7 +86,7 @@ def _escaped(character: str) -> str:
 
 
 def read_assignment(text: bytes) -> Assignment | str | None:
-    """What one SET, RESET or DISCARD statement does: an Assignment, a pin reason, or None when it leaves
+    """What one SET, RESET or DISCARD statement does: an Assignment, why to ask, or None when it leaves
     nothing.
 
     Also takes any other statement of a text that holds one: None. `text` begins at the statement's first word
