@@ -75,3 +75,19 @@ def test_configurations_are_published_without_secrets_and_places(report: str) ->
     assert "SCRAM-SHA-256$..." in configurations
     assert "SCRAM-SHA-256$4096" not in report
     assert "/tmp" not in configurations
+
+
+@pytest.mark.timeout(300)
+def test_what_session_state_costs_is_told(tmp_path: Path) -> None:
+    """`python -m benchmarks.sessions` in small: every run has both figures, every pair a ratio."""
+    path = tmp_path / "SESSIONS.md"
+    command = [sys.executable, "-m", "benchmarks.sessions", "--quick", "--write", str(path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = path.read_text("utf-8")
+    for run in ("simple", "prepared", "always", "plain", "sets"):
+        row = re.search(rf"^\| {run} \| ([\d.,]+) \| ([\d.,]+) \|$", text, re.MULTILINE)
+        assert row is not None, text
+        assert all(float(cell.replace(",", "")) > 0 for cell in row.groups()), row[0]
+    assert len(re.findall(r"\d+\.\d{3} \(\d+\.\d{3}\.\.\d+\.\d{3}\)", text)) == 6
+    assert "Pins in all of these: 0." in text
