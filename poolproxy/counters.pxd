@@ -18,6 +18,8 @@ cdef class PoolCounters:
     cdef public Py_ssize_t out_of_sync
     cdef public Py_ssize_t parses
     cdef public Py_ssize_t handover_resets
+    cdef public Py_ssize_t notifications
+    cdef public Py_ssize_t hub_losses
     cdef public dict audits
     cdef public Histogram borrow
     cdef public Histogram query

@@ -45,6 +45,8 @@ class PoolCounters:
         "bytes_sent",
         "errors",
         "handover_resets",
+        "hub_losses",
+        "notifications",
         "out_of_sync",
         "parses",
         "pin_seconds",
@@ -64,6 +66,8 @@ class PoolCounters:
         self.parses: int = 0  #: named statements that a server was made to parse
         self.out_of_sync: int = 0  #: servers closed because an answer was not the expected one
         self.handover_resets: int = 0  #: servers reset on their way from one client to another
+        self.notifications: int = 0  #: passed on to clients
+        self.hub_losses: int = 0  #: times that clients listened and the server that did it for them was lost
         self.borrow = Histogram()  #: waiting for a server
         self.query = Histogram()  #: an exchange, from its forwarding to its ReadyForQuery
         self.transaction = Histogram()  #: from a server's attaching to its status I

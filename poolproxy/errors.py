@@ -174,6 +174,32 @@ class ServerLost(PoolproxyError):
     cure = "Connect again; check whether the last transaction was committed before repeating it."
 
 
+class ListeningServerLost(PoolproxyError):
+    sqlstate, severity, fault = "08006", "FATAL", "server"
+    template = (
+        "the server connection that listened for this session was lost; notifications may have been missed"
+    )
+    cause = "PostgreSQL closed the connection that listens for all clients of this pool, or the network did."
+    cure = (
+        "Connect again, LISTEN again, and look at what the notifications were about; with "
+        "`listener_loss = warn` the session goes on and is told so by a WARNING."
+    )
+
+
+class NotificationInconvertible(PoolproxyError):
+    sqlstate, severity, fault = "22P05", "FATAL", "client"
+    template = "a notification on {channel} has a character that {encoding} does not have"
+    cause = "The client_encoding of a listening session lacks a character of a channel's name or a payload."
+    cure = "Listen with a client_encoding that has all characters in use, such as UTF8."
+
+
+class NotificationsUnread(PoolproxyError):
+    sqlstate, severity, fault = "53400", "FATAL", "client"
+    template = "more than {limit} bytes of notifications are waiting for this session"
+    cause = "A listening client has not read, or has stayed in one transaction, while others notified."
+    cure = "Read notifications as they come, and listen on a connection without long transactions."
+
+
 class SettingsRefused(PoolproxyError):
     sqlstate, severity, fault = "08006", "FATAL", "server"
     template = "the session's settings could not be applied to a server: {reason}"

@@ -44,4 +44,5 @@ class Route:
     session_pinning_filters: frozenset[str]
     pin_on: tuple[str, ...]
     catalogue_poll_interval: float
+    listener_loss: Literal["disconnect", "warn"]
     init_query: str

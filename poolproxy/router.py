@@ -66,6 +66,7 @@ class Router:
             session_pinning_filters=frozenset(entry.session_pinning_filters),
             pin_on=entry.pin_on,
             catalogue_poll_interval=entry.catalogue_poll_interval,
+            listener_loss=entry.listener_loss,
             init_query=entry.init_query,
         )
 

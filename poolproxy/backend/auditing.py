@@ -12,6 +12,7 @@ from __future__ import annotations
 from poolproxy.backend.server_session import AUDIT_SOON, Refusal, ServerSession
 from poolproxy.protocol import messages
 from poolproxy.session.audit import Audited, audit_query, read_audit
+from poolproxy.session.channels import UNLISTEN
 from poolproxy.session.pins import AUDITED, LASTING, TAINTING
 
 STATUS_IDLE = 0x49
@@ -99,9 +100,31 @@ class AuditedServer(ServerSession):
 
     def _audit_over(self) -> None:
         self.auditing = False
-        if self.sink is not None:
+        if self.sink is not None and self.sink.listening and self.ready_kept:
+            self.hear_first()
+        elif self.sink is not None:
             self._say_ready()
             self.sink.let_go()
+
+    def hear_first(self) -> None:
+        """Its client's ReadyForQuery waits for what has been notified before it (rule 15)."""
+        assert self.sink is not None
+        self.fencing = True
+        self.sink.hold()
+        self.sink.hear_out()
+
+    def heard(self) -> None:
+        """That is over."""
+        if self.fencing:
+            self.fencing = False
+            if self.sink is not None:
+                self._say_ready()
+                self.sink.let_go()
+            self.review()
+
+    def review(self) -> None:
+        """See server.py."""
+        raise NotImplementedError
 
     def _say_ready(self) -> None:
         """The ReadyForQuery that waited for the audit."""
@@ -109,12 +132,20 @@ class AuditedServer(ServerSession):
         if sink is not None and self.ready_kept:
             if sink.told is not self.reported:
                 self.tell(sink)
+            if sink.listening:
+                sink.tell_heard()
             sink.write(_READY, 0, len(_READY))
         self.ready_kept = False
 
     def _hold_to(self, found: Audited) -> None:
         """Pin this server for what cannot be carried to another one, or let it go."""
         left = set(found.left)
+        if found.channels or found.lent:
+            self._listen_no_more(found, left)
+        else:
+            self.listens = False
+        self.lent = False
+        self.unclaimed.clear()
         if found.prepared - self.prepared.literal:
             left.add("sql_prepare")
         else:
@@ -135,6 +166,19 @@ class AuditedServer(ServerSession):
                 if reason in left:
                     self.pin_down(reason)
                     break
+
+    def _listen_no_more(self, found: Audited, left: set[str]) -> None:
+        """What it listens to is the hub's from now on; or, where the hub does not, it goes on."""
+        sink = self.sink
+        if sink is None:
+            return
+        if self.listens or not sink.took(found.channels, found.lent):
+            self.listens = True
+            for message in self.unclaimed:
+                sink.notified(message)
+            return
+        left.discard("listen")
+        self.ask(UNLISTEN, self._tidied)
 
     def _close_literal(self) -> None:
         """Statements that were parsed under their client's names for one text: the books know them."""

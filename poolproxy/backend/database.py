@@ -10,6 +10,7 @@ limit.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import cast
 
 import asyncpg
@@ -40,6 +41,7 @@ class Database:
         self.budget = budget
         self.grower = grower
         self.pools: list[Pool] = []
+        self._hub_pools: list[Pool] = []  #: of them, those whose servers listen for others
         self.watch = Watch(poller, budget, route, self._retire, grower.room)
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
@@ -56,9 +58,24 @@ class Database:
         name = pool.route.database
         self._pools_by_name[name] = self._pools_by_name.get(name, 0) + 1
 
+    def hub_pool(self, route: Route) -> Pool:
+        """A pool of one, whose server listens for the clients of another pool."""
+        plain = replace(route, pool_mode="transaction", pool_size=1, min_pool_size=0, init_query="")
+        pool = Pool(plain, self.grower.need, self.spare)
+        self.add(pool)
+        self._hub_pools.append(pool)
+        return pool
+
+    def hub_room(self) -> bool:
+        """Whether another one may have its server: most are for those who work."""
+        limit = self.budget.limit or self.budget.unknown
+        return 2 * (sum(pool.size() for pool in self._hub_pools) + 1) <= limit
+
     def remove(self, pool: Pool) -> None:
         """`pool` is no more."""
         self.pools.remove(pool)
+        if pool in self._hub_pools:
+            self._hub_pools.remove(pool)
         self.grower.forget(pool)
         name = pool.route.database
         self._pools_by_name[name] -= 1

@@ -8,12 +8,14 @@ waiters.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import cast
 
 from poolproxy.auth.server_login import ScramKeyCache
 from poolproxy.backend.cancelling import Canceller
 from poolproxy.backend.database import Database
 from poolproxy.backend.grower import Grower
+from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import ServerLoginRefused, TooManyPools
 from poolproxy.pool.budget import Budget
@@ -66,6 +68,14 @@ class Pools:
             pool = Pool(route, database.grower.need, database.spare)
             self.known[(route.database, route.user)] = pool
             database.add(pool)
+            if not pool.session_mode:
+                pool.hub = Hub(
+                    pool,
+                    self._poller,
+                    partial(database.hub_pool, route),
+                    database.hub_room,
+                    route.listener_loss == "warn",
+                )
             database.ask_when_due()
         return pool
 
@@ -103,7 +113,13 @@ class Pools:
         self._unused_since.pop(pool, None)
         del self.known[(pool.route.database, pool.route.user)]
         key = _database_key(pool.route.target)
-        self._databases[key].remove(pool)
+        database = self._databases[key]
+        database.remove(pool)
+        hub = _hub(pool)
+        if hub is not None:
+            hub.close("its pool was dropped")
+            if hub.pool is not None:
+                database.remove(hub.pool)
         for server in list(pool.idle):
             _server(server).close("its pool was dropped")
         self._drop_database(key)
@@ -128,6 +144,9 @@ class Pools:
                     _server(member).audit_again(now)
             if pool.missing():
                 self._databases[_database_key(pool.route.target)].grower.need(pool)
+            hub = _hub(pool)
+            if hub is not None:
+                hub.tick(now)
             self._note_use(pool, now)
         for key, database in list(self._databases.items()):
             for member in excess_servers(database.pools, database.idle_limit()):
@@ -168,6 +187,9 @@ class Pools:
             await database.close()
         await self.canceller.close()
         for pool in self:
+            hub = _hub(pool)
+            if hub is not None:
+                hub.close("shutting down")
             for server in list(pool.servers):
                 _server(server).close("shutting down")
 
@@ -175,6 +197,10 @@ class Pools:
 def _server(member: Member) -> Server:
     """What a pool of ours holds: it is generic, and these are its members."""
     return cast(Server, member)
+
+
+def _hub(pool: Pool) -> Hub | None:
+    return cast("Hub | None", pool.hub)
 
 
 def _unused(pool: Pool) -> bool:

@@ -36,10 +36,11 @@ cdef class Server(AuditedServer):
     cdef _forward(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _pass_on(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _own_ready(self, int status)
-    @cython.locals(pipeline=Pipeline, counters=PoolCounters, unit=Unit, sink=Sink, before=int, failed=bint, now=double)
+    @cython.locals(pipeline=Pipeline, counters=PoolCounters, unit=Unit, sink=Sink, before=int, failed=bint, listening=bint, now=double)
     cdef Py_ssize_t _client_ready(self, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t following) except -1
     cdef _assigned(self, Unit unit, int before)
     cdef bytes _error(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following, bint skipping)
+    cdef _notified(self, bytes message)
     cdef _parameter_status(self, bytes body)
     @cython.locals(pipeline=Pipeline, sink=Sink)
     cpdef review(self)

@@ -130,7 +130,9 @@ class Server(AuditedServer):
             self._parameter_status(self.stream.copy(position + 5, following))
             mine = True  # the client is told ahead of its ReadyForQuery, and only what is new to it
         elif kind == NOTIFICATION_RESPONSE:
-            mine = skipping or not self.pin
+            self._forward(buffer, start, position)
+            self._notified(self.stream.copy(position, following))
+            return following
         elif self._unowed() and kind != NOTICE_RESPONSE:
             self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
         elif kind in (PARSE_COMPLETE, CLOSE_COMPLETE):
@@ -231,6 +233,8 @@ class Server(AuditedServer):
             self.prepared.clear()
             if self.sink is not None:
                 self.sink.deallocated(None)
+                if tag == b"DISCARD ALL":
+                    self.sink.unlistened()
         else:
             return
         if self.sink is not None and self.sink.awaiting:
@@ -296,15 +300,19 @@ class Server(AuditedServer):
         if unit is not None and unit.assignments and not failed:
             self._assigned(unit, before)
         sink = self.sink
-        if self.suspected and self.auditable():
+        listening = sink is not None and sink.listening and pipeline.status == STATUS_IDLE
+        if (self.suspected and self.auditable()) or (listening and pipeline.idle()):
             self._pass_on(buffer, start, position)
             self.ready_kept = True
             self._ended = True
             return following
-        if sink is not None and sink.told is not self.reported and not self.restoring:
+        if sink is not None and (listening or (sink.told is not self.reported and not self.restoring)):
             # PostgreSQL, too, sends ParameterStatus ahead of Z.
             self._pass_on(buffer, start, position)
-            self.tell(sink)
+            if not self.restoring:
+                self.tell(sink)
+            if listening:
+                sink.tell_heard()
             start = position
         self._pass_on(buffer, start, following)
         self.stream.calm()
@@ -365,6 +373,16 @@ class Server(AuditedServer):
         assert self.sink is not None
         return messages.message(ERROR_RESPONSE, with_names(report, self.sink.name_of))
 
+    def _notified(self, message: bytes) -> None:
+        """A notification. Where the hub listens in its client's stead it is not for that; who does shows in
+        the audit."""
+        if self.sink is None:
+            return
+        if self.listens or self.pool.session_mode:
+            self.sink.notified(message)
+        elif self.suspected:
+            self.unclaimed.append(message)
+
     def _parameter_status(self, body: bytes) -> None:
         name, value = messages.parameter_status_fields(body)
         self.reported = report(self.reported, name, value)
@@ -373,7 +391,7 @@ class Server(AuditedServer):
         """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all
         has, the server goes back to the pool, or the client is told."""
         pipeline = self.pipeline
-        if not pipeline.quiet() or self.server_state == SERVER_CLOSED:
+        if not pipeline.quiet() or self.server_state == SERVER_CLOSED or self.fencing:
             return
         sink = self.sink
         if sink is None:
@@ -381,6 +399,8 @@ class Server(AuditedServer):
                 self.clean_up()
         elif self.suspected and self.auditable():
             self.audit()
+        elif self.ready_kept and sink.listening and not sink.holding:
+            self.hear_first()
         elif (
             not self.pin
             and not self.cancelling

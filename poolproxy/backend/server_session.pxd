@@ -27,6 +27,10 @@ cdef class ServerSession(Member):
     cdef public bint suspected
     cdef public bint auditing
     cdef public bint ready_kept
+    cdef public bint fencing
+    cdef public bint listens
+    cdef public bint lent
+    cdef public list unclaimed
     cdef public double audited_at
     cdef public double audit_pause
     cdef public Sink dirty
@@ -52,6 +56,7 @@ cdef class ServerSession(Member):
     cpdef bytes settle(self, wanted)
     cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
+    cpdef bytes lend(self, frozenset channels, str encoding)
     cpdef ask(self, bytes sql, done)
     cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)
     cpdef bytes describe(self, Statement statement, bytes name)

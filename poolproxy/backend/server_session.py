@@ -18,6 +18,7 @@ from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
+from poolproxy.session.channels import lend_query
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 from poolproxy.session.parameters import (
     EMPTY,
@@ -65,10 +66,10 @@ class ServerSession(Member):
 
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
-        "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "forgets", "framer", "key",
-        "on_closed", "origin", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal",
-        "reported", "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
-        "transaction_at", "unnamed_number",
+        "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "fencing", "forgets",
+        "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline", "pool", "prepared",
+        "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring", "returning",
+        "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,10 @@ class ServerSession(Member):
         self.suspected = False  #: its client may have left something in it that the books do not know
         self.auditing = False
         self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
+        self.fencing = False  #: it waits until the client has heard what was notified before
+        self.listens = False  #: what is notified to it is its client's
+        self.unclaimed: list[bytes] = []  #: notifications that may be its client's
+        self.lent = False  #: it was told to listen to what the hub listens to for its client
         self.audited_at = 0.0
         self.audit_pause = 0.0
         self.dirty: Sink | None = None  #: whose state it may hold where no audit sees it
@@ -154,6 +159,15 @@ class ServerSession(Member):
         self.unnamed_number = 0
         self._expect_own()
         return messages.query(sql)
+
+    def lend(self, channels: frozenset[str], encoding: str) -> bytes:
+        """Ahead of a text that may change what its client listens to: all of that is here, so that an audit
+        tells what is left. In a failed transaction it fails, as that text will."""
+        self.lent = True
+        self.unnamed_number = 0
+        self.pipeline.skip_query()
+        self._errands.append(_ignore)
+        return messages.query(lend_query(channels, encoding))
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
@@ -321,6 +335,7 @@ class ServerSession(Member):
         """
         now = self.stream.poller.now
         self.sink = None
+        self.ready_kept = self.fencing = False
         self.pool.move_server(self, SERVER_RESETTING)
         self.rescue_until = now + self.pool.route.server_rescue_timeout
         if self.stream.paused:
@@ -386,7 +401,7 @@ class ServerSession(Member):
             self.close(f"it refused to discard its state: {refusal.get('M', '')}")
         else:
             self.prepared.clear()
-            self.suspected = self.reset_due = False
+            self.suspected = self.reset_due = self.listens = self.lent = False
             self.dirty = None
             self.pool.unpinned(self, self.stream.poller.now)
 

@@ -5,6 +5,7 @@ from poolproxy.session.pipeline cimport Step
 cdef class Sink(Waiter):
     cdef public Reported told
     cdef public bint holding
+    cdef public bint listening
     cdef public bint awaiting
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
@@ -13,6 +14,11 @@ cdef class Sink(Waiter):
     cpdef unpinned(self, str reason, double seconds)
     cpdef hold(self)
     cpdef let_go(self)
+    cpdef notified(self, bytes message)
+    cpdef bint took(self, frozenset channels, bint exact) except -1
+    cpdef hear_out(self)
+    cpdef tell_heard(self)
+    cpdef unlistened(self)
     cpdef audited(self, ParameterSet parameters)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef step_completed(self, Step step)

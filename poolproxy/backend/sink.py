@@ -11,12 +11,13 @@ from poolproxy.session.pipeline import Step
 class Sink(Waiter):
     """What a server is attached to."""
 
-    __slots__ = ("awaiting", "holding", "told")
+    __slots__ = ("awaiting", "holding", "listening", "told")
 
     def __init__(self) -> None:
         super().__init__()
         self.told = NOTHING_REPORTED  #: what it was last told of the server's reported parameters
         self.holding = False  #: it needs its server although nothing is under way
+        self.listening = False  #: the hub of its pool listens in its stead
         self.awaiting = False  #: it reads no further until it has heard more answers: `proceed`
 
     def write(self, buffer: bytearray | bytes, start: int, end: int) -> bool:
@@ -45,6 +46,27 @@ class Sink(Waiter):
 
     def let_go(self) -> None:
         """That is over."""
+        raise NotImplementedError
+
+    def notified(self, message: bytes) -> None:
+        """A NotificationResponse, whole, from a server that listens for it."""
+        raise NotImplementedError
+
+    def took(self, channels: frozenset[str], exact: bool) -> bool:
+        """Its server listens to these channels. `exact`: to all that it listens to. True when the hub does
+        it from now on."""
+        raise NotImplementedError
+
+    def hear_out(self) -> None:
+        """`Server.heard` is to follow when it has heard everything that was notified before now."""
+        raise NotImplementedError
+
+    def tell_heard(self) -> None:
+        """A ReadyForQuery outside a transaction is next: what it has heard goes ahead of it."""
+        raise NotImplementedError
+
+    def unlistened(self) -> None:
+        """It has discarded everything, its channels too."""
         raise NotImplementedError
 
     def audited(self, parameters: ParameterSet) -> None:

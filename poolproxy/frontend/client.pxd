@@ -14,11 +14,12 @@ cdef int NOTHING, PARTIAL
 cdef int WHOLE, UNSYNCED, UNSAFE
 cdef int QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE
 cdef int CLIENT_IDLE
+cdef int UNKNOWN, NOTED, HELD
 cdef Py_ssize_t KEEP_LIMIT, HEAD, GATHERED
 cdef bytes STOPS, STOPS_COPYING
 
 cdef class Client(PreparingClient):
-    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, kind=int, settled=bint)
+    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, kind=int, noted=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
     cdef bint _needs_no_server(self, int kind) except -1
     cdef Server _borrow(self, int kind)
@@ -29,7 +30,8 @@ cdef class Client(PreparingClient):
     cdef _gather(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _stop(self, Server server, Py_ssize_t position, Py_ssize_t end)
     @cython.locals(pipeline=Pipeline)
-    cdef bint _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef _give_back(self, Server server)
+    cdef int _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
     cpdef bint in_message(self) except -1

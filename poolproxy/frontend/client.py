@@ -34,6 +34,9 @@ COPY_DONE = 0x63
 COPY_FAIL = 0x66
 TERMINATE = 0x58
 
+#: What became of a message (see Client._note).
+UNKNOWN, NOTED, HELD = range(3)
+
 #: Enough of a message that passes in pieces to read the names it begins with.
 HEAD = 1024
 
@@ -101,6 +104,7 @@ class Client(PreparingClient):
                     start = self._by_name(server, kind, buffer, position, name_at, following, end)
                     if start < 0:
                         self._stop(server, position, end)
+                        self._give_back(server)
                         return
                     position = following if following <= end else framer.skip(position, end)
                     continue
@@ -130,7 +134,13 @@ class Client(PreparingClient):
                 self.awaiting = True
                 self._stop(server, position, end)
                 return
-            if not self._note(server, kind, buffer, position, following, end):
+            noted = self._note(server, kind, buffer, position, following, end)
+            if noted == HELD:
+                self._gather(server, buffer, start, position)
+                self._stop(server, position, end)
+                self._give_back(server)
+                return
+            if noted == UNKNOWN:
                 self._forward(server, buffer, start, position)
                 raise ProtocolViolation(what=f"invalid frontend message type {kind}")
             position = following if following <= end else framer.skip(position, end)
@@ -178,6 +188,8 @@ class Client(PreparingClient):
             return False
         server.began(self.stream.poller.now)
         self.controls = False
+        if self.hearing is not None:
+            self.hearing.begin_exchange()
         self.cautious = self.told.cautious
         if (
             (server.reset_due or (server.parameters is not self.parameters and not server.suspected))
@@ -229,22 +241,27 @@ class Client(PreparingClient):
         self.stream.keep(position, end)
         self.stream.pause()
 
+    def _give_back(self, server: Server) -> None:
+        """It waits for something else than this server, which may not be in use at all."""
+        if self.awaiting and server.pipeline.quiet():
+            server.review()
+
     # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes
     # in pieces.
 
     def _note(
         self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int
-    ) -> bool:
-        """Tell the books of a message; False when there is no such type."""
+    ) -> int:
+        """Tell the books of a message: NOTED, HELD (not yet, `proceed` will follow), or UNKNOWN."""
         pipeline = server.pipeline
         if kind == SYNC:
             if not pipeline.certain():
                 server.suspect("setting")
             pipeline.sync()
         elif kind == QUERY:
-            self._query(server, buffer, position, following, end)
+            return NOTED if self._query(server, buffer, position, following, end) else HELD
         elif kind == PARSE:
-            self._parse(server, buffer, position, following, end)
+            return NOTED if self._parse(server, buffer, position, following, end) else HELD
         elif kind == BIND:
             pipeline.bind()
         elif kind == EXECUTE:
@@ -271,8 +288,8 @@ class Client(PreparingClient):
                 server.suspect("function_call")
             self._exchange(server, None)
         elif kind != FLUSH:
-            return False
-        return True
+            return UNKNOWN
+        return NOTED
 
     # From the server.
 

@@ -29,6 +29,7 @@ cdef class ClientSession(Sink):
     cdef public double last_active
     cdef public object on_closed
     cdef public Server server
+    cdef public object hearing
     cdef public Framer framer
     cdef public bytes unnamed
     cdef public Py_ssize_t unnamed_turn
@@ -56,6 +57,7 @@ cdef class ClientSession(Sink):
     cpdef attach(self, Member server)
     cpdef apply_parameters(self)
     cpdef read_on(self)
+    cpdef give_up(self, error)
     cpdef assigned(self, tuple assignments, reported)
     cpdef _settle_parameters(self)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
+from poolproxy.frontend.hearing import Hearing
 from poolproxy.log import get_logger
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
@@ -60,7 +61,7 @@ class ClientSession(Sink):
 
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
-        "drew", "framer", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
+        "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
         "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
     )  # fmt: skip
@@ -82,7 +83,8 @@ class ClientSession(Sink):
         self.waiting_since = 0.0
         self.overtaken = 0
         self.told = NOTHING_REPORTED
-        self.holding = self.awaiting = False
+        self.holding = self.awaiting = self.listening = False
+        self.hearing: Hearing | None = None  #: what it listens to; None = it never has
         self.stream = stream
         self.pool = pool
         self.startup = startup  #: what the startup message asked for
@@ -268,11 +270,35 @@ class ClientSession(Sink):
 
     def let_go(self) -> None:
         self.holding = False
+        if self.listening:
+            self.tell_heard()
         self.read_on()
 
     def audited(self, parameters: ParameterSet) -> None:
         self.session = parameters
         self._settle_parameters()
+
+    # Notifications.
+
+    def notified(self, message: bytes) -> None:
+        self.pool.counters.notifications += 1
+        self.last_active = self.stream.poller.now
+        self.write(message, 0, len(message))
+
+    def took(self, channels: frozenset[str], exact: bool) -> bool:
+        return self.hearing is not None and self.hearing.took(channels, exact)
+
+    def hear_out(self) -> None:
+        if self.hearing is not None:
+            self.hearing.fence()
+
+    def tell_heard(self) -> None:
+        if self.hearing is not None:
+            self.hearing.tell()
+
+    def unlistened(self) -> None:
+        if self.hearing is not None:
+            self.hearing.forget()
 
     def statement_failed(self, turn: int, parses: int) -> None:
         # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in
@@ -428,6 +454,8 @@ class ClientSession(Sink):
     def _leave(self, reason: str) -> None:
         """Its stream has been told to end; `on_closed` sees whether it still has something to say."""
         self.pool.move_client(self, CLIENT_CLOSED)
+        if self.hearing is not None:
+            self.hearing.close()
         server, self.server = self.server, None
         if server is not None:
             server.abandon(self.framer.rest > 0)

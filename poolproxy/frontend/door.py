@@ -252,7 +252,6 @@ class FrontDoor(Door):
     def fail_waiters(self, pool: Pool, error: ServerLoginRefused) -> None:
         """PostgreSQL refuses our own login: nobody need wait for that."""
         for client in list(pool.waiting):
-            assert isinstance(client, ClientSession)
             client.give_up(error)
 
     # The tick.

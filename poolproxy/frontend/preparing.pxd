@@ -17,7 +17,9 @@ cdef Scanner _scanner
 
 cdef class PreparingClient(ClientSession):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
-    cdef _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
+    cdef bint _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
+    cdef _lend(self, Server server)
     cdef _exchange(self, Server server, Finding finding)
     cdef tuple _follow(self, Server server, Finding finding)
     @cython.locals(pipeline=Pipeline)
@@ -26,7 +28,7 @@ cdef class PreparingClient(ClientSession):
     cdef _learn_bound(self, Py_ssize_t position, Py_ssize_t end)
     cdef _restore(self, Server server)
     @cython.locals(finding=Finding, pipeline=Pipeline, assignments=tuple)
-    cdef _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end)
+    cdef bint _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     @cython.locals(begin=Py_ssize_t, stop=Py_ssize_t)
     cdef Finding _look_at_parse(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following)
     cdef bint _unnamed_must_move(self, Server server) except -1

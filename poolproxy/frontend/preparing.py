@@ -7,15 +7,20 @@ books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
+from typing import cast
+
+from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import TooManyStatements
 from poolproxy.frontend.client_session import ClientSession
+from poolproxy.frontend.hearing import NOTHING, Hearing
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
 from poolproxy.protocol.pieces import head
 from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.custom import bound_names
 from poolproxy.session.parameters import parameter_set
+from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, PARSED, Step
 from poolproxy.session.prepared import (
     CHANGED,
@@ -45,6 +50,9 @@ GATHERED = 16384
 #: Settings that change how the next text is to be read.
 _READING = frozenset({"standard_conforming_strings", "client_encoding", ALL})
 
+#: What may hide an UNLISTEN.
+_HIDES_UNLISTEN = frozenset({"listen", "code", "routine", "unclear"})
+
 #: What may change what texts mean, for everybody.
 _SCHEMA_REASONS = frozenset({"ddl", "temp_object", "code", "function_call", "large_text", "unclear"})
 
@@ -67,16 +75,21 @@ class PreparingClient(ClientSession):
             self.drew = True
         return finding
 
-    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        self.forget_unnamed(server)
+    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> bool:
+        """False: not yet, `proceed` will follow."""
         if following > end:
+            self.forget_unnamed(server)
             server.suspect("large_text")
             self._exchange(server, None)
-            return
+            return True
         finding = self._look(buffer, position + 5, following - 1)
+        if finding is not None and self._hub_first(server, finding, False):
+            return False
+        self.forget_unnamed(server)
         if finding is not None:
             self._name_for_text(server, finding, buffer, position + 5, following - 1)
         self._exchange(server, finding)
+        return True
 
     def _exchange(self, server: Server, finding: Finding | None) -> None:
         """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
@@ -95,6 +108,10 @@ class PreparingClient(ClientSession):
             self.pool.custom_names.learn(finding.custom)
         if finding.sequence:
             self._discard_sequences(server)
+        if self.listening and (
+            finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN
+        ):
+            self._lend(server)
         if finding.ends and server.pin:
             server.suspect("ends")
         if finding.reason:
@@ -111,6 +128,32 @@ class PreparingClient(ClientSession):
             if assignment.name in _READING:
                 self.cautious = True  # until its answer has told how the next texts are read
         return finding.assignments
+
+    # Channels.
+
+    def _hub_first(self, server: Server, finding: Finding, again: bool) -> bool:
+        """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
+        may be run more than once."""
+        channels = finding.channels
+        if finding.unlistens and self.listening:
+            channels += (NOTHING,)
+        if not channels or self.pool.hub is None or server.listens or server.pipeline.doomed():
+            return False
+        if server.pin in TAINTING:
+            server.listens = True
+            return False
+        if self.hearing is None:
+            self.hearing = Hearing(self, cast(Hub, self.pool.hub))
+        if self.hearing.must_wait(channels, again):
+            self.awaiting = True
+            return True
+        return False
+
+    def _lend(self, server: Server) -> None:
+        """What a text changes of what it listens to shows on a server that listens to that."""
+        server.suspect("listen")
+        if self.hearing is not None and server.pipeline.settled() and not (server.lent or server.listens):
+            self._prefix += server.lend(self.hearing.channels, self.hearing.encoding())
 
     def _discard_sequences(self, server: Server) -> None:
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
@@ -131,13 +174,15 @@ class PreparingClient(ClientSession):
 
     # The unnamed statement.
 
-    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> None:
-        """A Parse of the unnamed statement; in session mode, of any."""
+    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> bool:
+        """A Parse of the unnamed statement; in session mode, of any. False: not yet."""
         finding: Finding | None = None
         if following > end:
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
+        if finding is not None and self._hub_first(server, finding, True):
+            return False
         assignments = self._follow(server, finding)
         pipeline = server.pipeline
         if buffer[position + 5] == 0 and not pipeline.doomed():
@@ -148,6 +193,7 @@ class PreparingClient(ClientSession):
             self.unnamed_finding = finding
             self.unnamed_draws = _scanner.writes
         pipeline.parse(assignments)
+        return True
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
         begin = string_end(buffer, position + 5, following) + 1
@@ -307,6 +353,8 @@ class PreparingClient(ClientSession):
         if following <= end:
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
+            if finding is not None and self._hub_first(server, finding, True):
+                return -1
         else:
             server.suspect("large_text")
             server.pin_down("unaudited")  # it cannot be parsed anywhere else

@@ -167,6 +167,24 @@ POOL: Final[tuple[Family[PoolSnapshot], ...]] = (
         ("clean", "pinned", "failed"),
     ),
     Family(
+        "poolproxy_notifications",
+        "counter",
+        "Notifications passed on to clients.",
+        lambda pool: pool.counters.notifications,
+    ),
+    Family(
+        "poolproxy_hub_losses",
+        "counter",
+        "Times that the server which listens for clients was lost.",
+        lambda pool: pool.counters.hub_losses,
+    ),
+    Family(
+        "poolproxy_listening_clients",
+        "gauge",
+        "Clients that the pool's hub listens for.",
+        lambda pool: pool.listeners,
+    ),
+    Family(
         "poolproxy_handover_resets",
         "counter",
         "Servers reset on their way from one client to another.",

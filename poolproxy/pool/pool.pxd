@@ -22,6 +22,7 @@ cdef class Pool:
     cdef public int returning
     cdef public Py_ssize_t statements
     cdef public Registry registry
+    cdef public object hub
     cdef public Queue waiting
     cdef public Py_ssize_t client_counts[5]
     cdef public dict pins

@@ -9,6 +9,7 @@ the same time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from poolproxy.counters import PoolCounters
 from poolproxy.pool.queue import NEXT_FEW, Member, Queue, Waiter
@@ -35,6 +36,13 @@ from poolproxy.session.prepared import Registry
 from poolproxy.session.statements import NO_WORDS
 
 
+class ListenHub(Protocol):
+    """What a pool must know of what listens for its clients."""
+
+    def listeners(self) -> int:
+        """For how many."""
+
+
 class Pool:
     """See the module. `on_need(pool)` is called when somebody waits and a server more could help.
     `spare(pool)` says how many its database could still give it, whatever pool_size is."""
@@ -48,6 +56,7 @@ class Pool:
         "custom_names",
         "down_reason",
         "greetings",
+        "hub",
         "idle",
         "impatient",
         "on_need",
@@ -87,6 +96,7 @@ class Pool:
         self.words = NO_WORDS  #: names of routines that a text may call
         self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
+        self.hub: ListenHub | None = None  #: listens for its clients
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}
@@ -257,5 +267,6 @@ class Pool:
             longest_wait=now - first.waiting_since if first is not None else 0.0,
             pool_size=self.pool_size,
             up=self.up,
+            listeners=self.hub.listeners() if self.hub is not None else 0,
             counters=self.counters,
         )

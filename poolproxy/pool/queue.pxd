@@ -11,6 +11,7 @@ cdef class Waiter(Handler):
     cdef public int overtaken
     cdef public ParameterSet parameters
     cpdef granted(self, Member server)
+    cpdef give_up(self, error)
 
 cdef class Member(Handler):
     cdef public int server_state

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from poolproxy.errors import PoolproxyError
 from poolproxy.session.parameters import EMPTY, ParameterSet
 from poolproxy.transport.stream import Handler
 
@@ -36,6 +37,10 @@ class Waiter(Handler):
 
     def granted(self, server: Member) -> None:
         """This client's turn has come; the server is attached already as far as the pool is concerned."""
+        raise NotImplementedError
+
+    def give_up(self, error: PoolproxyError) -> None:
+        """It waits in vain."""
         raise NotImplementedError
 
 

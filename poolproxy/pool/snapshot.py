@@ -19,6 +19,7 @@ class PoolSnapshot:
     pinned: Mapping[str, int]  #: servers pinned now, by reason
     longest_wait: float  #: seconds the first in the queue has waited; 0 when nobody waits
     pool_size: int
+    listeners: int
     up: bool  #: the last attempt to connect a server succeeded (True before the first)
     counters: PoolCounters  #: read at once, not kept
 

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from poolproxy.session.assignments import literal
+from poolproxy.session.channels import LENT
 from poolproxy.session.custom import CustomNames
 from poolproxy.session.parameters import ParameterSet, Reported, fragment_of, parameter_set
 from poolproxy.session.prepared import PREFIX
@@ -39,7 +40,8 @@ UNION SELECT 'left', 'temp_object', '' WHERE EXISTS (SELECT FROM pg_catalog.pg_d
 WHERE refclassid OPERATOR(pg_catalog.=) 2615 \
 AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
 UNION SELECT 'left', 'holdable_cursor', '' FROM pg_catalog.pg_cursor() WHERE is_holdable \
-UNION SELECT 'left', 'listen', '' FROM pg_catalog.pg_listening_channels() \
+UNION SELECT 'channel', channel, '' FROM pg_catalog.pg_listening_channels() AS found (channel) \
+UNION SELECT 'lent', '', '' WHERE pg_catalog.current_setting('{LENT}', true) OPERATOR(pg_catalog.=) '1' \
 UNION SELECT 'prepared', name, '' FROM pg_catalog.pg_prepared_statement() \
 WHERE from_sql OR NOT pg_catalog.starts_with(name, '{PREFIX.decode()}')"""
 
@@ -63,18 +65,27 @@ def _query(names: tuple[str, ...]) -> bytes:
 
 class Audited:
     """What an audit has found. `left`: reasons to pin, in the order of pins.REASONS. `prepared`: the
-    statements that go by names of the client's. `unrepeatable`: a setting that another
+    statements that go by names of the client's. `channels`: what the server
+    listens to; `lent`: what it was lent is among it, if it is left. `unrepeatable`: a setting that another
     server would not take."""
 
-    __slots__ = ("left", "parameters", "prepared", "unrepeatable")
+    __slots__ = ("channels", "left", "lent", "parameters", "prepared", "unrepeatable")
 
     def __init__(
-        self, parameters: ParameterSet, left: frozenset[str], prepared: frozenset[bytes], unrepeatable: bool
+        self,
+        parameters: ParameterSet,
+        left: frozenset[str],
+        prepared: frozenset[bytes],
+        unrepeatable: bool,
+        channels: frozenset[str] = frozenset(),
+        lent: bool = False,
     ) -> None:
         self.parameters = parameters
         self.left = left
         self.prepared = prepared
         self.unrepeatable = unrepeatable
+        self.channels = channels
+        self.lent = lent
 
 
 def read_audit(
@@ -85,11 +96,16 @@ def read_audit(
     values: dict[str, str] = {}
     left: set[str] = set()
     prepared: set[bytes] = set()
-    unrepeatable = False
+    channels: set[str] = set()
+    unrepeatable = lent = False
     superuser = origin.value_of("is_superuser") == "on"
     for kind, name, value in rows:
         if kind == "left":
             left.add(name)
+        elif kind == "channel":
+            channels.add(name)
+        elif kind == "lent":
+            lent = True
         elif kind == "prepared":
             prepared.add(name.encode("utf-8", "surrogateescape"))
         elif kind == "role":
@@ -109,4 +125,8 @@ def read_audit(
         "client_encoding" in before.values or encoding != origin.value_of("client_encoding")
     ):
         values["client_encoding"] = literal(encoding)
-    return Audited(parameter_set(values), frozenset(left), frozenset(prepared), unrepeatable)
+    if channels:
+        left.add("listen")
+    return Audited(
+        parameter_set(values), frozenset(left), frozenset(prepared), unrepeatable, frozenset(channels), lent
+    )

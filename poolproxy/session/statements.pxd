@@ -28,6 +28,8 @@ cdef class Finding:
     cdef public bint ends
     cdef public bint sequence
     cdef public tuple custom
+    cdef public tuple channels
+    cdef public bint unlistens
     cpdef bint remarkable(self)
 
 cdef class Scanner:
@@ -37,6 +39,8 @@ cdef class Scanner:
     cdef bint _ends
     cdef bint _sequence
     cdef bint _names
+    cdef bint _listens
+    cdef bint _unlistens
     cdef public Words words
     cdef bytes _sieve
     cdef str _reason

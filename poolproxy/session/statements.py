@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 
 from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.channels import listened
 from poolproxy.session.custom import custom_names
 from poolproxy.session.pins import LASTING
 
@@ -52,7 +53,7 @@ _LEADS = [
         b"reindex cluster".split()
     ),
     *(_Lead(word, _SUSPECT, "writes") for word in b"insert update merge copy".split()),
-    *(_Lead(word, _SUSPECT, "ends") for word in b"close unlisten".split()),
+    *(_Lead(word, _SUSPECT, word.decode()) for word in b"close unlisten".split()),
     _Lead(b"show", _SUSPECT, "names"),
     *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
     *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard deallocate".split()),
@@ -187,10 +188,13 @@ NO_WORDS = Words((), ())
 class Finding:
     """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
-    (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, and the
-    custom settings that it may name."""
+    (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
+    custom settings that it may name, the channels that it listens to (as it spells them), and whether it may
+    end that."""
 
-    __slots__ = ("assignments", "custom", "ends", "forgets", "local", "reason", "sequence")
+    __slots__ = (
+        "assignments", "channels", "custom", "ends", "forgets", "local", "reason", "sequence", "unlistens",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -206,6 +210,8 @@ class Finding:
         self.ends = ends
         self.sequence = sequence
         self.custom = custom
+        self.channels: tuple[bytes, ...] = ()
+        self.unlistens = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -232,8 +238,8 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_names", "_previous", "_reason", "_sequence",
-        "_sieve",        "_starts", "cautious", "controls", "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_previous", "_reason",
+        "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -250,6 +256,8 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False  # it may name a custom setting
+        self._listens = False
+        self._unlistens = False
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
@@ -266,6 +274,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
+        self._listens = self._unlistens = False
         self._escaped = False
         while position < end:
             kind = _CLASS[text[position]]
@@ -281,6 +290,9 @@ class Scanner:
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
         finding.custom = custom_names(bytes(text[begin:end]))
+        finding.unlistens = self._unlistens
+        if self._listens:
+            finding.channels = listened(bytes(text[begin:end]))
         return finding if finding.remarkable() else None
 
     def _note(self, reason: str) -> None:
@@ -289,12 +301,16 @@ class Scanner:
             self._sequence = True
         elif reason == "names":
             self._names = True
-        elif reason == "ends":
+        elif reason in ("ends", "close"):
             self._ends = True
+        elif reason == "unlisten":
+            self._ends = self._unlistens = True
         elif reason == "writes":
             self.writes = True
-        elif not self._reason or (reason in LASTING and self._reason not in LASTING):
-            self._reason = reason
+        else:
+            self._listens = self._listens or reason == "listen"
+            if not self._reason or (reason in LASTING and self._reason not in LASTING):
+                self._reason = reason
         if reason in ("code", "sql_prepare"):
             self.writes = True  # perhaps
 

@@ -168,6 +168,9 @@ class PoolSettings(Section):
     catalogue_poll_interval: Seconds = 15.0
     """Seconds between two looks at the catalogue for functions that change session state where no statement
     shows it (none while nobody uses the database); 0 = never: then `handover_reset = auto` means `always`."""
+    listener_loss: Literal["disconnect", "warn"] = "disconnect"
+    """What becomes of listening clients when the server connection that listens for them is lost: they are
+    told by the end of their sessions (08006), or by a WARNING once it is back, which drivers often hide."""
 
 
 class NetworkSettings(Section):

@@ -266,7 +266,7 @@ class Stage:
         client >> m.query("listen x")
         server << m.query("listen x")
         server >> words.done("LISTEN")
-        server.audited(("left", reason, ""))
+        server.audited(("channel", "x", "") if reason == "listen" else ("left", reason, ""))
         client << words.done("LISTEN")
         assert server.server.pin == reason
 

@@ -45,6 +45,7 @@ def route_of(**differing: Any) -> Route:
         "session_pinning_filters": frozenset(),
         "pin_on": (),
         "catalogue_poll_interval": 0.0,
+        "listener_loss": "disconnect",
         "init_query": "",
     }
     return Route(**{**values, **differing})

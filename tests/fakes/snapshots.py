@@ -35,6 +35,7 @@ def busy_pool(database: str = "shop", user: str = "app") -> PoolSnapshot:
         pinned={"prepared": 2},
         longest_wait=0.25,
         pool_size=20,
+        listeners=0,
         up=True,
         counters=busy_counters(),
     )

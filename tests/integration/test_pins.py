@@ -12,6 +12,9 @@ from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
+#: The text does not show which channel, so that only its own server can listen.
+LISTEN = 'listen U&"\\0068ere"'
+
 INT4PL = 141
 PG_ADVISORY_LOCK = 2880
 
@@ -23,7 +26,7 @@ def pin(client: Wire, what: str | bytes) -> None:
 
 REASONS = [
     ("sql_prepare", "prepare mine as select 1"),
-    ("listen", "listen here"),
+    ("listen", LISTEN),
     ("temp_object", "create temp table mine (a int)"),
     ("temp_object", "create table pg_temp.mine (a int)"),
     ("temp_object", "set search_path = pg_temp; create table mine (a int)"),
@@ -70,7 +73,7 @@ def test_what_leaves_nothing_does_not_pin(stage: Stage, what: str | bytes) -> No
 ENDS = [
     ("prepare mine as select 1", "deallocate mine"),
     ("prepare mine as select 1", "deallocate all"),
-    ("listen here", "unlisten here"),
+    (LISTEN, "unlisten here"),
     ("create temp table mine (a int)", "drop table mine"),
     ("create temp table mine (a int)", "discard temp"),
     ("select pg_advisory_lock(42)", "select pg_advisory_unlock(42)"),
@@ -179,7 +182,7 @@ def test_an_advisory_lock_goes_with_a_client_that_vanishes(stage: Stage, direct:
     assert direct.value("select count(*) from pg_locks where locktype = 'advisory'") == 0
 
 
-def test_notifications_of_a_pinned_listener(stage: Stage) -> None:
+def test_notifications_of_a_listener(stage: Stage) -> None:
     """They arrive while the client is idle, in the order of their transactions, and nobody else gets any."""
     proxy = stage.proxy(pool_size=2)
     with proxy.login() as listener, proxy.login() as notifier:
@@ -241,7 +244,7 @@ def test_unnamed_statements_do_not_pin(narrow: ProxyProcess) -> None:
 def test_pins_are_counted_and_logged(stage: Stage) -> None:
     proxy = stage.fresh(log_level="debug")
     with proxy.login(application_name="pinner") as client:
-        client.query("listen x")
+        client.query(LISTEN)
         line = proxy.wait_log(lambda line: line.get("reason") == "listen", timeout=5)
         assert line["user"] == "app"
         assert line["database"] == "app"

@@ -21,17 +21,19 @@ def gauges_off_baseline(proxy: ProxyProcess) -> dict[str, object]:
     scrape = proxy.metrics()
     clients = scrape.by("poolproxy_clients", "state")
     servers = scrape.by("poolproxy_servers", "state")
+    opened = scrape.value("poolproxy_database_servers")
     off: dict[str, object] = {
         "clients by state": clients,
         "clients connected": scrape.value("poolproxy_clients_connected"),
         "clients in login": scrape.value("poolproxy_clients_in_login"),
         "servers that are not idle": {state: n for state, n in servers.items() if state != "idle"},
         "pinned": scrape.by("poolproxy_servers_pinned", "reason"),
+        "listening": scrape.value("poolproxy_listening_clients"),
         "longest wait": scrape.value("poolproxy_longest_wait_seconds"),
     }
     own = scrape.value("poolproxy_database_control_connections")
     for what, found, expected in (
-        ("descriptors", proxy.descriptors(), proxy.base_descriptors + sum(servers.values()) + own),
+        ("descriptors", proxy.descriptors(), proxy.base_descriptors + opened + own),
         ("tasks", scrape.value("poolproxy_tasks"), TASKS_AT_REST + own),
     ):
         if found != expected:

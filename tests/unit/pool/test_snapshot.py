@@ -20,6 +20,7 @@ def test_an_unused_pool() -> None:
         servers={"connecting": 0, "idle": 0, "active": 0, "resetting": 0},
         pinned={},
         longest_wait=0.0,
+        listeners=0,
         pool_size=7,
         up=True,
         counters=pool.counters,
