@@ -38,6 +38,7 @@ class Route:
     server_lifetime: float
     server_idle_timeout: float
     server_rescue_timeout: float
+    client_loss: Literal["finish", "cancel"]
     max_prepared_statements: int
     max_client_prepared_statements: int
     handover_reset: Literal["auto", "always"]

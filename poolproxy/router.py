@@ -60,6 +60,7 @@ class Router:
             server_lifetime=entry.server_lifetime,
             server_idle_timeout=entry.server_idle_timeout,
             server_rescue_timeout=entry.server_rescue_timeout,
+            client_loss=entry.client_loss,
             max_prepared_statements=entry.max_prepared_statements,
             max_client_prepared_statements=entry.max_client_prepared_statements,
             handover_reset=entry.handover_reset,

@@ -242,7 +242,9 @@ class Server(AuditedServer):
 
     def _copy_in(self) -> None:
         self.pipeline.copy_in()
-        if self.server_state == SERVER_RESETTING and self.pipeline.copying_in:
+        if self.ending_batch:
+            self.close("its client left behind the beginning of a COPY")  # who reads the ROLLBACK as data
+        elif self.server_state == SERVER_RESETTING and self.pipeline.copying_in:
             self._end_copy()
 
     def _unowed(self) -> bool:

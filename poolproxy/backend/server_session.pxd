@@ -45,6 +45,7 @@ cdef class ServerSession(Member):
     cdef public object refusal
     cdef public int cancelling
     cdef public bint rescue_cancelled
+    cdef public bint ending_batch
     cdef public int restoring
     cdef public double exchange_at
     cdef public double transaction_at
@@ -68,7 +69,9 @@ cdef class ServerSession(Member):
     cpdef look_closely(self)
     cpdef pin_down(self, str reason)
     @cython.locals(pipeline=Pipeline)
-    cpdef abandon(self, bint partial)
+    cpdef abandon(self, bint partial, bint vanished)
+    cdef _end_batch(self)
+    cdef _leave_to_end(self, str reason, bint partial)
     cdef _end_copy(self)
     cpdef clean_up(self)
     cpdef hand_over(self)

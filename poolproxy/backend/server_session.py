@@ -66,10 +66,10 @@ class ServerSession(Member):
 
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
-        "auditing", "cancelling", "changing_schema", "dirty", "exchange_at", "fencing", "forgets",
-        "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline", "pool", "prepared",
-        "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring", "returning",
-        "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
+        "auditing", "cancelling", "changing_schema", "dirty", "ending_batch", "exchange_at", "fencing",
+        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline", "pool",
+        "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring",
+        "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +114,7 @@ class ServerSession(Member):
         self.refusal: Refusal | None = None  #: the error of a Query of ours
         self.cancelling = 0  #: cancel requests on their way to it
         self.rescue_cancelled = False  #: what its absent client left running has been cancelled
+        self.ending_batch = False  #: a batch whose client has left is being rolled back
         self.restoring = 0  #: settings on their way back to what its client started with
         self.exchange_at = 0.0
         self.transaction_at = 0.0
@@ -327,29 +328,30 @@ class ServerSession(Member):
 
     # Without a client.
 
-    def abandon(self, partial: bool) -> None:
+    def abandon(self, partial: bool, vanished: bool) -> None:
         """The client has left. `partial`: in the middle of a message that was forwarded in part, which cannot
-        be mended.
+        be mended. `vanished`: without a Terminate.
 
-        What runs is finished (sessions.md, rule 23), an open batch or COPY ended, a transaction rolled back.
+        What runs is finished (sessions.md, rule 23) or, where `client_loss` says so, cancelled; an open batch
+        or COPY is ended, a transaction rolled back.
         """
         now = self.stream.poller.now
         self.sink = None
         self.ready_kept = self.fencing = False
         self.pool.move_server(self, SERVER_RESETTING)
-        self.rescue_until = now + self.pool.route.server_rescue_timeout
+        cancelled = vanished and self.pool.route.client_loss == "cancel"
+        self.rescue_until = now if cancelled else now + self.pool.route.server_rescue_timeout
         if self.stream.paused:
             self.stream.resume()
-        if self._beyond_rescue(partial):
-            self.close("its client left in the middle of something")
-            return
         pipeline = self.pipeline
+        if partial or pipeline.unclear:
+            self._leave_to_end("its client left in the middle of something", partial)
+            return
         self.framer.stops = STOPS
         if pipeline.copying_in:
             self._end_copy()
         elif pipeline.open:
-            self.stream.send(messages.sync())
-            pipeline.sync()
+            self._end_batch()
         if pipeline.quiet() and not self._errands:
             self.clean_up()
 
@@ -362,22 +364,28 @@ class ServerSession(Member):
             self.stream.send(messages.sync())
             pipeline.sync()
 
-    def _beyond_rescue(self, partial: bool) -> bool:
-        """Whether closing is all that is left. A batch without its Sync is one: a Sync of ours would commit
-        it."""
-        pipeline = self.pipeline
-        if partial or pipeline.copying_in:
-            return partial
-        if not pipeline.unclear and (not pipeline.open or (pipeline.failed and pipeline.owed() == 0)):
-            return False
-        # Behind a Terminate PostgreSQL runs what it has got, rolls back what is open, and leaves.
-        self.stream.send(messages.terminate())
-        return True
+    def _end_batch(self) -> None:
+        """Nobody sends the Sync of the open batch, and one alone would commit it. A ROLLBACK ends an implicit
+        transaction, too (xact.c: UserAbortTransactionBlock); where the batch has failed it is skipped."""
+        self.stream.send(_ROLL_BACK)
+        self.unnamed_number = 0
+        self.ending_batch = True
+        self.pipeline.parse(())
+        self.pipeline.bind()
+        self.pipeline.sync()
+
+    def _leave_to_end(self, reason: str, partial: bool) -> None:
+        """It cannot be told any more where its answers end. Behind a Terminate PostgreSQL runs what it has
+        got, rolls back what is open, and leaves."""
+        if not partial:
+            self.stream.send(messages.terminate())
+        self.close(reason)
 
     def clean_up(self) -> None:
         """Idle as far as answers go: end the transaction, undo what a pin stands for, give it to the pool."""
         if self.cancelling:
             return
+        self.ending_batch = False
         pipeline = self.pipeline
         if pipeline.unclear or self.pin in TAINTING:
             self.close("what its client left behind cannot be undone")
@@ -478,6 +486,9 @@ class ServerSession(Member):
     def fail(self, error: PoolproxyError) -> None:
         """An error of ours while its answers were read (a length out of range): never the client's fault."""
         self._out_of_sync(error.message)
+
+
+_ROLL_BACK = messages.parse(b"", b"ROLLBACK") + messages.bind(b"", b"") + messages.execute() + messages.sync()
 
 
 def _ignore(refusal: Refusal | None) -> None:

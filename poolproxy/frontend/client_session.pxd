@@ -43,6 +43,7 @@ cdef class ClientSession(Sink):
     cdef public bint cautious
     cdef public bint controls
     cdef public bint discarding
+    cdef public bint vanished
     cdef public tuple resets
     cdef public bytes _prefix
     cdef bytes _proof

@@ -63,7 +63,7 @@ class ClientSession(Sink):
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
-        "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
+        "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -110,6 +110,7 @@ class ClientSession(Sink):
         self.cautious = False  #: see statements.Scanner
         self.drew = False  #: its transaction under way may have drawn from a sequence
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
+        self.vanished = False  #: its connection has ended without a Terminate
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
         self._prefix = b""  #: goes out ahead of the next bytes
@@ -423,6 +424,7 @@ class ClientSession(Sink):
     # The end.
 
     def on_lost(self, reason: str) -> None:
+        self.vanished = True
         self.close("connection lost: " + reason)
 
     def fail(self, error: PoolproxyError) -> None:
@@ -458,7 +460,7 @@ class ClientSession(Sink):
             self.hearing.close()
         server, self.server = self.server, None
         if server is not None:
-            server.abandon(self.framer.rest > 0)
+            server.abandon(self.framer.rest > 0, self.vanished)
         if _log.informs():
             seconds = round(self.stream.poller.now - self.connected_at, 3)
             _log.info("client disconnected", **self._named(), reason=reason, seconds=seconds)

@@ -148,6 +148,9 @@ class PoolSettings(Section):
     """Seconds after which an idle server above `min_pool_size` is closed (with some jitter); 0 = never."""
     server_rescue_timeout: Seconds = 10.0
     """Seconds a query whose client is gone may go on before it is cancelled."""
+    client_loss: Literal["finish", "cancel"] = "finish"
+    """What becomes of a query whose client's connection breaks: it may finish, as PostgreSQL has it, within
+    `server_rescue_timeout`, or it is cancelled at once. After an orderly end it may finish in any case."""
     max_prepared_statements: Annotated[int, Field(ge=1, le=100_000)] = 500
     """Named prepared statements kept on one server, for all its clients; the least recently used go first,
     and are prepared again when somebody needs them."""

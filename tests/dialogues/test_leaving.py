@@ -14,6 +14,7 @@ from tests.dialogues.words import (
     DESCRIPTION,
     END,
     PARSED,
+    ROLL_BACK,
     answer,
     done,
     error,
@@ -109,7 +110,7 @@ def test_in_a_failed_transaction_that_may_have_left_something(stage: Stage, leav
 
 @pytest.mark.parametrize("flush", [b"", FLUSH], ids=["unflushed", "flushed"])
 def test_in_a_batch_without_its_sync(stage: Stage, leave: Leave, flush: bytes) -> None:
-    """A Sync of ours would commit what it did not: PostgreSQL gets a Terminate instead, and rolls back."""
+    """A Sync alone would commit what it did not."""
     server, client = stage.server(), stage.client()
     client >> extended("insert into t values (1)") + flush
     server << extended("insert into t values (1)") + flush
@@ -117,20 +118,35 @@ def test_in_a_batch_without_its_sync(stage: Stage, leave: Leave, flush: bytes) -
         server >> PARSED + BOUND + DESCRIPTION + tag("INSERT 0 1")
         client << PARSED + BOUND + DESCRIPTION + tag("INSERT 0 1")
     leave(client)
-    server << TERMINATE << END
+    server << ROLL_BACK
+    if not flush:
+        server >> PARSED + BOUND + DESCRIPTION + tag("INSERT 0 1")
+    server >> PARSED + BOUND + done("ROLLBACK")
+    is_free(stage, server)
+
+
+def test_in_a_batch_that_begins_a_copy(stage: Stage, leave: Leave) -> None:
+    """What comes behind is read as data: it cannot be told where the answers end."""
+    server, client = stage.server(), stage.client()
+    client >> extended("copy t from stdin")
+    server << extended("copy t from stdin")
+    leave(client)
+    server << ROLL_BACK
+    server >> PARSED + BOUND + COPY_IN
+    server << END
     assert stage.pool().size() == 0
     stage.nothing_more()
 
 
 def test_in_a_batch_that_has_failed(stage: Stage, leave: Leave) -> None:
-    """Nothing of it can be committed any more: a Sync ends it."""
+    """Nothing of it can be committed any more, and what comes behind is skipped."""
     server, client = stage.server(), stage.client()
     client >> extended("select 1/0") + FLUSH
     server << extended("select 1/0") + FLUSH
     server >> PARSED + BOUND + DESCRIPTION + error("22012")
     client << PARSED + BOUND + DESCRIPTION + error("22012")
     leave(client)
-    server << SYNC
+    server << ROLL_BACK
     server >> ready()
     is_free(stage, server)
 

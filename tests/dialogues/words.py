@@ -26,6 +26,9 @@ PARAMETERS = m.message("t", struct.pack("!h", 0))
 DESCRIPTION = m.message("T", struct.pack("!h", 0))
 CALLED = m.message("V", struct.pack("!i", -1))
 
+#: What ends a batch whose client is gone.
+ROLL_BACK = m.parse("ROLLBACK") + m.bind() + m.execute() + m.SYNC
+
 
 def row(*values: str) -> bytes:
     return m.message("D", struct.pack("!h", len(values)) + b"".join(map(_cell, values)))

@@ -46,6 +46,7 @@ def route_of(**differing: Any) -> Route:
         "pin_on": (),
         "catalogue_poll_interval": 0.0,
         "listener_loss": "disconnect",
+        "client_loss": "finish",
         "init_query": "",
     }
     return Route(**{**values, **differing})

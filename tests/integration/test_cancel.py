@@ -169,6 +169,36 @@ def test_a_storm_of_cancels(stage: Stage) -> None:
     assert foreign == []
 
 
+def cancel_late(proxy: ProxyProcess, count: int) -> list[str]:
+    """One server, two clients: each cancels what has been answered already, or is about to be. The errors of
+    queries that were not cancelled by their own client."""
+    foreign: list[str] = []
+
+    def ask_and_cancel() -> None:
+        with proxy.login() as client:
+            for n in range(count // 2):
+                client.send(m.query("select 1"))
+                early = n % 4 == 0
+                if not early:
+                    foreign.extend(m.errors(client.read_ready()))
+                cancel(proxy.address, client.pid, client.key)
+                if early:
+                    assert set(m.errors(client.read_ready())) <= {"57014"}
+                if n % 3 != 0:
+                    foreign.extend(m.errors(client.ask(m.extended("select 2") + m.SYNC)))
+
+    both = [threading.Thread(target=ask_and_cancel) for _ in range(2)]
+    for each in both:
+        each.start()
+    for each in both:
+        each.join()
+    return foreign
+
+
+def test_late_cancels_hit_nobody(stage: Stage) -> None:
+    assert cancel_late(stage.proxy(pool_size=1), 10_000) == []
+
+
 def test_cancels_from_many_sides_at_once(stage: Stage, direct: Direct) -> None:
     """Twenty cancel connections for the same query: it is cancelled, and the next one is not."""
     proxy = stage.proxy(pool_size=1)

@@ -134,10 +134,56 @@ def test_in_a_large_result(narrow: ProxyProcess, leave: Leave) -> None:
 def test_in_a_batch_before_its_sync(narrow: ProxyProcess, leave: Leave) -> None:
     """Flushed and answered, but never synced: the implicit transaction must not be committed (rule 7)."""
     client = narrow.login()
+    client.query("select 1")
+    opened = narrow.metrics().value("poolproxy_server_connects_total", result="ok")
     client.send(m.extended("insert into note values (1, 'not synced')") + m.FLUSH)
     client.read_until("C")
     leave(client)
     next_client_is_fine(narrow, "not synced")
+
+    assert narrow.metrics().value("poolproxy_server_connects_total", result="ok") == opened
+
+
+@pytest.mark.parametrize("leave", WAYS)
+def test_while_pinned(narrow: ProxyProcess, direct: Direct, leave: Leave) -> None:
+    client = narrow.login()
+    pid = client.value("select pg_backend_pid()")
+    client.query("select pg_advisory_lock(7); create temp table mine (a int)")
+    client.query('listen there; listen U&"\\0068ere"')
+    leave(client)
+    next_client_is_fine(narrow, "pinned")
+    with narrow.login() as client:
+        assert client.value("select pg_backend_pid()") == pid
+        assert client.value("select to_regclass('pg_temp.mine') is null") == "t"
+        assert client.value("select count(*) from pg_listening_channels()") == "0"
+
+
+@pytest.mark.parametrize("leave", WAYS)
+@pytest.mark.parametrize(
+    "text", ["set app.a = 'x'; select pg_advisory_lock(8)", "listen there", "notify there"]
+)
+def test_right_behind_what_it_asked(narrow: ProxyProcess, leave: Leave, text: str) -> None:
+    """While its server is audited, while the hub is waited for: at any moment of it."""
+    for _ in range(20):
+        client = narrow.login()
+        client.query("listen there")
+        client.send(m.query(text))
+        leave(client)
+        next_client_is_fine(narrow, "behind")
+
+
+@pytest.mark.parametrize("leave", WAYS)
+def test_in_a_query_that_is_not_to_finish(stage: Stage, direct: Direct, leave: Leave) -> None:
+    """`client_loss = cancel`: only an orderly end lets it finish."""
+    proxy = stage.proxy(pool_size=1, client_loss="cancel", server_rescue_timeout=30)
+    direct.rows("truncate ledger")
+    client = proxy.login()
+    client.send(m.query("insert into ledger select 'gone', 1 from pg_sleep(3)"))
+    direct.wait_running("pg_sleep(3)")
+    leave(client)
+    next_client_is_fine(proxy, "cancelled")
+    finished = leave is Wire.close
+    assert direct.rows("select * from ledger") == ([("gone", 1)] if finished else [])
 
 
 @pytest.mark.parametrize("leave", WAYS)

@@ -176,7 +176,7 @@ class TestTick:
         server.pipeline.skip_query()  # it still runs something
         client.server = None
         pool.move_client(client, CLIENT_CLOSED)
-        server.abandon(False)
+        server.abandon(False, False)
         await stage.tick(9.0)
         assert cancelled == []
         await stage.tick(2.0)
