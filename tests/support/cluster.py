@@ -23,7 +23,8 @@ HBA = (
     "host all all all scram-sha-256",
 )
 
-_SCHEMA = """
+#: Tables and functions of `app`.
+SCHEMA = """
 create table item (id int primary key, name text);
 insert into item select n, 'item ' || n from generate_series(1, 100) n;
 create table note (id int, body text);
@@ -72,7 +73,7 @@ def make_postgres(**options: Any) -> LocalPostgres:
         postgres.sql(
             f"grant all on database {DATABASE} to public; create database second; create database bounded;"
         )
-        postgres.sql(_SCHEMA, DATABASE)
+        postgres.sql(SCHEMA, DATABASE)
     except BaseException:
         postgres.close()
         raise

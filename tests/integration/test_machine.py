@@ -1,0 +1,51 @@
+"""Random programs of several clients, through the proxy and on connections of their own: the same answers.
+
+`make test` runs a few hundred programs, always the same; POOLPROXY_PROGRAMS=5000 runs as many new ones.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.support.machine import CLIENTS, Machine, Worlds, make_twin
+from tests.support.stage import Stage
+
+PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
+STEPS = 20
+
+
+@pytest.fixture(scope="module", autouse=True)
+def twin(session_stage: Stage) -> Iterator[None]:
+    make_twin(session_stage)
+    yield
+    session_stage.postgres.sql("drop database twin with (force)")
+
+
+@pytest.mark.timeout(0 if PROGRAMS else 600)
+def test_any_program(stage: Stage) -> None:
+    worlds = Worlds(stage, stage.proxy(pool_size=CLIENTS))
+
+    class Programs(Machine):
+        pass
+
+    Programs.worlds = worlds
+    try:
+        run_state_machine_as_test(
+            Programs,
+            settings=settings(
+                max_examples=PROGRAMS or 150,
+                stateful_step_count=STEPS,
+                derandomize=not PROGRAMS,
+                database=None,
+                deadline=None,
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        worlds.end()
+        worlds.close()
