@@ -40,6 +40,8 @@ cdef class Server(AuditedServer):
     cdef Py_ssize_t _client_ready(self, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t following) except -1
     cdef _assigned(self, Unit unit, int before)
     cdef bytes _error(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following, bint skipping)
+    @cython.locals(following=Step)
+    cdef bint _of_our_parse(self, bytes report) except -1
     cdef _notified(self, bytes message)
     cdef _parameter_status(self, bytes body)
     @cython.locals(pipeline=Pipeline, sink=Sink)

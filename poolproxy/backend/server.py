@@ -40,6 +40,9 @@ COMMAND_COMPLETE = 0x43
 _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
 
+#: Notices that a Parse may raise: nonstandard use of a backslash, a name that was cut.
+_ABOUT_TEXT = frozenset({"22P06", "42622"})
+
 
 class Server(AuditedServer):
     """See the module."""
@@ -133,7 +136,9 @@ class Server(AuditedServer):
             self._forward(buffer, start, position)
             self._notified(self.stream.copy(position, following))
             return following
-        elif self._unowed() and kind != NOTICE_RESPONSE:
+        elif kind == NOTICE_RESPONSE:
+            mine = skipping or self._of_our_parse(self.stream.copy(position + 5, following))
+        elif self._unowed():
             self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
         elif kind in (PARSE_COMPLETE, CLOSE_COMPLETE):
             step = pipeline.complete(PARSED if kind == PARSE_COMPLETE else CLOSED)
@@ -374,6 +379,14 @@ class Server(AuditedServer):
                 self.prepared.drop_named(name)
         assert self.sink is not None
         return messages.message(ERROR_RESPONSE, with_names(report, self.sink.name_of))
+
+    def _of_our_parse(self, report: bytes) -> bool:
+        """Whether a notice is about the text of a statement that is parsed again right now: its client has
+        heard it (rule 9)."""
+        following = self.pipeline.next_step()
+        if following is None or not following.own or following.kind != PARSED:
+            return False
+        return messages.error_fields(report).get("C", "") in _ABOUT_TEXT
 
     def _notified(self, message: bytes) -> None:
         """A notification. Where the hub listens in its client's stead it is not for that; who does shows in

@@ -47,11 +47,10 @@ _IN_FAILED_TRANSACTION = "25P02"
 AUDIT_SOON = 5.0
 
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
-#: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse,
-#: NoticeResponse.
-STOPS = stop_table(b"TDC2nstIdcHVN")
+#: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse.
+STOPS = stop_table(b"TDC2nstIdcHV")
 #: The same, but for RowDescription, CommandComplete, NoData, ParameterDescription.
-STOPS_CLOSELY = stop_table(b"D2sIdcHVN")
+STOPS_CLOSELY = stop_table(b"D2sIdcHV")
 #: While nothing is owed, or rows are wanted: every message is looked at.
 STOPS_ALL = stop_table(b"")
 

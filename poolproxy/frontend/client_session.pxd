@@ -33,6 +33,7 @@ cdef class ClientSession(Sink):
     cdef public Framer framer
     cdef public bytes unnamed
     cdef public Py_ssize_t unnamed_turn
+    cdef public Py_ssize_t unnamed_followed
     cdef public Py_ssize_t unnamed_number
     cdef public int unnamed_ordinal
     cdef public bint drew

@@ -18,6 +18,7 @@ from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
+from poolproxy.protocol.notifications import notification, read_notification
 from poolproxy.session.assignments import Assignment
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
@@ -63,7 +64,8 @@ class ClientSession(Sink):
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
-        "unnamed_finding", "unnamed_number", "unnamed_ordinal", "unnamed_turn", "vanished",
+        "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
+        "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -101,6 +103,7 @@ class ClientSession(Sink):
         self.framer = Framer(STOPS)
         self.unnamed: bytes | None = None  #: its Parse of the unnamed statement, whole
         self.unnamed_turn = -1  #: the exchange it was parsed in, on the server attached now (Pipeline.turn)
+        self.unnamed_followed = -1  #: the exchange that its text was looked at for
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_draws = False  #: it may draw from a sequence
@@ -206,7 +209,7 @@ class ClientSession(Sink):
         """`server` is this client's now."""
         assert isinstance(server, Server)
         self.server = server
-        self.unnamed_turn = -1
+        self.unnamed_turn = self.unnamed_followed = -1
         self.awaiting = False
         if self.prepared is not None:
             self.prepared.detach()
@@ -284,6 +287,10 @@ class ClientSession(Sink):
     def notified(self, message: bytes) -> None:
         self.pool.counters.notifications += 1
         self.last_active = self.stream.poller.now
+        if self.server is not None and self.server.pid != self.pid:
+            pid, channel, payload = read_notification(message[5:])
+            if pid == self.server.pid:
+                message = notification(self.pid, channel, payload)  # its own
         self.write(message, 0, len(message))
 
     def took(self, channels: frozenset[str], exact: bool) -> bool:

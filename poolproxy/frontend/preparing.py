@@ -188,7 +188,7 @@ class PreparingClient(ClientSession):
         if buffer[position + 5] == 0 and not pipeline.doomed():
             self.unnamed_number = server.unnamed_number = self.pool.number_statement()
             self.unnamed = self.stream.copy(position, following) if following <= end else None
-            self.unnamed_turn = pipeline.turn()
+            self.unnamed_turn = self.unnamed_followed = pipeline.turn()
             self.unnamed_ordinal = pipeline.parses
             self.unnamed_finding = finding
             self.unnamed_draws = _scanner.writes
@@ -217,7 +217,7 @@ class PreparingClient(ClientSession):
 
     def _run_unnamed(self, server: Server, finding: Finding) -> None:
         """It is about to be run, and its text is remarkable."""
-        if self.unnamed_turn != server.pipeline.turn():
+        if self.unnamed_followed != server.pipeline.turn():
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)

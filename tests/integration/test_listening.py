@@ -207,6 +207,8 @@ def test_a_name_that_the_text_does_not_show_is_heard_on_its_own_server(
         assert heard([client.read()]) == [("here", "word")]
         assert heard(run(client, "notify here, 'own'")) == [("here", "own")]
         run(client, "unlisten *")
+        assert pid_of(run(client, text, "notify here")[-2]) == client.pid
+        run(client, "unlisten *")
         assert heard(run(client, f"{text}; notify here, 'at once'")) == [("here", "at once")]
         run(client, "unlisten *")
         assert proxy.metrics().value("poolproxy_servers_pinned", reason="listen") == 0
@@ -257,7 +259,7 @@ def test_a_listener_that_does_not_read_is_told_and_disturbs_nobody(proxy: ProxyP
 
 
 def test_the_hub_is_lost(stage: Stage) -> None:
-    proxy = stage.fresh(pool_size=2)
+    proxy = stage.fresh(pool_size=2, catalogue_poll_interval=0)
     stage.expect_log("listening server lost")
     with proxy.login() as listener, proxy.login() as other:
         run(listener, "listen here")
@@ -269,7 +271,7 @@ def test_the_hub_is_lost(stage: Stage) -> None:
 
 
 def test_the_hub_is_lost_and_listeners_are_warned(stage: Stage) -> None:
-    proxy = stage.fresh(pool_size=2, listener_loss="warn")
+    proxy = stage.fresh(pool_size=2, listener_loss="warn", catalogue_poll_interval=0)
     stage.expect_log("listening server lost")
     with proxy.login() as listener, proxy.login() as other:
         run(listener, "listen here")

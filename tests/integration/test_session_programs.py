@@ -3,6 +3,8 @@ has from exchange to exchange, and nothing of it for whoever has the server next
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.support import messages as m
@@ -272,12 +274,25 @@ PROGRAMS: dict[str, list[str]] = {
 }
 
 
-def exchanges(statements: list[str], extended: bool) -> list[bytes]:
-    """Each statement alone, simple, or by the unnamed statement where it is one statement only."""
-    return [
-        m.extended(sql) + m.SYNC if extended and ";" not in sql.replace("; perform", "") else m.query(sql)
-        for sql in statements
-    ]
+#: How a statement is sent: the exchanges it takes.
+WAYS: dict[str, Callable[[str], list[bytes]]] = {
+    "simple": lambda sql: [m.query(sql)],
+    "extended": lambda sql: [m.extended(sql) + m.SYNC],
+    "in steps": lambda sql: [m.parse(sql) + m.SYNC, m.bind() + m.execute() + m.SYNC],
+    "named": lambda sql: [
+        m.parse(sql, "s") + m.describe_statement("s") + m.SYNC,
+        m.bind(statement="s") + m.execute() + m.SYNC,
+        m.close_statement("s") + m.SYNC,
+    ],
+}
+
+
+def exchanges(statements: list[str], way: str) -> list[bytes]:
+    """Each statement alone; several in one text are simple."""
+    found: list[bytes] = []
+    for sql in statements:
+        found += WAYS["simple" if ";" in sql.replace("; perform", "") else way](sql)
+    return found
 
 
 def as_it_should_be(stage: Stage, program: list[bytes]) -> list[list[str]]:
@@ -296,11 +311,11 @@ def is_clean(stranger: Wire) -> None:
     assert m.rows(stranger.query(LEFT)) == [[b"0"] * 5]
 
 
-@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_as_on_a_direct_connection(stage: Stage, name: str, extended: bool) -> None:
+def test_as_on_a_direct_connection(stage: Stage, name: str, way: str) -> None:
     """Somebody else takes and returns the server that was used last, so that the client finds another one."""
-    program = exchanges(PROGRAMS[name], extended)
+    program = exchanges(PROGRAMS[name], way)
     should = as_it_should_be(stage, program)
     proxy = stage.proxy(pool_size=2)
     for start in ("begin", "commit"):
@@ -324,7 +339,7 @@ def test_as_on_a_direct_connection(stage: Stage, name: str, extended: bool) -> N
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_in_one_write(stage: Stage, name: str) -> None:
     """The client waits for nothing."""
-    program = [b"".join(exchanges(PROGRAMS[name], False))]
+    program = [b"".join(exchanges(PROGRAMS[name], "simple"))]
     should = as_it_should_be(stage, program)
     stage.direct.rows("truncate note")
     proxy = stage.proxy(pool_size=1)

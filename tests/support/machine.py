@@ -1,5 +1,5 @@
-"""A machine that runs random programs of several clients twice: through a proxy, where they share servers, and
-each on a direct connection of its own, to a twin of the database. What they hear must be equal.
+"""A machine that runs random programs of several clients twice: through a proxy, where they share servers,
+and each on a direct connection of its own, to a twin of the database. What they hear must be equal.
 
 What may differ is written down here, where it is taken away: pids, tables' oids, where in its source
 PostgreSQL raised an error, when between its exchanges a client hears a notification, and what
@@ -8,6 +8,7 @@ docs/differences.md says that no proxy can hide, or that poolproxy does differen
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -115,7 +116,7 @@ LEFT = [
     "insert into mine values (3)",
     "select * from mine",
     "drop table mine",
-    "drop table pg_temp.note",
+    "drop table note",  # the temporary one; the other one is not its own
     "discard temp",
     "select make_temp()",
     "drop table made",
@@ -204,7 +205,7 @@ class Exchange:
     data: bytes
 
     def __repr__(self) -> str:
-        return self.said
+        return self.said if len(self.said) < 150 else self.said[:60] + "..."
 
 
 def _query(text: str) -> Exchange:
@@ -346,6 +347,7 @@ class Worlds:
         self.postgres = stage.postgres
         self.direct = {name: Direct(stage.postgres, name) for name in (DATABASE, TWIN)}
         self.proxy = proxy
+        self.journal: deque[str] = deque(maxlen=200)
         address = (stage.postgres.host, stage.postgres.port)
 
         def straight(parameters: dict[str, str]) -> Wire:
@@ -365,7 +367,13 @@ class Worlds:
             connected = scrape.value("poolproxy_clients_connected")
             return connected == len(left) and not states.get("resetting")
 
-        eventually(settled, "the proxy has done with those that left")
+        try:
+            eventually(settled, "the proxy has done with those that left")
+        except AssertionError as error:
+            journal = "\n".join(self.journal)
+            raise AssertionError(
+                f"client ?: {error}\nafter\n{journal}\n{self.proxy.log_text()[-2000:]}"
+            ) from None
 
     def _twin_settled(self, left: list[Wire]) -> None:
         pids = {wire.pid for wire in left}
@@ -374,7 +382,12 @@ class Worlds:
             lambda: {pid for (pid,) in self.direct[TWIN].rows(mine)} <= pids, "PostgreSQL has done with them"
         )
 
+    def note(self, what: str) -> None:
+        """For whoever reads of a failure: its cause may lie in an earlier program."""
+        self.journal.append(what)
+
     def begin(self) -> None:
+        self.note("a new program")
         for direct in self.direct.values():
             direct.rows("truncate note, ledger")
 
@@ -411,6 +424,7 @@ class Machine(RuleBasedStateMachine):
 
     def _log_in(self, number: int, parameters: dict[str, str]) -> None:
         told = []
+        self.worlds.note(f"log_in({number}, {parameters})")
         for world in self.worlds.both():
             world.clients[number] = world.login(parameters)
             told.append(world.clients[number].parameters)
@@ -421,14 +435,16 @@ class Machine(RuleBasedStateMachine):
             self._log_in(number, {})
 
     def _compare(self, number: int, expected: Heard, found: Heard) -> None:
-        assert found.messages == expected.messages
-        assert found.notified == expected.notified
-        assert found.parameters == expected.parameters
-        assert found.ended == expected.ended
+        if found != expected:
+            journal = "\n".join(self.worlds.journal)
+            raise AssertionError(
+                f"client {number} heard\n{found}\nand directly\n{expected}\nafter\n{journal}"
+            )
         if found.ended:
             self._forget(number)
 
     def _forget(self, number: int) -> None:
+        self.worlds.note(f"leave({number})")
         for world in self.worlds.both():
             world.clients.pop(number).close()
             world.settled(list(world.clients.values()))
@@ -438,6 +454,7 @@ class Machine(RuleBasedStateMachine):
     )
     def ask(self, number: int, exchange: Exchange, piece: int) -> None:
         self._client(number)
+        self.worlds.note(f"ask({number}, {exchange}, {piece})")
         expected = self.worlds.straight.ask(number, exchange.data)
         found = self.worlds.through.ask(number, exchange.data, piece)
         self._compare(number, expected, found)
@@ -466,6 +483,7 @@ class Machine(RuleBasedStateMachine):
     @rule(number=st.integers(0, CLIENTS - 1))
     def vanish(self, number: int) -> None:
         if number in self.worlds.through.clients:
+            self.worlds.note(f"vanish({number})")
             for world in self.worlds.both():
                 world.clients.pop(number).vanish()
                 world.settled(list(world.clients.values()))
@@ -474,6 +492,7 @@ class Machine(RuleBasedStateMachine):
     def ask_and_terminate(self, number: int, exchange: Exchange) -> None:
         """What was sent before a Terminate is run (rule 23)."""
         self._client(number)
+        self.worlds.note(f"ask_and_terminate({number}, {exchange})")
         for world in self.worlds.both():
             wire = world.clients.pop(number)
             wire.send(exchange.data + m.TERMINATE)
@@ -487,6 +506,7 @@ class Machine(RuleBasedStateMachine):
         self._client(number)
         self._client(other)
         heard = []
+        self.worlds.note(f"cancel_late({number}, {other})")
         for world in self.worlds.both():
             wire = world.clients[number]
             cancel(self.worlds.addresses[id(world)], wire.pid, wire.key)
@@ -499,10 +519,12 @@ class Machine(RuleBasedStateMachine):
         if self.worlds.straight.clients[number].status == "E":
             return
         heard = []
+        self.worlds.note(f"cancel_what_runs({number})")
         for world, name in zip(self.worlds.both(), (TWIN, DATABASE), strict=True):
             wire = world.clients[number]
             wire.send(m.query(SLEEP))
-            running = f"select 1 from pg_stat_activity where datname = '{name}' and query = '{SLEEP}' and state = 'active'"
+            mine = f"datname = '{name}' and query = '{SLEEP}' and wait_event = 'PgSleep'"
+            running = f"select 1 from pg_stat_activity where {mine}"
             eventually(lambda: self.worlds.direct[name].rows(running), "it runs")  # noqa: B023 - called at once
             cancel(self.worlds.addresses[id(world)], wire.pid, wire.key)
             heard.append(world.hear(number, 1))
