@@ -405,7 +405,7 @@ class Worlds:
 
 def make_twin(stage: Stage) -> None:
     """The same tables and functions once more, where nobody shares anything."""
-    stage.postgres.sql(f"create database {TWIN}")
+    stage.postgres.sql(f"create database {TWIN} template template0")  # nobody is in there
     stage.postgres.sql(f"grant all on database {TWIN} to public")
     stage.postgres.sql(SCHEMA, TWIN)
 
