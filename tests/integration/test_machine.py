@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support.machine import CLIENTS, Machine, Worlds, make_twin
+from tests.support.proxy import ProxyProcess
+from tests.support.sabotage import DEFECTS, VARIABLE
 from tests.support.stage import Stage
 
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
@@ -26,9 +29,8 @@ def twin(session_stage: Stage) -> Iterator[None]:
     session_stage.postgres.sql("drop database twin with (force)")
 
 
-@pytest.mark.timeout(0 if PROGRAMS else 600)
-def test_any_program(stage: Stage) -> None:
-    worlds = Worlds(stage, stage.proxy(pool_size=CLIENTS))
+def run_programs(worlds: Worlds, count: int, *, new: bool) -> None:
+    """So many random programs; an error at the first difference."""
 
     class Programs(Machine):
         pass
@@ -38,9 +40,9 @@ def test_any_program(stage: Stage) -> None:
         run_state_machine_as_test(
             Programs,
             settings=settings(
-                max_examples=PROGRAMS or 150,
+                max_examples=count,
                 stateful_step_count=STEPS,
-                derandomize=not PROGRAMS,
+                derandomize=not new,
                 database=None,
                 deadline=None,
                 # What is found may take long to show: the journal tells more than a shorter program.
@@ -50,5 +52,24 @@ def test_any_program(stage: Stage) -> None:
             ),
         )
     finally:
-        worlds.end()
         worlds.close()
+
+
+@pytest.mark.timeout(0 if PROGRAMS else 600)
+def test_any_program(stage: Stage) -> None:
+    worlds = Worlds(stage, stage.proxy(pool_size=CLIENTS))
+    run_programs(worlds, PROGRAMS or 150, new=bool(PROGRAMS))
+    assert not worlds.differed
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_defect_is_found_within_a_minute(stage: Stage, tmp_path: Path, defect: str) -> None:
+    """The machine is alive: what is broken on purpose does not pass."""
+    proxy = ProxyProcess(tmp_path, stage.settings(pool_size=CLIENTS), {VARIABLE: defect})
+    worlds = Worlds(stage, proxy)
+    try:
+        with pytest.raises(Exception):  # noqa: B017 - some defects do not show twice: hypothesis calls that flaky
+            run_programs(worlds, 150, new=False)
+        assert worlds.differed
+    finally:
+        proxy.kill()

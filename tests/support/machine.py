@@ -348,6 +348,7 @@ class Worlds:
         self.direct = {name: Direct(stage.postgres, name) for name in (DATABASE, TWIN)}
         self.proxy = proxy
         self.journal: deque[str] = deque(maxlen=200)
+        self.differed = False  #: somebody has heard something else than directly
         address = (stage.postgres.host, stage.postgres.port)
 
         def straight(parameters: dict[str, str]) -> Wire:
@@ -436,6 +437,7 @@ class Machine(RuleBasedStateMachine):
 
     def _compare(self, number: int, expected: Heard, found: Heard) -> None:
         if found != expected:
+            self.worlds.differed = True
             journal = "\n".join(self.worlds.journal)
             raise AssertionError(
                 f"client {number} heard\n{found}\nand directly\n{expected}\nafter\n{journal}"

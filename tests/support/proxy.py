@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support import interpreted
+from tests.support import interpreted, sabotage
 from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.waiting import eventually
 from tests.support.wire import Address, Wire
@@ -95,8 +95,10 @@ class ProxyProcess:
             "POOLPROXY_HTTP_PORT": "0",
             "POOLPROXY_LOG_FORMAT": "json",
         }
-        command = [sys.executable, "-m", "tests.support.interpreted" if interpreted.wanted() else "poolproxy"]
-        command.append("run")
+        module = "tests.support.interpreted" if interpreted.wanted() else "poolproxy"
+        if sabotage.VARIABLE in (environment or {}):
+            module = "tests.support.sabotage"
+        command = [sys.executable, "-m", module, "run"]
         if settings:
             file = folder / "poolproxy.toml"
             file.write_text(toml(settings), "utf-8")
