@@ -8,8 +8,6 @@ cdef class AuditedServer(ServerSession):
     cpdef _ask(self)
     cdef _audit_over(self)
     cpdef hear_first(self)
-    cpdef heard(self)
-    cpdef review(self)
     cdef _listen_no_more(self, found, set left)
     cdef _say_ready(self)
     cdef _hold_to(self, found)

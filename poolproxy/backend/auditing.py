@@ -113,19 +113,6 @@ class AuditedServer(ServerSession):
         self.sink.hold()
         self.sink.hear_out()
 
-    def heard(self) -> None:
-        """That is over."""
-        if self.fencing:
-            self.fencing = False
-            if self.sink is not None:
-                self._say_ready()
-                self.sink.let_go()
-            self.review()
-
-    def review(self) -> None:
-        """See server.py."""
-        raise NotImplementedError
-
     def _say_ready(self) -> None:
         """The ReadyForQuery that waited for the audit."""
         sink = self.sink

@@ -48,5 +48,6 @@ cdef class Server(AuditedServer):
     cpdef review(self)
     @cython.locals(sink=Sink, now=double)
     cpdef detach(self)
+    cpdef heard(self)
     cpdef cancel_over(self)
     cpdef on_drained(self)

@@ -447,6 +447,15 @@ class Server(AuditedServer):
         else:
             self._release(now)
 
+    def heard(self) -> None:
+        """Its client has heard what was notified before its ReadyForQuery (see `hear_first`)."""
+        if self.fencing:
+            self.fencing = False
+            if self.sink is not None:
+                self._say_ready()
+                self.sink.let_go()
+            self.review()
+
     def cancel_over(self) -> None:
         """A cancel request to this server has done what it may do: it can be handed out again."""
         self.cancelling -= 1

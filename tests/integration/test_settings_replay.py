@@ -311,6 +311,7 @@ def test_settings_survive_the_loss_of_a_server(stage: Stage, direct: Direct) -> 
         client.query("set work_mem = '7MB'")
         pid = client.value("select pg_backend_pid()")
         direct.rows("select pg_terminate_backend(%s::int)", [pid])
+        proxy.wait_gauge("poolproxy_servers", 0, state="idle")  # before that it would get the FATAL
         assert client.value("show work_mem") == "7MB"
         assert client.value("select pg_backend_pid()") != pid
 

@@ -336,6 +336,8 @@ class World:
                 count -= message.letter == "Z"
         except (EOFError, ConnectionResetError):
             heard.ended = True
+        except TimeoutError:
+            heard.messages.append("nothing more for as long as one waits")
         heard.parameters = dict(wire.parameters)
         return heard
 
