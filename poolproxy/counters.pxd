@@ -12,6 +12,7 @@ cdef class Histogram:
 @cython.final
 cdef class PoolCounters:
     cdef public Py_ssize_t queries
+    cdef public Py_ssize_t pinned_queries
     cdef public Py_ssize_t transactions
     cdef public Py_ssize_t bytes_received
     cdef public Py_ssize_t bytes_sent

@@ -50,6 +50,7 @@ class PoolCounters:
         "out_of_sync",
         "parses",
         "pin_seconds",
+        "pinned_queries",
         "pins",
         "queries",
         "query",
@@ -60,6 +61,7 @@ class PoolCounters:
 
     def __init__(self) -> None:
         self.queries: int = 0  #: exchanges answered (a Query, or a batch up to its Sync)
+        self.pinned_queries: int = 0  #: those of them that ran on a pinned server
         self.transactions: int = 0  #: times a server came back to status I
         self.bytes_received: int = 0  #: from clients
         self.bytes_sent: int = 0  #: to clients

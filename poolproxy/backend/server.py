@@ -295,6 +295,8 @@ class Server(AuditedServer):
         now = self.stream.poller.now
         counters = self.pool.counters
         counters.queries += 1
+        if self.pin:
+            counters.pinned_queries += 1
         counters.query.observe(now - self.exchange_at)
         self.exchange_at = now
         if pipeline.status == STATUS_IDLE:

@@ -123,6 +123,12 @@ POOL: Final[tuple[Family[PoolSnapshot], ...]] = (
         lambda pool: pool.counters.queries,
     ),
     Family(
+        "poolproxy_pinned_queries",
+        "counter",
+        "Those of poolproxy_queries_total that ran on a server which was pinned already.",
+        lambda pool: pool.counters.pinned_queries,
+    ),
+    Family(
         "poolproxy_transactions",
         "counter",
         "Times a server returned to the state outside any transaction.",

@@ -266,3 +266,16 @@ def test_session_mode_keeps_everything(stage: Stage) -> None:
         assert str(client.pid) == pid
     with proxy.login() as stranger:
         nothing_is_left(stranger)
+
+
+def test_exchanges_on_a_pinned_server_are_counted(stage: Stage) -> None:
+    """Not the one that pins, and none before it or behind its end."""
+    proxy = stage.fresh()
+    with proxy.login() as client:
+        client.ask(m.query("select 1"))
+        client.ask(m.query("select pg_advisory_lock(42)"))
+        client.ask(m.query("select 2"))
+        client.ask(m.query("select pg_advisory_unlock(42)"))
+        client.ask(m.query("select 3"))
+    assert proxy.metrics().value("poolproxy_pinned_queries_total") == 2
+    assert proxy.metrics().value("poolproxy_queries_total") == 5
