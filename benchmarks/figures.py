@@ -8,6 +8,8 @@ from benchmarks.memory import IdleClients, StalledReaders
 from benchmarks.workloads import COPY_FILE, Clients, Copy, LeanLoop, Pgbench, Plan, Workload
 
 DEFAULT, TUNED = "pgbouncer", "pgbouncer-64k"  #: the names of the two rivals
+EARLIER = "poolproxy-earlier"  #: this project as it was
+NO_WORSE = 1.05  #: times what it was
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 --quick                 tiny runs that only show that everything works
 --only simple-32,login  some figures        --targets direct,pgbouncer   some targets
 --rounds N --seconds N  more or longer runs --write benchmarks/RESULTS.md  keep the report
+--earlier FOLDER        beside another checkout of poolproxy, built there: how it was
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import machine, server
-from benchmarks.figures import DEFAULT, TUNED, Figure, all_figures
+from benchmarks.figures import DEFAULT, EARLIER, NO_WORSE, TUNED, Bar, Figure, all_figures
 from benchmarks.process import raise_file_limit
 from benchmarks.report import US, document
 from benchmarks.rounds import Rounds, say
 from benchmarks.scram import stored_secret
-from benchmarks.targets import POOL_SIZE, Direct, Login, PgBouncer, Poolproxy, Target
+from benchmarks.targets import POOL_SIZE, Direct, Earlier, Login, PgBouncer, Poolproxy, Target
 from benchmarks.workloads import Clients, Pgbench, Plan
 from poolproxy.demo.postgres import LocalPostgres
 
@@ -33,7 +34,7 @@ ROUNDS = 5
 
 
 def make_targets(
-    names: Sequence[str], postgres: LocalPostgres, plan: Plan, login: Login, directory: Path
+    options: argparse.Namespace, postgres: LocalPostgres, plan: Plan, login: Login, directory: Path
 ) -> list[Target]:
     """The chosen targets, not started."""
     every: list[Target] = [
@@ -42,7 +43,10 @@ def make_targets(
         PgBouncer(postgres, login, directory, TUNED, pkt_buf="65536"),
         Poolproxy(postgres, login, directory),
     ]
-    return [target for target in every if target.name in names]
+    chosen = [target for target in every if target.name in options.targets]
+    if options.earlier:
+        chosen.append(Earlier(postgres, login, directory, options.earlier))
+    return chosen
 
 
 def run(options: argparse.Namespace) -> tuple[str, bool]:
@@ -61,7 +65,10 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
         server.fill(postgres, plan, login, directory)
         programs = Clients(postgres.bin_dir, directory, password)
         figures = chosen_figures(options.only, programs, plan)
-        targets = make_targets(options.targets, postgres, plan, login, directory)
+        if options.earlier:
+            bar = Bar(NO_WORSE, EARLIER)
+            figures = [dataclasses.replace(figure, bars=(*figure.bars, bar)) for figure in figures]
+        targets = make_targets(options, postgres, plan, login, directory)
         for target in targets:
             stack.callback(target.stop)
             target.start()
@@ -94,12 +101,15 @@ def read_options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", default=[], metavar="FIGURE,...", type=_words)
     parser.add_argument("--targets", default=list(TARGETS), metavar="TARGET,...", type=_words)
+    parser.add_argument("--earlier", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=int, help="of each pgbench or login run")
     parser.add_argument("--write", type=Path, metavar="FILE")
     options = parser.parse_args(arguments)
     options.rounds = options.rounds or (1 if options.quick else ROUNDS)
     options.arguments = list(arguments)
+    if options.earlier:  # where it lies is nobody's business
+        options.arguments = [word.replace(str(options.earlier), "FOLDER") for word in arguments]
     unknown = [name for name in options.targets if name not in TARGETS]
     if unknown:
         parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from benchmarks.figures import DEFAULT, TUNED, Bar, Figure
+from benchmarks.figures import DEFAULT, EARLIER, TUNED, Bar, Figure
 from benchmarks.workloads import Plan, Sample
 
 US = "poolproxy"
+RIVALS = (DEFAULT, TUNED, EARLIER)
 
 
 @dataclass(slots=True)
@@ -39,11 +40,12 @@ class Outcome:
         return median(reached) <= bar.limit if reached else None
 
     def verdict(self) -> str:
-        """`pass` when every bar holds, `miss` when one does not, `-` when that cannot be said."""
-        held = [self.holds(bar) for bar in self.figure.bars]
+        """`pass` when every bar holds whose rival was there, `miss` when one does not, `-` when that cannot be
+        said."""
+        held = [self.holds(bar) for bar in self.figure.bars if bar.rival is None or bar.rival in self.samples]
         if False in held:
             return "miss"
-        return "-" if None in held else "pass"
+        return "-" if None in held or not held else "pass"
 
 
 def number(value: float) -> str:
@@ -69,28 +71,29 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def summary(outcomes: Sequence[Outcome], targets: Sequence[str]) -> str:
     """One row per figure: the median of every target, and how we stand against each bar."""
-    heads = ["figure", "unit", *targets, f"/ {DEFAULT} (bar)", f"/ {TUNED} (bar)", "verdict"]
-    text = table(heads, [_summary_row(outcome, targets) for outcome in outcomes])
+    rivals = [name for name in RIVALS if name in targets]
+    heads = ["figure", "unit", *targets, *(f"/ {name} (bar)" for name in rivals), "verdict"]
+    text = table(heads, [_summary_row(outcome, targets, rivals) for outcome in outcomes])
     stalls = [stall for outcome in outcomes for stall in outcome.stalls]
     worst = f"at most {number(max(stalls) * 1e3)} ms" if stalls else "not measured"
     return f"{text}\n\nLongest stall of poolproxy's data-plane thread in all of these: {worst}."
 
 
-def _summary_row(outcome: Outcome, targets: Sequence[str]) -> list[str]:
+def _summary_row(outcome: Outcome, targets: Sequence[str], rivals: Sequence[str]) -> list[str]:
     figure = outcome.figure
     medians = [number(median(values)) if (values := outcome.values(name)) else "-" for name in targets]
-    return [figure.title, figure.unit, *medians, *_standing(outcome), outcome.verdict()]
+    return [figure.title, figure.unit, *medians, *_standing(outcome, rivals), outcome.verdict()]
 
 
-def _standing(outcome: Outcome) -> tuple[str, str]:
-    """The cells against the two rivals: ratio and bar, or a bar that has no rival."""
+def _standing(outcome: Outcome, rivals: Sequence[str]) -> list[str]:
+    """The cells against the rivals: ratio and bar, or a bar that has no rival."""
     cells: dict[str | None, str] = {None: "-"}
     for bar in outcome.figure.bars:
         if bar.rival is None:
             cells[None] = f"(at most {bar.limit:g})"
         else:
             cells[bar.rival] = f"{spread(outcome.ratios(bar.rival))} ({bar.limit:g})"
-    return cells.get(DEFAULT, cells[None]), cells.get(TUNED, cells[None])
+    return [cells.get(name, cells[None]) for name in rivals]
 
 
 def detail(outcome: Outcome, plan: Plan) -> str:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import dataclasses
 import secrets
 import shlex
@@ -17,16 +18,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import asyncpg
+
 from benchmarks import machine, server
+from benchmarks.micro.__main__ import nanoseconds
+from benchmarks.micro.cases import NOT_SUSPECT, suspect_check
 from benchmarks.process import cpu_used
 from benchmarks.report import number, table
 from benchmarks.rounds import say
 from benchmarks.scram import stored_secret
-from benchmarks.targets import Login, Poolproxy
+from benchmarks.targets import DATABASE, HOST, POOL_SIZE, USER, Login, Poolproxy
 from benchmarks.workloads import Clients, Pgbench, Plan
 from poolproxy.demo.postgres import LocalPostgres
 
 ROUNDS = 5
+
+#: What each of many fresh clients prepares by name and runs, so many of them at the same time.
+STATEMENTS = [f"SELECT abalance + {number} FROM pgbench_accounts WHERE aid = $1" for number in range(10)]
+AT_ONCE = 50
 
 #: As Rails sets them up, half of the clients with other values.
 SETS = """\\if :fresh
@@ -77,13 +86,33 @@ def transactions(target: Poolproxy) -> float:
     return target.metric("poolproxy_transactions_total")
 
 
+async def _parses(target: Poolproxy, password: str, clients: int) -> float:
+    """How many Parse messages servers got while so many clients came, ran the statements, and left."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def client(number: int) -> None:
+        async with turns:
+            connection = await asyncpg.connect(
+                host=HOST, port=target.port, user=USER, password=password, database=DATABASE
+            )
+            try:
+                for statement in STATEMENTS:
+                    await connection.fetchval(statement, number)
+            finally:
+                await connection.close()
+
+    before = target.metric("poolproxy_parses_total")
+    await asyncio.gather(*map(client, range(clients)))
+    return target.metric("poolproxy_parses_total") - before
+
+
 def run(options: argparse.Namespace) -> str:
     plan = Plan.quick() if options.quick else Plan()
     if options.seconds:
         plan = dataclasses.replace(plan, seconds=options.seconds)
     password = secrets.token_urlsafe(12)
     login = Login(password, stored_secret(password))
-    few, many = (4, 8) if options.quick else (32, 200)
+    few, many, fresh = (4, 8, 40) if options.quick else (32, 200, 1_000)
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="poolproxy-bench-")))
         directory.chmod(0o755)
@@ -112,19 +141,34 @@ def run(options: argparse.Namespace) -> str:
             for name, (target, workload) in runs.items():
                 found[name].append(measure(target, postgres, workload, plan))
                 say(f"  {name}: {found[name][-1]}")
+        parses = asyncio.run(_parses(auto, password, fresh))
+        say(f"parses: {parses:.0f}")
+        look = nanoseconds(suspect_check(), 0.2)
+        say(f"suspect check: {look:.0f} ns")
         pins = auto.metric("poolproxy_pins_total") + always.metric("poolproxy_pins_total")
         resets = auto.metric("poolproxy_handover_resets_total")
-        return report(found, pins, resets, many, options)
+        counts = Counts(pins, resets, many, parses, fresh, look)
+        return report(found, counts, options)
 
 
-def report(
-    found: dict[str, list[Figure]], pins: float, resets: float, many: int, options: argparse.Namespace
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is not CPU per transaction."""
+
+    pins: float
+    resets: float
+    many: int  #: clients with SETs
+    parses: float
+    fresh: int  #: clients whose statements were parsed
+    look: float  #: ns of a look at a statement that is not suspect
+
+
+def report(found: dict[str, list[Figure]], counts: Counts, options: argparse.Namespace) -> str:
     command = shlex.join(["python", "-m", "benchmarks.sessions", *options.arguments])
     rows = [
         ("pgbench -S -M prepared / simple, 32 clients", *_ratio(found, "prepared", "simple"), "1.25"),
         (
-            f"{many} clients with 6 SETs, half with other values / without",
+            f"{counts.many} clients with 6 SETs, half with other values / without",
             *_ratio(found, "sets", "plain"),
             "1.1",
         ),
@@ -139,14 +183,29 @@ def report(
         " transaction, `median (min..max)` of the rounds."
     )
     counted = (
-        f"Pins in all of these: {pins:.0f}. Servers reset with `auto`: {resets:.0f} (before the first look at"
-        " the catalogue)."
+        f"Pins in all of these: {counts.pins:.0f}. Servers reset with `auto`: {counts.resets:.0f} (before the"
+        " first look at the catalogue)."
     )
+    simple = median(figure.proxy for figure in found["simple"])
+    whose = f"{counts.fresh:,} fresh clients, {len(STATEMENTS)} named statements each, {POOL_SIZE} servers"
+    others = [
+        (
+            f"Parse messages to servers: {whose}",
+            f"{counts.parses:.0f}",
+            f"{len(STATEMENTS) * POOL_SIZE}",
+        ),
+        (
+            f"the suspect check of `{NOT_SUSPECT}`: {counts.look:.0f} ns, of our CPU per transaction",
+            f"{counts.look / simple / 1e3:.1%}",
+            "5%",
+        ),
+    ]
     parts = [
         "# What session state costs",
         how,
         "\n".join(f"- {line}" for line in machine.describe()),
         table(("compared", "CPU of poolproxy", "CPU of PostgreSQL", "bar, poolproxy"), rows),
+        table(("", "found", "bar"), others),
         counted,
         "Medians, in us of CPU per transaction. PostgreSQL's are over whole runs, logins included.",
         table(("run", "poolproxy", "PostgreSQL"), medians),

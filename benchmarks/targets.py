@@ -299,3 +299,25 @@ class Poolproxy(Proxy):
         for name in leftover:
             del os.environ[name]
         super().start()
+
+
+class Earlier(Poolproxy):
+    """Another checkout of this project, built in place with an environment of its own (`make demo` there)."""
+
+    name = "poolproxy-earlier"
+
+    def __init__(self, postgres: LocalPostgres, login: Login, directory: Path, checkout: Path) -> None:
+        super().__init__(postgres, login, directory)
+        self._checkout = checkout.resolve()
+
+    def version(self) -> str:
+        git = ["git", "-C", str(self._checkout), "rev-parse", "--short", "HEAD"]
+        done = subprocess.run(git, capture_output=True, text=True, check=True)
+        return f"poolproxy at commit {done.stdout.strip()}"
+
+    def stalls(self) -> Stalls | None:
+        return None
+
+    def _command(self) -> list[str]:
+        program = self._checkout / ".venv" / "bin" / "poolproxy"
+        return [str(program), "run", "-c", str(self._directory / "poolproxy.toml")]

@@ -77,6 +77,21 @@ def test_configurations_are_published_without_secrets_and_places(report: str) ->
     assert "/tmp" not in configurations
 
 
+@pytest.mark.timeout(120)
+def test_another_checkout_stands_beside_this_one() -> None:
+    """`--earlier`, with this very checkout in the place of an earlier one."""
+    what = ["--quick", "--only", "simple-32", "--targets", "poolproxy", "--earlier", str(ROOT)]
+    command = [sys.executable, "-m", "benchmarks.peers", *what]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    row = re.search(
+        r"^\| pgbench -S.*\| ([\d.]+) \([\d.]+\.\.[\d.]+\) \(1\.05\) \| (pass|miss) \|$", done.stdout, re.M
+    )
+    assert row is not None, done.stdout
+    assert float(row[1]) > 0
+    assert str(ROOT) not in done.stdout
+
+
 @pytest.mark.timeout(300)
 def test_what_session_state_costs_is_told(tmp_path: Path) -> None:
     """`python -m benchmarks.sessions` in small: every run has both figures, every pair a ratio."""
@@ -91,3 +106,9 @@ def test_what_session_state_costs_is_told(tmp_path: Path) -> None:
         assert all(float(cell.replace(",", "")) > 0 for cell in row.groups()), row[0]
     assert len(re.findall(r"\d+\.\d{3} \(\d+\.\d{3}\.\.\d+\.\d{3}\)", text)) == 6
     assert "Pins in all of these: 0." in text
+    parses = re.search(
+        r"^\| Parse messages to servers: 40 fresh clients, .* \| (\d+) \| 200 \|$", text, re.MULTILINE
+    )
+    assert parses is not None, text
+    assert 10 <= int(parses[1]) <= 200  # each statement at least once, and never more than once on a server
+    assert re.search(r"the suspect check of `SELECT .*: \d+ ns, .* \| \d+\.\d% \| 5% \|", text)
