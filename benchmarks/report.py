@@ -40,8 +40,8 @@ class Outcome:
         return median(reached) <= bar.limit if reached else None
 
     def verdict(self) -> str:
-        """`pass` when every bar holds whose rival was there, `miss` when one does not, `-` when that cannot be
-        said."""
+        """`pass` when every bar holds whose rival was there, `miss` when one does not, `-` when that cannot
+        be said."""
         held = [self.holds(bar) for bar in self.figure.bars if bar.rival is None or bar.rival in self.samples]
         if False in held:
             return "miss"
