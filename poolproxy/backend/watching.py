@@ -19,7 +19,7 @@ from poolproxy.pool.pool import Pool
 from poolproxy.route import Route
 from poolproxy.session.custom import CustomNames
 from poolproxy.session.prepared import Epoch
-from poolproxy.session.statements import Words
+from poolproxy.session.words import Words
 from poolproxy.transport.poller import Poller
 
 _log = get_logger()

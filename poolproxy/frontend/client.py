@@ -265,8 +265,7 @@ class Client(PreparingClient):
         elif kind == BIND:
             pipeline.bind()
         elif kind == EXECUTE:
-            pipeline.executes += 1
-            pipeline.extended()
+            pipeline.execute()
         elif kind == DESCRIBE:
             pipeline.extended()
         elif kind == CLOSE:

@@ -3,7 +3,7 @@ cimport cython
 from poolproxy.counters cimport PoolCounters
 from poolproxy.pool.queue cimport Member, Queue, Waiter
 from poolproxy.session.prepared cimport Registry
-from poolproxy.session.statements cimport Words
+from poolproxy.session.words cimport Words
 
 cdef bytes CLIENT_TABLE, SERVER_TABLE
 cdef int CLIENT_ACTIVE, CLIENT_IDLE, CLIENT_WAITING

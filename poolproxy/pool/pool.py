@@ -33,7 +33,7 @@ from poolproxy.session.lifecycle import (
 )
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 from poolproxy.session.prepared import Registry
-from poolproxy.session.statements import NO_WORDS
+from poolproxy.session.words import NO_WORDS
 
 
 class ListenHub(Protocol):

@@ -65,6 +65,7 @@ cdef class Pipeline:
     cpdef close(self)
     cpdef expect(self, Step step)
     cpdef bind(self)
+    cpdef execute(self)
     cpdef early_copy_data(self)
     cpdef bint certain(self) except -1
     @cython.locals(unit=Unit)

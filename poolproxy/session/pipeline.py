@@ -228,6 +228,14 @@ class Pipeline:
         if self.parses == 0:
             self.early_bind = True
 
+    def execute(self) -> None:
+        """An Execute. Behind a copy's end that came early it is not certain whose end that was: PostgreSQL
+        ignores one that comes when nothing copies in."""
+        self.open = True
+        self.executes += 1
+        if self.copy_ends > 0:
+            self.unclear = True
+
     def certain(self) -> bool:
         """Whether the open batch runs its assignments, if any, exactly once: one statement, parsed, bound and
         executed."""
@@ -271,7 +279,10 @@ class Pipeline:
         does not wait for the CopyInResponse may be that early."""
         if self.copying_in:
             self.copying_in = False
-        elif self.open or (self.owed() > 0 and self._units[len(self._units) - 1].batch):
+        elif self.open:
+            if self.executes > 0:  # else it means nothing: only an Execute begins a copy
+                self.copy_ends += 1
+        elif self.owed() > 0 and self._units[len(self._units) - 1].batch:
             self.copy_ends += 1
         elif self.owed() > 0:
             self.early_copy_ends += 1

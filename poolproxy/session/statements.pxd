@@ -1,24 +1,14 @@
 cimport cython
 
-cdef bytes _CLASS
-cdef bytes _SIEVE
-cdef list _LEAD_TABLE
-cdef dict _ANYWHERE
-cdef int _WORD, _MARK
-cdef int _HARMLESS, _CONTROL, _ASSIGNMENT, _SUSPECT
-cdef int _OTHER, _DATA, _DECLARE, _EXPLAIN, _WITH
+from poolproxy.session.words cimport Lead, Words
 
-cdef class _Lead:
-    cdef readonly bytes word
-    cdef readonly int effect
-    cdef readonly str reason
-    cdef readonly int context
-
-cdef _Lead _UNKNOWN
-
-cdef class Words:
-    cdef public dict reasons
-    cdef public bytes sieve
+cdef bytes CLASS
+cdef list LEADS_BY_HASH
+cdef dict ANYWHERE
+cdef int WORD, MARK
+cdef int CONTROL, ASSIGNMENT, SUSPECT
+cdef int OTHER, DATA, DECLARE, EXPLAIN, WITH
+cdef Lead UNKNOWN
 
 cdef class Finding:
     cdef public str reason
@@ -60,13 +50,15 @@ cdef class Scanner:
     cdef Py_ssize_t _take_mark(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(start=Py_ssize_t)
     cdef Py_ssize_t _take_string(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bint escaped) except -1
+    @cython.locals(start=Py_ssize_t)
+    cdef Py_ssize_t _take_name(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(found=Py_ssize_t)
     cdef Py_ssize_t _take_until(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bytes closing) except -1
     @cython.locals(start=Py_ssize_t, depth=int)
     cdef Py_ssize_t _take_comment(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
     cdef Py_ssize_t _take_words(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
-    cdef _begin_statement(self, bytearray text, Py_ssize_t start, Py_ssize_t end, _Lead lead)
+    cdef _begin_statement(self, bytearray text, Py_ssize_t start, Py_ssize_t end, Lead lead)
     cdef _word(self, bytearray text, Py_ssize_t start, Py_ssize_t end, bint code)
     cdef _note(self, str reason)
     cdef Finding _tracked(self, bytearray text, Py_ssize_t end)

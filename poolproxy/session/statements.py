@@ -8,181 +8,30 @@ simple query passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
 from poolproxy.session.channels import listened
 from poolproxy.session.custom import custom_names
 from poolproxy.session.pins import LASTING
-
-#: What a first word makes of its statement.
-_HARMLESS = 0
-_CONTROL = 1  #: begins or ends a transaction: a SET beside it may be undone by it
-_ASSIGNMENT = 2  #: SET, RESET, DISCARD, DEALLOCATE
-_SUSPECT = 3  #: says something of its own: `reason` (see Scanner._note)
-
-# What kind of statement the words belong to, as far as `_word` cares.
-_OTHER = 0
-_DATA = 1
-_DECLARE = 2
-_EXPLAIN = 3
-_WITH = 4
-
-
-class _Lead:
-    """A word that begins statements."""
-
-    __slots__ = ("context", "effect", "reason", "word")
-
-    def __init__(self, word: bytes, effect: int, reason: str = "", context: int = _OTHER) -> None:
-        self.word = word
-        self.effect = effect
-        self.reason = reason
-        self.context = context
-
-
-_LEADS = [
-    *(_Lead(word, _HARMLESS, context=_DATA) for word in b"select table".split()),
-    _Lead(b"with", _HARMLESS, context=_WITH),
-    _Lead(b"declare", _HARMLESS, context=_DECLARE),
-    _Lead(b"explain", _HARMLESS, context=_EXPLAIN),
-    *(
-        _Lead(word, _HARMLESS)
-        for word in b"delete values fetch move notify lock analyze vacuum checkpoint truncate refresh "
-        b"reindex cluster".split()
-    ),
-    *(_Lead(word, _SUSPECT, "writes") for word in b"insert update merge copy".split()),
-    *(_Lead(word, _SUSPECT, word.decode()) for word in b"close unlisten".split()),
-    _Lead(b"show", _SUSPECT, "names"),
-    *(_Lead(word, _CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
-    *(_Lead(word, _ASSIGNMENT) for word in b"set reset discard deallocate".split()),
-    *(
-        _Lead(word, _SUSPECT, "ddl")
-        for word in b"create alter drop comment grant revoke security import reassign".split()
-    ),
-    _Lead(b"listen", _SUSPECT, "listen"),
-    _Lead(b"prepare", _SUSPECT, "sql_prepare"),
-    _Lead(b"execute", _SUSPECT, "sql_prepare"),
-    _Lead(b"load", _SUSPECT, "load"),
-    _Lead(b"do", _SUSPECT, "code"),
-    _Lead(b"call", _SUSPECT, "code"),
-]
-
-#: A first word that is in no list is not understood.
-_UNKNOWN = _Lead(b"", _SUSPECT, "unclear")
-
-#: Words that are suspect wherever they stand, strings and comments included.
-_ANYWHERE: dict[bytes, str] = {
-    b"set_config": "setting",
-    b"current_setting": "names",
-    b"nextval": "writes",
-    b"pg_advisory_unlock": "ends",
-    b"pg_advisory_unlock_shared": "ends",
-    b"pg_advisory_unlock_all": "ends",
-    b"pg_settings": "setting",
-    b"pg_advisory_lock": "advisory_lock",
-    b"pg_advisory_lock_shared": "advisory_lock",
-    b"pg_try_advisory_lock": "advisory_lock",
-    b"pg_try_advisory_lock_shared": "advisory_lock",
-    b"pg_temp": "temp_object",
-    b"lastval": "sequence",
-    b"currval": "sequence",
-    b"setseed": "seed",
-    b"dblink_connect": "dblink",
-    b"dblink_connect_u": "dblink",
-    b"pg_replication_origin_session_setup": "replication",
-    b"pg_replication_origin_xact_setup": "replication",
-    b"pg_create_physical_replication_slot": "replication",
-    b"pg_create_logical_replication_slot": "replication",
-    b"pg_copy_physical_replication_slot": "replication",
-    b"pg_copy_logical_replication_slot": "replication",
-    b"pg_backup_start": "backup",
-    b"pg_start_backup": "backup",
-    # Functions that run text given to them, which escapes may hide from us.
-    b"query_to_xml": "unclear",
-    b"query_to_xmlschema": "unclear",
-    b"query_to_xml_and_xmlschema": "unclear",
-    b"ts_stat": "unclear",
-    b"ts_rewrite": "unclear",
-    b"crosstab": "unclear",
-    b"crosstab2": "unclear",
-    b"crosstab3": "unclear",
-    b"crosstab4": "unclear",
-    b"crosstab_hash": "unclear",
-    b"connectby": "unclear",
-}
-
-#: Words that are suspect in code only (not in strings), and there only behind certain others: see `_word`.
-_INSIDE = frozenset({b"into", b"hold", b"create", b"declare"})
-
-_LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-
-
-def _classes() -> bytes:
-    """Per byte: 1 begins a word, 2 goes on in one, 3 is a quote, a comment or a separator, 0 is nothing."""
-    table = bytearray(256)
-    for byte in range(256):
-        if byte in _LETTERS or byte >= 0x80:
-            table[byte] = 1
-        elif byte in b"0123456789":
-            table[byte] = 2
-        elif byte in b"'\"$;-/":
-            table[byte] = 3
-    return bytes(table)
-
-
-def _hash(word: bytes) -> int:
-    value = 0
-    for byte in word:
-        value = (value * 31 + (byte | 0x20)) & 0xFFF
-    return value
-
-
-def _sieve() -> bytes:
-    """Per word hash: 1 when a word of the lists has it. Most words of a query stop here."""
-    table = bytearray(4096)
-    for word in (*_ANYWHERE, *_INSIDE):
-        table[_hash(word)] = 1
-    return bytes(table)
-
-
-def _leads_by_hash() -> list[_Lead]:
-    """Per word hash, the one first word that has it, or the unknown one."""
-    table = [_UNKNOWN] * 4096
-    for lead in _LEADS:
-        if table[_hash(lead.word)] is not _UNKNOWN:
-            raise ValueError(
-                f"{lead.word!r} shares its hash with another first word: choose another multiplier"
-            )
-        table[_hash(lead.word)] = lead
-    return table
-
-
-_CLASS = _classes()
-_SIEVE = _sieve()
-_LEAD_TABLE = _leads_by_hash()
-
-_WORD = 1
-_MARK = 3
-
-
-class Words:
-    """What a database adds to the words that make a text suspect: names of hazardous routines (suspect), and
-    those that are to pin."""
-
-    __slots__ = ("reasons", "sieve")
-
-    def __init__(self, hazardous: Iterable[str], pinning: Iterable[str]) -> None:
-        self.reasons = {name.encode(): "routine" for name in hazardous}
-        self.reasons.update((name.encode(), "function") for name in pinning)
-        sieve = bytearray(_SIEVE)
-        for word in self.reasons:
-            sieve[_hash(word)] = 1
-        self.sieve = bytes(sieve)
-
-
-NO_WORDS = Words((), ())
+from poolproxy.session.words import (
+    ANYWHERE,
+    ASSIGNMENT,
+    CLASS,
+    CONTROL,
+    DATA,
+    DECLARE,
+    EXPLAIN,
+    LEADS_BY_HASH,
+    MARK,
+    NO_WORDS,
+    OTHER,
+    SUSPECT,
+    UNKNOWN,
+    WITH,
+    WORD,
+    Lead,
+)
 
 
 class Finding:
@@ -247,7 +96,7 @@ class Scanner:
         self.words = NO_WORDS
         self._sieve = NO_WORDS.sieve
         self._reason = ""
-        self._lead = _OTHER
+        self._lead = OTHER
         self._previous = 0  # where the word before begins
         self._first = True  # the next word begins a statement
         self._assigning = False
@@ -266,7 +115,7 @@ class Scanner:
         begin = position
         self._sieve = self.words.sieve
         self._reason = ""
-        self._lead = _OTHER
+        self._lead = OTHER
         self._first = True
         self._assigning = False
         self.controls = False
@@ -277,10 +126,10 @@ class Scanner:
         self._listens = self._unlistens = False
         self._escaped = False
         while position < end:
-            kind = _CLASS[text[position]]
-            if kind == _WORD:
+            kind = CLASS[text[position]]
+            if kind == WORD:
                 position = self._take_word(text, position, end)
-            elif kind == _MARK:
+            elif kind == MARK:
                 position = self._take_mark(text, position, end)
             else:
                 position += 1
@@ -320,13 +169,13 @@ class Scanner:
         start = position
         value = 0
         while position < end and (
-            _CLASS[text[position]] == 1 or _CLASS[text[position]] == 2 or text[position] == 36
+            CLASS[text[position]] == 1 or CLASS[text[position]] == 2 or text[position] == 36
         ):
             value = (value * 31 + (text[position] | 0x20)) & 0xFFF
             position += 1
         if self._first:
             self._first = False
-            self._begin_statement(text, start, position, _LEAD_TABLE[value])
+            self._begin_statement(text, start, position, LEADS_BY_HASH[value])
         elif self._sieve[value]:
             self._word(text, start, position, True)
         elif position - start == 1 and position < end:
@@ -353,7 +202,7 @@ class Scanner:
         elif byte == 34:  # "
             if self._first:
                 self._note("unclear")
-            return self._take_until(text, position, end, b'"')
+            return self._take_name(text, position, end)
         elif byte == 45 and following == 45:  # --
             return self._take_words(text, position, _line_end(text, position, end))
         elif byte == 47 and following == 42:  # /*
@@ -377,6 +226,15 @@ class Scanner:
         if position >= end:
             self._note("unclear")
         return self._take_words(text, start, min(position, end)) + 1
+
+    def _take_name(self, text: bytearray, position: int, end: int) -> int:
+        """The position behind the closing quote of a name: ORMs quote every one, so this is a loop in C."""
+        start = position
+        while position < end and text[position] != 34:
+            position += 1
+        if position >= end:
+            self._note("unclear")
+        return self._take_words(text, start, position) + 1
 
     def _take_until(self, text: bytearray, position: int, end: int, closing: bytes) -> int:
         found = text.find(closing, position, end)
@@ -407,7 +265,7 @@ class Scanner:
         while position < end:
             start = position
             value = 0
-            while position < end and (_CLASS[text[position]] == 1 or _CLASS[text[position]] == 2):
+            while position < end and (CLASS[text[position]] == 1 or CLASS[text[position]] == 2):
                 value = (value * 31 + (text[position] | 0x20)) & 0xFFF
                 position += 1
             if position > start and self._sieve[value]:
@@ -415,20 +273,20 @@ class Scanner:
             position += 1
         return end
 
-    def _begin_statement(self, text: bytearray, start: int, end: int, lead: _Lead) -> None:
+    def _begin_statement(self, text: bytearray, start: int, end: int, lead: Lead) -> None:
         """A statement begins at `start`; `lead` is the only listed word that its first word, up to `end`, may
         be."""
         if not _is_word(text, start, end, lead.word):
-            lead = _UNKNOWN
-        if lead.effect == _CONTROL:
+            lead = UNKNOWN
+        if lead.effect == CONTROL:
             self.controls = True
-        elif lead.effect == _ASSIGNMENT:
+        elif lead.effect == ASSIGNMENT:
             if lead.word == b"discard":
                 self._ends = True
             if not self._assigning:
                 self._assigning = True
                 self._starts = []
-        elif lead.effect == _SUSPECT:
+        elif lead.effect == SUSPECT:
             self._note(lead.reason)
         if self._assigning:
             self._starts.append(start)
@@ -437,7 +295,7 @@ class Scanner:
     def _word(self, text: bytearray, start: int, end: int, code: bool) -> None:
         """A word that may be of the lists: `code` when it stands outside strings and comments."""
         word = bytes(text[start:end]).lower()
-        reason = _ANYWHERE.get(word)
+        reason = ANYWHERE.get(word)
         also = self.words.reasons.get(word)
         if also is not None:
             self._note(also)
@@ -450,12 +308,12 @@ class Scanner:
             before = bytes(text[self._previous : start]).lower().split()
             writes = before in ([b"insert"], [b"merge"]) and _begins_clause(text, self._previous)
             self.writes = self.writes or writes
-            if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
+            if self._lead in (DATA, EXPLAIN) or (self._lead == WITH and not writes):
                 self._note("ddl")
         elif word == b"hold":
-            if self._lead == _DECLARE:
+            if self._lead == DECLARE:
                 self._note("holdable_cursor")
-        elif self._lead == _EXPLAIN and word in (b"create", b"declare"):
+        elif self._lead == EXPLAIN and word in (b"create", b"declare"):
             self._note("ddl")
 
     def _tracked(self, text: bytearray, end: int) -> Finding:
@@ -516,7 +374,7 @@ def _dollar_tag_end(text: bytearray, position: int, end: int) -> int:
     is none."""
     start = position
     while position < end and text[position] != 36:
-        if _CLASS[text[position]] != 1 and (position == start or _CLASS[text[position]] != 2):
+        if CLASS[text[position]] != 1 and (position == start or CLASS[text[position]] != 2):
             return 0
         position += 1
     return position + 1 if position < end else 0

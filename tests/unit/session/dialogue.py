@@ -49,8 +49,9 @@ class Dialogue:
             pipeline.close()
         elif message == "B":
             pipeline.bind()
-        elif message in "DEec":
-            pipeline.executes += message in "Eec"
+        elif message in "Eec":
+            pipeline.execute()
+        elif message == "D":
             pipeline.extended()
         elif message in "dx" and not pipeline.copying_in:
             pipeline.early_copy_data()

@@ -210,7 +210,8 @@ def test_only_one_statement_executed_once_is_certain(parses: int, executes: int,
     for _ in range(parses):
         pipeline.parse(ASSIGNED)
     pipeline.extended()
-    pipeline.executes += executes
+    for _ in range(executes):
+        pipeline.execute()
     assert pipeline.certain() is certain
     pipeline.sync()
     unit = pipeline.ready(IDLE)
@@ -223,8 +224,7 @@ def test_an_assignment_in_a_batch_that_a_query_ends_is_not_forgotten() -> None:
     """It was executed and committed: a server that goes to the next client with it unrecorded is a leak."""
     pipeline = Pipeline()
     pipeline.parse(ASSIGNED)
-    pipeline.extended()
-    pipeline.executes += 1
+    pipeline.execute()
     pipeline.query(())
     unit = pipeline.ready(IDLE)
     assert unit is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +80,14 @@ def test_both_builds_keep_the_same_books(script: list[str]) -> None:
             )
         seen.append(books)
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("script", ["P.cS.P3", "P.cS.P1", ".P.cS", "PE.cS.P3", "PS.cS.P3"])
+def test_a_copy_that_is_ended_before_it_begins(script: str) -> None:
+    """PostgreSQL ignores a CopyDone while nothing copies in: it is not the end of a COPY behind it."""
+    dialogue = play(script)
+    dialogue.finish()
+    assert dialogue.agreed()
 
 
 def test_the_model_swallows_a_sync_in_copy_mode() -> None:
