@@ -4,6 +4,8 @@ from poolproxy.backend.sink cimport Sink
 cdef class AuditedServer(ServerSession):
     cpdef suspect(self, str reason)
     cpdef bint auditable(self) except -1
+    cpdef bint discardable(self) except -1
+    cpdef discarded(self)
     cpdef audit(self)
     cpdef _ask(self)
     cdef _audit_over(self)

@@ -13,6 +13,7 @@ from poolproxy.backend.server_session import AUDIT_SOON, Refusal, ServerSession
 from poolproxy.protocol import messages
 from poolproxy.session.audit import Audited, audit_query, read_audit
 from poolproxy.session.channels import UNLISTEN
+from poolproxy.session.parameters import EMPTY
 from poolproxy.session.pins import AUDITED, LASTING, TAINTING
 
 STATUS_IDLE = 0x49
@@ -58,6 +59,24 @@ class AuditedServer(ServerSession):
             and self.pin not in TAINTING
             and not sink.in_message()
         )
+
+    def discardable(self) -> bool:
+        """Whether DISCARD ALL may be run as its parts now: outside a transaction, with nothing under way, and
+        where SQL text has not prepared anything here, which only a DEALLOCATE ALL would end."""
+        return (
+            not self.pool.session_mode
+            and self.pipeline.quiet()
+            and self.pipeline.idle()
+            and not (self.suspected or self.cancelling or self.prepared.by_text or self.prepared.literal)
+            and (not self.pin or (self.pin in AUDITED and self.pin != "sql_prepare"))
+        )
+
+    def discarded(self) -> None:
+        """Its client has discarded everything: nothing is left of it, or of anybody before it."""
+        self.parameters = EMPTY
+        self.dirty = None
+        self.listens = False
+        self._unpin()
 
     def audit(self) -> None:
         """Ask what this server holds. Its client waits."""

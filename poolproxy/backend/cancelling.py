@@ -56,7 +56,7 @@ class Canceller:
         try:
             async with asyncio.timeout(TIMEOUT), self._places:
                 sock = await open_socket(server.pool.route.target, self._options)
-                while server.pipeline.skipping() and not server.stream.closed:
+                while server.pipeline.skipping() and not (server.discarding or server.stream.closed):
                     await asyncio.sleep(
                         SKIP_PAUSE
                     )  # it must not hit the settings that go ahead of the query (rule 21)

@@ -26,6 +26,7 @@ cdef class ServerSession(Member):
     cdef public Reported origin
     cdef public bint suspected
     cdef public bint auditing
+    cdef public bint discarding
     cdef public bint ready_kept
     cdef public bint fencing
     cdef public bint listens

@@ -65,10 +65,11 @@ class ServerSession(Member):
 
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
-        "auditing", "cancelling", "changing_schema", "dirty", "ending_batch", "exchange_at", "fencing",
-        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline", "pool",
-        "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring",
-        "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
+        "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
+        "fencing", "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline",
+        "pool", "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due",
+        "restoring", "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed",
+        "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +94,7 @@ class ServerSession(Member):
         self.origin = reported  #: the same at its login
         self.suspected = False  #: its client may have left something in it that the books do not know
         self.auditing = False
+        self.discarding = False  #: what it runs of ours is its client's DISCARD ALL
         self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
         self.fencing = False  #: it waits until the client has heard what was notified before
         self.listens = False  #: what is notified to it is its client's

@@ -19,6 +19,7 @@ cdef class Sink(Waiter):
     cpdef hear_out(self)
     cpdef tell_heard(self)
     cpdef unlistened(self)
+    cpdef discarded(self)
     cpdef audited(self, ParameterSet parameters)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef step_completed(self, Step step)

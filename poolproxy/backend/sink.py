@@ -69,6 +69,10 @@ class Sink(Waiter):
         """It has discarded everything, its channels too."""
         raise NotImplementedError
 
+    def discarded(self) -> None:
+        """All of its session state has been discarded."""
+        raise NotImplementedError
+
     def audited(self, parameters: ParameterSet) -> None:
         """The settings that the server turned out to hold."""
         raise NotImplementedError

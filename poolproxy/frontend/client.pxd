@@ -14,7 +14,7 @@ cdef int NOTHING, PARTIAL
 cdef int WHOLE, UNSYNCED, UNSAFE
 cdef int QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE
 cdef int CLIENT_IDLE
-cdef int UNKNOWN, NOTED, HELD
+cdef int UNKNOWN, NOTED, HELD, TAKEN
 cdef Py_ssize_t KEEP_LIMIT, HEAD, GATHERED
 cdef bytes STOPS, STOPS_COPYING
 
@@ -29,6 +29,7 @@ cdef class Client(PreparingClient):
     cdef _forward(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _gather(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _stop(self, Server server, Py_ssize_t position, Py_ssize_t end)
+    cdef _take(self, Server server, Py_ssize_t end)
     @cython.locals(pipeline=Pipeline)
     cdef _give_back(self, Server server)
     cdef int _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1

@@ -7,9 +7,19 @@ runs once per chunk."""
 
 from __future__ import annotations
 
+from poolproxy.backend.discarding import discard_all
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
-from poolproxy.frontend.client_session import STOPS, STOPS_COPYING, UNSAFE, UNSYNCED, WHOLE
+from poolproxy.frontend.client_session import (
+    NOTED,
+    STOPS,
+    STOPS_COPYING,
+    TAKEN,
+    UNKNOWN,
+    UNSAFE,
+    UNSYNCED,
+    WHOLE,
+)
 from poolproxy.frontend.preparing import GATHERED, PreparingClient, statement_at
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
@@ -33,9 +43,6 @@ COPY_DATA = 0x64
 COPY_DONE = 0x63
 COPY_FAIL = 0x66
 TERMINATE = 0x58
-
-#: What became of a message (see Client._note).
-UNKNOWN, NOTED, HELD = range(3)
 
 #: Enough of a message that passes in pieces to read the names it begins with.
 HEAD = 1024
@@ -135,14 +142,17 @@ class Client(PreparingClient):
                 self._stop(server, position, end)
                 return
             noted = self._note(server, kind, buffer, position, following, end)
-            if noted == HELD:
+            if noted != NOTED:
                 self._gather(server, buffer, start, position)
+                if noted == UNKNOWN:
+                    self._forward(server, buffer, position, position)
+                    raise ProtocolViolation(what=f"invalid frontend message type {kind}")
+                if noted == TAKEN:
+                    self._take(server, end)
+                    return
                 self._stop(server, position, end)
                 self._give_back(server)
                 return
-            if noted == UNKNOWN:
-                self._forward(server, buffer, start, position)
-                raise ProtocolViolation(what=f"invalid frontend message type {kind}")
             position = following if following <= end else framer.skip(position, end)
             if self.resets is not None and kind in (QUERY, SYNC):
                 self._forward(server, buffer, start, position)
@@ -241,6 +251,13 @@ class Client(PreparingClient):
         self.stream.keep(position, end)
         self.stream.pause()
 
+    def _take(self, server: Server, end: int) -> None:
+        """What has been read up to `taking` is not forwarded: it is done in another way."""
+        taking, self.taking = self.taking, None
+        assert taking is not None
+        self._stop(server, taking.end, end)
+        discard_all(server, taking.answer)
+
     def _give_back(self, server: Server) -> None:
         """It waits for something else than this server, which may not be in use at all."""
         if self.awaiting and server.pipeline.quiet():
@@ -252,16 +269,17 @@ class Client(PreparingClient):
     def _note(
         self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int
     ) -> int:
-        """Tell the books of a message: NOTED, HELD (not yet, `proceed` will follow), or UNKNOWN."""
+        """Tell the books of a message: NOTED, HELD (not yet, `proceed` will follow), TAKEN (it is `taking`),
+        or UNKNOWN."""
         pipeline = server.pipeline
         if kind == SYNC:
             if not pipeline.certain():
                 server.suspect("setting")
             pipeline.sync()
         elif kind == QUERY:
-            return NOTED if self._query(server, buffer, position, following, end) else HELD
+            return self._query(server, buffer, position, following, end)
         elif kind == PARSE:
-            return NOTED if self._parse(server, buffer, position, following, end) else HELD
+            return self._parse(server, buffer, position, following, end)
         elif kind == BIND:
             pipeline.bind()
         elif kind == EXECUTE:

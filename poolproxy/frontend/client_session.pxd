@@ -46,6 +46,7 @@ cdef class ClientSession(Sink):
     cdef public bint discarding
     cdef public bint vanished
     cdef public tuple resets
+    cdef public object taking
     cdef public bytes _prefix
     cdef bytes _proof
     cdef public object _greeting

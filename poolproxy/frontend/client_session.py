@@ -12,6 +12,7 @@ from typing import TypeAlias
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
+from poolproxy.frontend.discarding import Taken
 from poolproxy.frontend.hearing import Hearing
 from poolproxy.log import get_logger
 from poolproxy.pool.pool import Pool
@@ -53,6 +54,9 @@ MAX_GREETINGS = 1000
 #: What a batch is, that a client had sent when it was to be refused (see `ClientSession.give_up`).
 WHOLE, UNSYNCED, UNSAFE = range(3)
 
+#: What became of a message (see Client._note).
+UNKNOWN, NOTED, HELD, TAKEN = range(4)
+
 #: From (client, the end of its login, what is reported to it) to the bytes that end with ReadyForQuery.
 Greeting: TypeAlias = "Callable[[ClientSession, bytes, Reported], bytes]"
 
@@ -63,7 +67,7 @@ class ClientSession(Sink):
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
-        "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
+        "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed", "unnamed_draws",
         "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
         "vanished",
     )  # fmt: skip
@@ -116,6 +120,7 @@ class ClientSession(Sink):
         self.vanished = False  #: its connection has ended without a Terminate
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
+        self.taking: Taken | None = None  #: what is being read and done in another way than by forwarding it
         self._prefix = b""  #: goes out ahead of the next bytes
         self._proof = b""  #: goes ahead of its greeting
         self._greeting: Greeting | None = None

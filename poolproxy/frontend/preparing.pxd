@@ -9,6 +9,7 @@ from poolproxy.session.prepared cimport ClientStatements, Held, Statement
 from poolproxy.session.statements cimport Finding, Scanner
 
 cdef int STATUS_FAILED, PARSE, BIND, DESCRIBE, CLOSE
+cdef int NOTED, HELD, TAKEN
 cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
 cdef Statement UNSETTLED
@@ -17,7 +18,7 @@ cdef Scanner _scanner
 
 cdef class PreparingClient(ClientSession):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
-    cdef bint _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
     cdef _lend(self, Server server)
     cdef _exchange(self, Server server, Finding finding)
@@ -28,7 +29,9 @@ cdef class PreparingClient(ClientSession):
     cdef _learn_bound(self, Py_ssize_t position, Py_ssize_t end)
     cdef _restore(self, Server server)
     @cython.locals(finding=Finding, pipeline=Pipeline, assignments=tuple)
-    cdef bint _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef int _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    @cython.locals(pipeline=Pipeline)
+    cdef _remember_unnamed(self, Server server, Finding finding, Py_ssize_t position, Py_ssize_t following)
     @cython.locals(begin=Py_ssize_t, stop=Py_ssize_t)
     cdef Finding _look_at_parse(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following)
     cdef bint _unnamed_must_move(self, Server server) except -1
@@ -57,6 +60,8 @@ cdef class PreparingClient(ClientSession):
     @cython.locals(old=Statement, own=Statement)
     cpdef described_anew(self, Step step, bytes types, bytes shape)
     cpdef deallocated(self, bytes name)
+    @cython.locals(statement=Statement)
+    cpdef discarded(self)
     cpdef proceed(self)
 
 cpdef Py_ssize_t statement_at(bytearray buffer, int kind, Py_ssize_t position, Py_ssize_t end) except -2

@@ -12,14 +12,15 @@ from typing import cast
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import TooManyStatements
-from poolproxy.frontend.client_session import ClientSession
+from poolproxy.frontend.client_session import HELD, NOTED, TAKEN, ClientSession
+from poolproxy.frontend.discarding import Taken, lone_discard_all
 from poolproxy.frontend.hearing import NOTHING, Hearing
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
 from poolproxy.protocol.pieces import head
-from poolproxy.session.assignments import ALL, Assignment
+from poolproxy.session.assignments import ALL, EVERYTHING, Assignment, is_discard_all
 from poolproxy.session.custom import bound_names
-from poolproxy.session.parameters import parameter_set
+from poolproxy.session.parameters import EMPTY, parameter_set
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, PARSED, Step
 from poolproxy.session.prepared import (
@@ -48,7 +49,7 @@ _CLOSE_NOTHING = messages.close(b"S", NOBODYS)
 GATHERED = 16384
 
 #: Settings that change how the next text is to be read.
-_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL})
+_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL, EVERYTHING})
 
 #: What may hide an UNLISTEN.
 _HIDES_UNLISTEN = frozenset({"listen", "code", "routine", "unclear"})
@@ -75,21 +76,26 @@ class PreparingClient(ClientSession):
             self.drew = True
         return finding
 
-    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> bool:
-        """False: not yet, `proceed` will follow."""
+    def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> int:
+        """NOTED, HELD or TAKEN."""
         if following > end:
             self.forget_unnamed(server)
             server.suspect("large_text")
             self._exchange(server, None)
-            return True
+            return NOTED
         finding = self._look(buffer, position + 5, following - 1)
         if finding is not None and self._hub_first(server, finding, False):
-            return False
+            return HELD
         self.forget_unnamed(server)
+        if finding is not None and finding.forgets and server.discardable():
+            text = self.stream.copy(position + 5, following - 1)
+            if is_discard_all(text):
+                self.taking = Taken(following, b"")
+                return TAKEN
         if finding is not None:
             self._name_for_text(server, finding, buffer, position + 5, following - 1)
         self._exchange(server, finding)
-        return True
+        return NOTED
 
     def _exchange(self, server: Server, finding: Finding | None) -> None:
         """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
@@ -167,33 +173,49 @@ class PreparingClient(ClientSession):
         """A RESET of its own has been forwarded: behind it goes what it started with."""
         names, self.resets = self.resets, None
         started = self.startup.over(self.pool.baseline)
-        if names is not None and ALL not in names:
-            started = parameter_set({name: started.values[name] for name in names if name in started.values})
+        if names is not None and EVERYTHING not in names:
+            started = (
+                started.without_identity()
+                if ALL in names
+                else parameter_set({name: started.values[name] for name in names if name in started.values})
+            )
         if started.values and server.pipeline.settled():
             server.restore(started)
 
     # The unnamed statement.
 
-    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> bool:
-        """A Parse of the unnamed statement; in session mode, of any. False: not yet."""
+    def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> int:
+        """A Parse of the unnamed statement; in session mode, of any. NOTED, HELD or TAKEN."""
         finding: Finding | None = None
         if following > end:
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
         if finding is not None and self._hub_first(server, finding, True):
-            return False
-        assignments = self._follow(server, finding)
+            return HELD
         pipeline = server.pipeline
+        if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
+            self.taking = lone_discard_all(buffer, position, following, end)
+            if self.taking is not None:
+                self._remember_unnamed(server, finding, position, following)
+                return TAKEN
+        assignments = self._follow(server, finding)
         if buffer[position + 5] == 0 and not pipeline.doomed():
-            self.unnamed_number = server.unnamed_number = self.pool.number_statement()
-            self.unnamed = self.stream.copy(position, following) if following <= end else None
-            self.unnamed_turn = self.unnamed_followed = pipeline.turn()
-            self.unnamed_ordinal = pipeline.parses
-            self.unnamed_finding = finding
-            self.unnamed_draws = _scanner.writes
+            self._remember_unnamed(server, finding, position, following if following <= end else position)
         pipeline.parse(assignments)
-        return True
+        return NOTED
+
+    def _remember_unnamed(
+        self, server: Server, finding: Finding | None, position: int, following: int
+    ) -> None:
+        """Its Parse is buffer[position:following]; nothing where it is too long to be kept."""
+        pipeline = server.pipeline
+        self.unnamed_number = server.unnamed_number = self.pool.number_statement()
+        self.unnamed = self.stream.copy(position, following) if following > position else None
+        self.unnamed_turn = self.unnamed_followed = pipeline.turn()
+        self.unnamed_ordinal = pipeline.parses
+        self.unnamed_finding = finding
+        self.unnamed_draws = _scanner.writes
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
         begin = string_end(buffer, position + 5, following) + 1
@@ -525,6 +547,15 @@ class PreparingClient(ClientSession):
                 self.prepared.forget(name)
                 if self.server is not None:
                     self.server.prepared.literal.discard(name)
+
+    def discarded(self) -> None:
+        if self.prepared is not None and self.server is not None:
+            for statement in self.prepared.private():
+                self.server.prepared.discard(statement)
+            self.prepared.forget_all()
+        self.unlistened()
+        self.session = EMPTY
+        self._settle_parameters()
 
     def name_of(self, name: bytes) -> bytes | None:
         return None if self.prepared is None else self.prepared.name_of(name)

@@ -12,8 +12,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-#: The name in an Assignment that stands for all settings at once (RESET ALL, DISCARD ALL).
+#: The names in an Assignment that stand for all settings at once: RESET ALL, which leaves who one is, and
+#: DISCARD ALL.
 ALL: Final = "*"
+EVERYTHING: Final = "**"
 
 #: Lists of names that must be repeated name by name (guc_tables.c: GUC_LIST_QUOTE).
 LIST_QUOTE: Final = frozenset(
@@ -50,6 +52,8 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 
+
+_DISCARD_ALL = re.compile(rb"\s*discard\s+all\s*;?\s*", re.IGNORECASE)
 
 _LOCAL = re.compile(rb"set\s+local\s+([a-z_][a-z0-9_.]*)\s*(?:=|to\b)", re.IGNORECASE)
 
@@ -105,6 +109,11 @@ def read_assignment(text: bytes) -> Assignment | str | None:
     return _read_set(tokens[1:], words[1:]) if first == "set" else None
 
 
+def is_discard_all(text: bytes) -> bool:
+    """Whether a whole text is that and nothing else."""
+    return _DISCARD_ALL.fullmatch(text) is not None
+
+
 def is_local(text: bytes) -> bool:
     """Whether one statement is a SET LOCAL of anything but an application's own setting."""
     lead = text[:4].lower()
@@ -119,7 +128,7 @@ def read_deallocation(text: bytes) -> tuple[bytes, ...] | None:
     where it is not plain. Any other statement: ()."""
     lead = text[:10].lower()
     if lead.startswith(b"discard"):
-        return (b"",) if read_assignment(text) == Assignment(ALL, None) else ()
+        return (b"",) if read_assignment(text) == Assignment(EVERYTHING, None) else ()
     if lead != b"deallocate":
         return ()
     match = _DEALLOCATION.fullmatch(text)
@@ -162,7 +171,7 @@ def _read_reset(words: list[str]) -> Assignment | str | None:
 
 
 def _read_discard(words: list[str]) -> Assignment | str | None:
-    return Assignment(ALL, None) if words[1:] == ["all"] else None
+    return Assignment(EVERYTHING, None) if words[1:] == ["all"] else None
 
 
 def _read_set(tokens: list[tuple[str, str]], words: list[str]) -> Assignment | str | None:

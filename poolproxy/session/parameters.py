@@ -12,7 +12,7 @@ from typing import Final
 from weakref import WeakValueDictionary
 
 from poolproxy.protocol.messages import query
-from poolproxy.session.assignments import ALL, LIST_QUOTE, NO_MATTER, Assignment, literal
+from poolproxy.session.assignments import ALL, EVERYTHING, LIST_QUOTE, NO_MATTER, Assignment, literal
 
 #: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
 #: 8).
@@ -34,6 +34,12 @@ HANDOVER: Final = (
     b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; "
     b"SET LOCAL exit_on_error = on; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
     b"SELECT pg_catalog.pg_advisory_unlock_all()"
+)
+
+#: The parts of DISCARD ALL that concern its client: what others have prepared, and their plans, stay.
+DISCARD_ALL: Final = (
+    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; CLOSE ALL; RESET SESSION AUTHORIZATION; RESET ROLE; "
+    b"RESET ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all()"
 )
 
 
@@ -75,6 +81,14 @@ class ParameterSet:
         """The rest of it."""
         return parameter_set({name: value for name, value in self.values.items() if NO_MATTER.match(name)})
 
+    def identity(self) -> ParameterSet:
+        """Who one is by it: what RESET ALL leaves (guc_tables.c: GUC_NO_RESET_ALL)."""
+        return parameter_set({name: self.values[name] for name in _IDENTITY if name in self.values})
+
+    def without_identity(self) -> ParameterSet:
+        """The rest of it."""
+        return parameter_set({name: value for name, value in self.values.items() if name not in _IDENTITY})
+
     def over(self, base: ParameterSet) -> ParameterSet:
         """`base`, with everything here taking precedence."""
         if not base.values:
@@ -99,8 +113,10 @@ EMPTY: Final = parameter_set({})
 
 def apply_assignment(current: ParameterSet, assignment: Assignment) -> ParameterSet:
     """What a server holds after a successful assignment."""
-    if assignment.name == ALL:
+    if assignment.name == EVERYTHING:
         return EMPTY
+    if assignment.name == ALL:
+        return current.identity()
     return current.assign(assignment.name, assignment.fragment)
 
 

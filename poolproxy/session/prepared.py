@@ -340,6 +340,10 @@ class ClientStatements:
         if pending is not None and pending.statement is statement:
             del self._pending[name]
 
+    def private(self) -> list[Statement]:
+        """The statements that nobody else can use."""
+        return [statement for statement in self._named.values() if not statement.shared]
+
     def forget_all(self) -> None:
         """DEALLOCATE ALL has been run."""
         self._named.clear()

@@ -242,7 +242,7 @@ def test_what_cannot_be_carried_along_pins_until_it_has_gone(stage: Stage, reaso
     stage.nothing_more()
 
 
-@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard all"])
+@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard temp"])
 def test_what_may_end_a_pin_is_asked_for_at_once(stage: Stage, end: str) -> None:
     server, client = stage.server(), stage.client()
     stage.pin(client, server)
@@ -256,7 +256,7 @@ def test_what_may_end_a_pin_is_asked_for_at_once(stage: Stage, end: str) -> None
     stage.nothing_more()
 
 
-@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard all"])
+@pytest.mark.parametrize("end", ["unlisten x", "select pg_advisory_unlock(1)", "close c", "discard temp"])
 def test_where_nothing_is_pinned_it_ends_nothing(stage: Stage, end: str) -> None:
     server, client = stage.server(), stage.client()
     stage.ask(client, server, end)
@@ -419,13 +419,12 @@ def test_settings_are_taken_up_in_the_order_in_which_they_may_be(stage: Stage) -
     stage.of(other)
 
 
-@pytest.mark.parametrize("sql", ["reset all", "discard all"])
-def test_reset_all_goes_back_to_the_startup_values(stage: Stage, sql: str) -> None:
+def test_reset_all_goes_back_to_the_startup_values(stage: Stage) -> None:
     """PostgreSQL's RESET returns to what the connection was opened with, not to the server's default."""
     server, client = stage.server(), stage.client(work_mem="9MB")
     set_simply(client, server, "set work_mem to '1MB'")
     set_simply(client, server, "set app.a to 'x'")
-    reset(client, server, sql, "SET \"work_mem\" TO '9MB'")
+    reset(client, server, "reset all", "SET \"work_mem\" TO '9MB'")
     stage.ask(client, server, "show work_mem")
     stage.nothing_more()
 

@@ -29,6 +29,7 @@ class Server:
         self.pid = pid
         self.key = key
         self.cancelling = 0
+        self.discarding = False
         self.settings_ahead = False  #: Queries of our own go ahead of the client's
         self.at_rest = False  #: everything has been answered
         self.closed_for = ""

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolproxy.session.assignments import ALL, Assignment, literal, read_assignment
+from poolproxy.session.assignments import ALL, EVERYTHING, Assignment, literal, read_assignment
 
 PLAIN = [
     ("set work_mem = '9MB'", "work_mem", "'9MB'"),
@@ -40,7 +40,7 @@ PLAIN = [
     ("RESET app.v;", "app.v", None),
     ("reset time zone", "timezone", None),
     ("reset all", ALL, None),
-    ("DISCARD ALL;", ALL, None),
+    ("DISCARD ALL;", EVERYTHING, None),
 ]
 
 NOTHING = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproxy.session.assignments import ALL, Assignment
+from poolproxy.session.assignments import ALL, EVERYTHING, Assignment
 from tests.unit.session.looking import controls, found, look, one
 
 CLEAN = [
@@ -167,7 +167,7 @@ TRACKED = [
     ("set session statement_timeout to 5", one("statement_timeout", "5")),
     ("reset work_mem", one("work_mem", None)),
     ("reset all", one(ALL, None)),
-    ("discard all", one(ALL, None)),
+    ("discard all", one(EVERYTHING, None)),
     ("set work_mem to default", one("work_mem", None)),
     ("select 1; set a.b = 'c;d'", one("a.b", "'c;d'")),
     ("set a.b = 'c'; select 'x -- y'", one("a.b", "'c'")),
