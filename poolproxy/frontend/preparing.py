@@ -44,6 +44,7 @@ CLOSE = 0x43
 #: What a client is told where PostgreSQL was not asked to parse again.
 _PARSE_COMPLETE = messages.message(0x31)
 _CLOSE_NOTHING = messages.close(b"S", NOBODYS)
+_PARAMETERS = 0x74
 
 #: More than this is not gathered with what goes ahead of it, but sent at once.
 GATHERED = 16384
@@ -333,9 +334,13 @@ class PreparingClient(ClientSession):
                 target = CHANGED  # its constants would be read in another way, and nothing can be set here
         elif held.injected or (kind == BIND and self._names_in_doubt(server, statement.finding)):
             return None
-        elif held.differs:
+        elif held.differs and pipeline.status != STATUS_FAILED:
             server.prepared.discard(statement)
             target = CHANGED
+        if target is CHANGED and kind == DESCRIBE and statement.types is not None:
+            # PostgreSQL tells the parameters' types before it comes to what has changed.
+            pipeline.expect(Step(CLOSED, False, None, None, messages.message(_PARAMETERS, statement.types)))
+            self._prefix += _CLOSE_NOTHING
         if kind == BIND:
             if statement.draws:
                 self.drew = True

@@ -158,6 +158,20 @@ def test_another_description_is_refused_in_postgresqls_words(stage: Stage) -> No
     stage.nothing_more()
 
 
+def test_a_description_that_has_changed_begins_as_postgresqls(stage: Stage) -> None:
+    """The types of the parameters, which have not changed, come before the error."""
+    first, second, client = stage.server(), stage.server(), stage.client()
+    prepare(stage, second, client, "select 1", "s", ONE)
+    busy(stage, second)
+    client >> describe_statement("s") + RUN
+    first << parse("select 1", ONE) + describe_statement(ONE) + FLUSH
+    first >> PARSED + PARAMETERS + DESCRIPTION
+    first << close_statement(NOBODYS) + describe_statement("_poolproxy_changed") + RUN
+    first >> CLOSED + error("26000", 'prepared statement "_poolproxy_changed" does not exist') + ready()
+    client << PARAMETERS + error("0A000", "cached plan must not change result type") + ready()
+    stage.nothing_more()
+
+
 def test_a_parse_of_ours_that_fails_is_answered_in_the_messages_place(stage: Stage) -> None:
     first, second, client = stage.server(), stage.server(), stage.client()
     prepare(stage, second, client, "select a from gone", "s", ONE)

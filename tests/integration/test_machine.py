@@ -13,20 +13,23 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.machine import CLIENTS, Machine, Worlds, make_twin
+from tests.support.machine.machine import Machine
+from tests.support.machine.worlds import Worlds, drop_databases, make_databases, routes
 from tests.support.proxy import ProxyProcess
 from tests.support.sabotage import DEFECTS, VARIABLE
 from tests.support.stage import Stage
 
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
+#: Servers per pool, and how many of the programs of `make test` run on such pools.
+SIZES = {1: 60, 2: 80, 3: 60}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def twin(session_stage: Stage) -> Iterator[None]:
-    make_twin(session_stage)
+def databases(session_stage: Stage) -> Iterator[None]:
+    make_databases(session_stage)
     yield
-    session_stage.postgres.sql("drop database twin with (force)")
+    drop_databases(session_stage)
 
 
 def run_programs(worlds: Worlds, count: int, *, new: bool) -> None:
@@ -56,17 +59,19 @@ def run_programs(worlds: Worlds, count: int, *, new: bool) -> None:
 
 
 @pytest.mark.timeout(0 if PROGRAMS else 600)
-def test_any_program(stage: Stage) -> None:
-    worlds = Worlds(stage, stage.proxy(pool_size=CLIENTS))
-    run_programs(worlds, PROGRAMS or 150, new=bool(PROGRAMS))
+@pytest.mark.parametrize("size", SIZES)
+def test_any_program(stage: Stage, size: int) -> None:
+    proxy = stage.fresh(databases=routes(stage), pool_size=size)
+    worlds = Worlds(stage, proxy, size)
+    run_programs(worlds, PROGRAMS // len(SIZES) or SIZES[size], new=bool(PROGRAMS))
     assert not worlds.differed
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_is_found_within_a_minute(stage: Stage, tmp_path: Path, defect: str) -> None:
     """The machine is alive: what is broken on purpose does not pass."""
-    proxy = ProxyProcess(tmp_path, stage.settings(pool_size=CLIENTS), {VARIABLE: defect})
-    worlds = Worlds(stage, proxy)
+    proxy = ProxyProcess(tmp_path, stage.settings(databases=routes(stage), pool_size=2), {VARIABLE: defect})
+    worlds = Worlds(stage, proxy, 2)
     try:
         with pytest.raises(Exception):  # noqa: B017 - some defects do not show twice: hypothesis calls that flaky
             run_programs(worlds, 150, new=False)

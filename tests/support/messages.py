@@ -7,7 +7,7 @@ mistakes.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 PROTOCOL_3_0 = 0x00030000
@@ -117,14 +117,18 @@ def extended(sql: str, *values: bytes | None, statement: str = "", limit: int = 
     )
 
 
-def frontend_letters(data: bytes) -> str:
-    """The letters of the messages in what a client sends."""
-    found = ""
+def frontend_messages(data: bytes) -> Iterator[tuple[str, bytes]]:
+    """The letter and the body of each message in what a client sends."""
     at = 0
     while at < len(data):
-        found += chr(data[at])
-        at += 1 + struct.unpack_from("!i", data, at + 1)[0]
-    return found
+        (length,) = struct.unpack_from("!i", data, at + 1)
+        yield chr(data[at]), data[at + 5 : at + 1 + length]
+        at += 1 + length
+
+
+def frontend_letters(data: bytes) -> str:
+    """The letters of the messages in what a client sends."""
+    return "".join(letter for letter, _ in frontend_messages(data))
 
 
 @dataclass(frozen=True, slots=True)
