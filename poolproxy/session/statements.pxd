@@ -50,7 +50,7 @@ cdef class Scanner:
     cdef Py_ssize_t _take_mark(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(start=Py_ssize_t)
     cdef Py_ssize_t _take_string(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bint escaped) except -1
-    @cython.locals(start=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
     cdef Py_ssize_t _take_name(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(found=Py_ssize_t)
     cdef Py_ssize_t _take_until(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bytes closing) except -1

@@ -228,13 +228,20 @@ class Scanner:
         return self._take_words(text, start, min(position, end)) + 1
 
     def _take_name(self, text: bytearray, position: int, end: int) -> int:
-        """The position behind the closing quote of a name: ORMs quote every one, so this is a loop in C."""
-        start = position
+        """The position behind the closing quote of a name. ORMs quote every one: one walk, in C."""
         while position < end and text[position] != 34:
-            position += 1
+            start = position
+            value = 0
+            while position < end and (CLASS[text[position]] == 1 or CLASS[text[position]] == 2):
+                value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+                position += 1
+            if position == start:
+                position += 1
+            elif self._sieve[value]:
+                self._word(text, start, position, False)
         if position >= end:
             self._note("unclear")
-        return self._take_words(text, start, position) + 1
+        return position + 1
 
     def _take_until(self, text: bytearray, position: int, end: int, closing: bytes) -> int:
         found = text.find(closing, position, end)
