@@ -44,6 +44,7 @@ cdef class ClientSession(Sink):
     cdef public bint cautious
     cdef public bint controls
     cdef public bint discarding
+    cdef public tuple vacated
     cdef public bint vanished
     cdef public tuple resets
     cdef public object taking

@@ -69,7 +69,7 @@ class ClientSession(Sink):
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed", "unnamed_draws",
         "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
-        "vanished",
+        "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -117,6 +117,7 @@ class ClientSession(Sink):
         self.cautious = False  #: see statements.Scanner
         self.drew = False  #: its transaction under way may have drawn from a sequence
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
+        self.vacated: tuple[str, ...] = ()  #: databases that have been vacated for what it sends next
         self.vanished = False  #: its connection has ended without a Terminate
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets

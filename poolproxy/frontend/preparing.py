@@ -7,6 +7,7 @@ books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 from poolproxy.backend.hub import Hub
@@ -84,7 +85,7 @@ class PreparingClient(ClientSession):
             self._exchange(server, None)
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
-        if finding is not None and self._hub_first(server, finding, False):
+        if finding is not None and self._others_first(server, finding, False):
             return HELD
         self.forget_unnamed(server)
         if finding is not None and finding.forgets and server.discardable():
@@ -136,6 +137,23 @@ class PreparingClient(ClientSession):
         return finding.assignments
 
     # Channels.
+
+    def _others_first(self, server: Server, finding: Finding, again: bool) -> bool:
+        """Whether a text must wait for something else than its server: a database to be left by our idle
+        servers (rule 20), or the hub; `again` as there."""
+        names = finding.databases
+        if names and names != self.vacated and not server.pipeline.doomed():
+            vacate = self.pool.vacate
+            if vacate is not None and vacate(names, partial(self._vacated, names)):
+                self.awaiting = True
+                return True
+        self.vacated = ()
+        return self._hub_first(server, finding, again)
+
+    def _vacated(self, names: tuple[str, ...]) -> None:
+        if not self.closed():
+            self.vacated = names
+            self.proceed()
 
     def _hub_first(self, server: Server, finding: Finding, again: bool) -> bool:
         """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
@@ -191,7 +209,7 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and self._hub_first(server, finding, True):
+        if finding is not None and self._others_first(server, finding, True):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -375,7 +393,7 @@ class PreparingClient(ClientSession):
         if following <= end:
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
-            if finding is not None and self._hub_first(server, finding, True):
+            if finding is not None and self._others_first(server, finding, True):
                 return -1
         else:
             server.suspect("large_text")

@@ -23,6 +23,7 @@ cdef class Pool:
     cdef public Py_ssize_t statements
     cdef public Registry registry
     cdef public object hub
+    cdef public object vacate
     cdef public Queue waiting
     cdef public Py_ssize_t client_counts[5]
     cdef public dict pins

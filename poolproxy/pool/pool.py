@@ -73,6 +73,7 @@ class Pool:
         "spare",
         "statements",
         "up",
+        "vacate",
         "waiting",
         "words",
     )  # fmt: skip
@@ -97,6 +98,8 @@ class Pool:
         self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
         self.hub: ListenHub | None = None  #: listens for its clients
+        #: makes room for texts that need nobody in some databases (Pools.vacate); None: never needed
+        self.vacate: Callable[[tuple[str, ...], Callable[[], None]], bool] | None = None
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
         self.pins: dict[str, int] = {}

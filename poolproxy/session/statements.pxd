@@ -29,6 +29,7 @@ cdef class Finding:
     cdef public bint sequence
     cdef public tuple custom
     cdef public tuple channels
+    cdef public tuple databases
     cdef public bint unlistens
     cpdef bint remarkable(self)
 
