@@ -214,6 +214,13 @@ class IdleClientTimeout(PoolproxyError):
     cure = "Reconnect when needed, or raise idle_client_timeout."
 
 
+class IdleSessionTimeout(PoolproxyError):
+    sqlstate, severity, fault = "57P05", "FATAL", "client"
+    template = "terminating connection due to idle-session timeout"
+    cause = "The client sent nothing for as long as its own idle_session_timeout says."
+    cure = "Reconnect when needed, or set idle_session_timeout to another value."
+
+
 class IdleTransactionTimeout(PoolproxyError):
     sqlstate, severity, fault = "25P03", "FATAL", "client"
     template = "terminating connection: idle in transaction for {seconds:g} s (idle_transaction_timeout)"

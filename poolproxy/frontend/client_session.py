@@ -149,6 +149,8 @@ class ClientSession(Sink):
         server has told. `greeting(client, proof, reported)` gives the bytes from `proof`, which ends the
         login, to ReadyForQuery."""
         self.pool.move_client(self, CLIENT_IDLE)
+        if self.parameters.idle_limit > 0:
+            self.pool.idlers.add(self)
         self._proof = proof
         self._greeting = greeting
         if self.pool.session_mode or not self._greet_known():
@@ -265,6 +267,10 @@ class ClientSession(Sink):
 
     def _settle_parameters(self) -> None:
         self.parameters = self.session.over(self.startup).over(self.pool.baseline)
+        if self.parameters.idle_limit > 0:
+            self.pool.idlers.add(self)
+        else:
+            self.pool.idlers.discard(self)
 
     def pinned(self, reason: str) -> None:
         if _log.debugs():
@@ -422,6 +428,15 @@ class ClientSession(Sink):
             and (pipeline.open or pipeline.status != STATUS_IDLE)
         )
 
+    def idle_too_long(self, now: float) -> bool:
+        """Whether it holds no server, which would see to that itself, and says nothing for longer than its
+        own idle_session_timeout (sessions.md, rule 20)."""
+        return (
+            self.client_state == CLIENT_IDLE
+            and not (self.awaiting or self.holding or self.discarding)
+            and now - self.last_active >= self.parameters.idle_limit
+        )
+
     def idle_outside_transaction(self) -> bool:
         """Whether it holds no server, or (pinned, in session mode) one that does nothing for it and is in no
         transaction."""
@@ -469,6 +484,7 @@ class ClientSession(Sink):
     def _leave(self, reason: str) -> None:
         """Its stream has been told to end; `on_closed` sees whether it still has something to say."""
         self.pool.move_client(self, CLIENT_CLOSED)
+        self.pool.idlers.discard(self)
         if self.hearing is not None:
             self.hearing.close()
         server, self.server = self.server, None

@@ -16,6 +16,7 @@ from poolproxy.backend.server import Server
 from poolproxy.errors import (
     DatabaseDown,
     IdleClientTimeout,
+    IdleSessionTimeout,
     IdleTransactionTimeout,
     InvalidStartupOptions,
     MissingUser,
@@ -271,6 +272,9 @@ class FrontDoor(Door):
             for pool in self.pools:
                 self._end_waits(pool, now)
                 self._end_transactions(pool, now)
+                for client in list(pool.idlers):
+                    if isinstance(client, ClientSession) and client.idle_too_long(now):
+                        client.fail(IdleSessionTimeout())
         self._end_idle(now)
         if self._exhausted or self._full:
             self._accept_again()

@@ -17,6 +17,7 @@ cdef class Pool:
     cdef public PoolCounters counters
     cdef public list idle
     cdef public set servers
+    cdef public set idlers
     cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
     cdef public int returning

@@ -58,6 +58,7 @@ class Pool:
         "greetings",
         "hub",
         "idle",
+        "idlers",
         "impatient",
         "on_need",
         "pins",
@@ -102,6 +103,7 @@ class Pool:
         self.vacate: Callable[[tuple[str, ...], Callable[[], None]], bool] | None = None
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
+        self.idlers: set[Waiter] = set()  #: clients that have set themselves a limit for being idle
         self.pins: dict[str, int] = {}
         self.up = True
         self.down_reason = ""  #: why the last server did not become ready; empty since one did

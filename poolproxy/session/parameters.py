@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from poolproxy.protocol.messages import query
 from poolproxy.session.assignments import ALL, EVERYTHING, LIST_QUOTE, NO_MATTER, Assignment, literal
+from poolproxy.session.durations import seconds_of
 
 #: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
 #: 8).
@@ -25,7 +26,8 @@ _LAY_DOWN: Final = ["RESET SESSION AUTHORIZATION", "RESET ROLE"]
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
-#: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached.
+#: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached, for whom
+#: it is watched over from then on (rule 20).
 IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
 
 #: Takes a server from one client to another: nothing but prepared statements is left (rule 2). The guard
@@ -47,12 +49,15 @@ class ParameterSet:
     """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use
     `parameter_set`."""
 
-    __slots__ = ("__weakref__", "_planning", "refused", "values")
+    __slots__ = ("__weakref__", "_planning", "idle_limit", "refused", "values")
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
         self.refused = False  #: a server has refused it once: from then on it is applied only with waiting
         self._planning: ParameterSet | None = None
+        limit = values.get(IDLE_SESSION_TIMEOUT)
+        #: seconds a session may be idle outside a transaction; 0 = as long as it likes
+        self.idle_limit = seconds_of(limit) if limit is not None else 0.0
 
     def __repr__(self) -> str:
         return f"<ParameterSet {self.values}>"

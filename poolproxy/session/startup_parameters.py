@@ -30,7 +30,7 @@ _STARTUP_ONLY: Final = frozenset(
 _OFF: Final = frozenset({"false", "off", "no", "0", "f", "n", "of"})
 
 #: name as drivers spell it -> the setting's own spelling is case-insensitive: names are kept in lower case.
-_FORBIDDEN: Final = frozenset({"role", "session_authorization", "exit_on_error", "idle_session_timeout"})
+_FORBIDDEN: Final = frozenset({"role", "session_authorization", "exit_on_error"})
 
 
 def wanted_parameters(startup: Mapping[str, str]) -> ParameterSet:
