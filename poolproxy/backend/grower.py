@@ -177,7 +177,7 @@ class Grower:
             if refusal is not None:
                 self._refused_query(pool, server, refusal)
                 return
-            audited = read_audit(rows, EMPTY, pool.role, server.origin, server.reported)
+            audited = read_audit(rows, EMPTY, server.origin, server.reported)
             server.parameters = pool.baseline = audited.parameters
             self._note_reported(pool, server.reported)
             self._ready(pool, server)

@@ -20,7 +20,7 @@ cdef class Sink(Waiter):
     cpdef tell_heard(self)
     cpdef unlistened(self)
     cpdef discarded(self)
-    cpdef audited(self, ParameterSet parameters)
+    cpdef audited(self, ParameterSet parameters, str role)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef step_completed(self, Step step)
     cpdef described_anew(self, Step step, bytes types, bytes shape)

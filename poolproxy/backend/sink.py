@@ -73,8 +73,8 @@ class Sink(Waiter):
         """All of its session state has been discarded."""
         raise NotImplementedError
 
-    def audited(self, parameters: ParameterSet) -> None:
-        """The settings that the server turned out to hold."""
+    def audited(self, parameters: ParameterSet, role: str) -> None:
+        """The settings that the server turned out to hold, and the role that is in force."""
         raise NotImplementedError
 
     def statement_failed(self, turn: int, parses: int) -> None:

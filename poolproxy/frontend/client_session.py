@@ -12,6 +12,7 @@ from typing import TypeAlias
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
+from poolproxy.frontend.authorizing import AUTHORIZATION, prove_authorization
 from poolproxy.frontend.discarding import Taken
 from poolproxy.frontend.hearing import Hearing
 from poolproxy.log import get_logger
@@ -20,7 +21,7 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.protocol.notifications import notification, read_notification
-from poolproxy.session.assignments import Assignment
+from poolproxy.session.assignments import Assignment, literal
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_CLOSED,
@@ -209,7 +210,10 @@ class ClientSession(Sink):
         if self._greeting is not None:
             # Whoever came before the first server did not know what init_query leaves in it.
             self._settle_parameters()
-            self.apply_parameters()
+            if AUTHORIZATION in self.startup.values:
+                prove_authorization(self)
+            else:
+                self.apply_parameters()
         else:
             self.stream.resume()
 
@@ -235,7 +239,7 @@ class ClientSession(Sink):
         if server is None:
             return  # it has left meanwhile: the server looks after itself
         if refusal is not None:
-            self._refuse(refusal)
+            self.refuse(refusal)
         elif self._greeting is None:
             self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn
         else:
@@ -244,7 +248,7 @@ class ClientSession(Sink):
             if not self.pool.session_mode:
                 self._remember(server.reported)
 
-    def _refuse(self, refusal: dict[str, str]) -> None:
+    def refuse(self, refusal: dict[str, str]) -> None:
         """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
         sqlstate = refusal.get("C", "22023")
         error = messages.error_response_fields(
@@ -290,7 +294,9 @@ class ClientSession(Sink):
             self.tell_heard()
         self.read_on()
 
-    def audited(self, parameters: ParameterSet) -> None:
+    def audited(self, parameters: ParameterSet, role: str) -> None:
+        if "role" in self.startup.values and "role" not in parameters.values:
+            parameters = parameters.assign("role", literal(role, escape=True))  # it has laid down its own
         self.session = parameters
         self._settle_parameters()
 
@@ -336,7 +342,7 @@ class ClientSession(Sink):
         if server is None:
             return
         if self._greeting is not None and refusal is not None:
-            self._refuse(refusal)
+            self.refuse(refusal)
         elif told or self._in_answer(server):
             # It has had the last word, or is in the middle of one: anything added would be read as part of
             # it.

@@ -18,6 +18,7 @@ from poolproxy.errors import (
     IdleClientTimeout,
     IdleSessionTimeout,
     IdleTransactionTimeout,
+    InvalidParameterName,
     InvalidStartupOptions,
     MissingUser,
     PoolFull,
@@ -26,8 +27,10 @@ from poolproxy.errors import (
     ReplicationRefused,
     ServerLoginRefused,
     ShuttingDown,
+    StartupOptionWithoutValue,
     StartupParameterRefused,
     TooManyClients,
+    UnknownParameter,
     UnsupportedProtocol,
 )
 from poolproxy.frontend.client import Client
@@ -345,6 +348,9 @@ _REJECTIONS: dict[type, str] = {
     MissingUser: "protocol",
     StartupParameterRefused: "startup_parameter",
     InvalidStartupOptions: "startup_parameter",
+    StartupOptionWithoutValue: "startup_parameter",
+    UnknownParameter: "startup_parameter",
+    InvalidParameterName: "startup_parameter",
     ReplicationRefused: "replication",
     ShuttingDown: "draining",
 }

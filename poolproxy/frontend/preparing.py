@@ -128,6 +128,8 @@ class PreparingClient(ClientSession):
                 server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
                 server.changes_schema()
+            if finding.resets_role:
+                self.resets = (*(self.resets or ()), "role")
             return ()
         for assignment in finding.assignments:
             if assignment.fragment is None:

@@ -31,7 +31,6 @@ cdef class Pool:
     cdef public bint up
     cdef public bint session_mode
     cdef public bint always_reset
-    cdef public str role
     cdef public object custom_names
     cdef public Words words
     cdef public Py_ssize_t pool_size

@@ -66,7 +66,6 @@ class Pool:
         "registry",
         "reported",
         "returning",
-        "role",
         "route",
         "server_counts",
         "servers",
@@ -96,7 +95,6 @@ class Pool:
         self.custom_names = CustomNames()  #: of its database
         self.always_reset = True  #: what clients leave cannot be seen
         self.words = NO_WORDS  #: names of routines that a text may call
-        self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
         self.hub: ListenHub | None = None  #: listens for its clients
         #: makes room for texts that need nobody in some databases (Pools.vacate); None: never needed

@@ -23,6 +23,9 @@ _FIRST: Final = ("client_encoding", "standard_conforming_strings")
 _IDENTITY: Final = ("session_authorization", "role")
 _LAY_DOWN: Final = ["RESET SESSION AUTHORIZATION", "RESET ROLE"]
 
+#: What guards the rest comes last: nothing is guarded any more behind it.
+_GUARDING: Final = "exit_on_error"
+
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
@@ -144,13 +147,15 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     rest = [
         _statement(name, wanted.values.get(name))
         for name in changed
-        if name not in _FIRST and name not in _IDENTITY
+        if name not in _FIRST and name not in _IDENTITY and name != _GUARDING
     ]
     rest += [
         _statement(name, wanted.values[name])
         for name in _IDENTITY
         if name in wanted.values and (masked or name in changed)
     ]
+    if _GUARDING in changed:
+        rest.append(_statement(_GUARDING, wanted.values.get(_GUARDING)))
     if masked:
         first = _LAY_DOWN + first
     guard = GUARD if guarded else ""

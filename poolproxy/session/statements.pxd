@@ -30,6 +30,7 @@ cdef class Finding:
     cdef public tuple custom
     cdef public tuple channels
     cdef public tuple databases
+    cdef public bint resets_role
     cdef public bint unlistens
     cpdef bint remarkable(self)
 

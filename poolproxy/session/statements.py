@@ -11,7 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.assignments import (
+    Assignment,
+    is_local,
+    read_assignment,
+    read_deallocation,
+    resets_role,
+)
 from poolproxy.session.channels import listened
 from poolproxy.session.custom import custom_names
 from poolproxy.session.pins import LASTING
@@ -191,10 +197,19 @@ class Finding:
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
     custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
-    that, and the databases that it needs nobody to be in."""
+    that, the databases that it needs nobody to be in, and whether all it does is to reset the role."""
 
     __slots__ = (
-        "assignments", "channels", "custom", "databases", "ends", "forgets", "local", "reason", "sequence",
+        "assignments",
+        "channels",
+        "custom",
+        "databases",
+        "ends",
+        "forgets",
+        "local",
+        "reason",
+        "resets_role",
+        "sequence",
         "unlistens",
     )  # fmt: skip
 
@@ -215,6 +230,7 @@ class Finding:
         self.channels: tuple[bytes, ...] = ()
         self.unlistens = False
         self.databases: tuple[str, ...] = ()
+        self.resets_role = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -299,6 +315,8 @@ class Scanner:
             finding.channels = listened(whole)
         if self._reason and b"database" in whole.lower():
             finding.databases = vacated(whole)
+        if self._reason == "role" or finding.reason == "role":
+            finding.resets_role = resets_role(whole.strip()) and b";" not in whole.rstrip(b"; \t\r\n")
         return finding if finding.remarkable() else None
 
     def _note(self, reason: str) -> None:
