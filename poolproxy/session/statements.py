@@ -200,17 +200,8 @@ class Finding:
     that, the databases that it needs nobody to be in, and whether all it does is to reset the role."""
 
     __slots__ = (
-        "assignments",
-        "channels",
-        "custom",
-        "databases",
-        "ends",
-        "forgets",
-        "local",
-        "reason",
-        "resets_role",
-        "sequence",
-        "unlistens",
+        "assignments", "channels", "custom", "databases", "ends", "forgets", "local", "reason",
+        "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
