@@ -39,6 +39,18 @@ COMMAND_COMPLETE = 0x43
 
 _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
+_NOT_IN_PREREQUISITE_STATE = "55000"
+
+#: What asks for a sequence's last value (sequence.c).
+_LAST_VALUES = frozenset({"lastval", "currval_oid"})
+_LAST_VALUES_HINT = (
+    "poolproxy may run each transaction on another server, and what was drawn from a sequence is told in the "
+    "same transaction only; pin_on names functions after which a session keeps its server."
+)
+
+#: What a server may report anew by itself: a promotion, a changed configuration.
+_STANDBY = b"in_hot_standby"
+_OF_THE_SERVER = frozenset({_STANDBY, b"default_transaction_read_only"})
 
 #: Notices that a Parse may raise: nonstandard use of a backslash, a name that was cut.
 _ABOUT_TEXT = frozenset({"22P06", "42622"})
@@ -367,6 +379,8 @@ class Server(AuditedServer):
                 self.sink.proceed()
         if sqlstate == _FEATURE_NOT_SUPPORTED:
             self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
+        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten == self.pipeline.answered:
+            return _hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
 
@@ -403,6 +417,16 @@ class Server(AuditedServer):
     def _parameter_status(self, body: bytes) -> None:
         name, value = messages.parameter_status_fields(body)
         self.reported = report(self.reported, name, value)
+        if name in _OF_THE_SERVER and not self._caused_by_client(name):
+            self.pool.greetings.clear()  # drivers choose servers by these (target_session_attrs): rule 19
+
+    def _caused_by_client(self, name: bytes) -> bool:
+        """Whether what is reported now may come from what was asked here, and not from the server's own
+        state."""
+        if name == _STANDBY:
+            return False
+        units = self.pipeline.units
+        return self.suspected or (len(units) > 0 and bool(units[0].skip or units[0].assignments))
 
     def review(self) -> None:
         """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all
@@ -467,3 +491,10 @@ class Server(AuditedServer):
     def on_drained(self) -> None:
         if self.sink is not None:
             self.sink.server_drained()
+
+
+def _hinted(report: bytes, fields: dict[str, str]) -> bytes | None:
+    """An error about a last value that was discarded, with a word about that."""
+    if fields.get("R") not in _LAST_VALUES or "H" in fields:
+        return None
+    return messages.message(ERROR_RESPONSE, report[:-1] + b"H" + _LAST_VALUES_HINT.encode() + b"\0\0")

@@ -45,6 +45,7 @@ cdef class ClientSession(Sink):
     cdef public bint controls
     cdef public bint discarding
     cdef public tuple vacated
+    cdef public int buffers
     cdef public bint vanished
     cdef public tuple resets
     cdef public object taking

@@ -13,6 +13,7 @@ from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
 from poolproxy.frontend.authorizing import AUTHORIZATION, prove_authorization
+from poolproxy.frontend.buffering import NOT_ASKED, take_another_server, used_before
 from poolproxy.frontend.discarding import Taken
 from poolproxy.frontend.hearing import Hearing
 from poolproxy.log import get_logger
@@ -66,11 +67,11 @@ class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
-        "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
-        "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed", "unnamed_draws",
-        "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
-        "vacated", "vanished",
+        "_greeting", "_prefix", "_proof", "address", "buffers", "cautious", "connected_at", "controls",
+        "discarding", "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed",
+        "pid", "pool", "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed",
+        "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal",
+        "unnamed_turn", "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +119,7 @@ class ClientSession(Sink):
         self.cautious = False  #: see statements.Scanner
         self.drew = False  #: its transaction under way may have drawn from a sequence
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
+        self.buffers = 0  #: whether its server takes temp_buffers (see frontend/buffering.py)
         self.vacated: tuple[str, ...] = ()  #: databases that have been vacated for what it sends next
         self.vanished = False  #: its connection has ended without a Terminate
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
@@ -223,6 +225,7 @@ class ClientSession(Sink):
         self.server = server
         self.unnamed_turn = self.unnamed_followed = -1
         self.awaiting = False
+        self.buffers = NOT_ASKED
         if self.prepared is not None:
             self.prepared.detach()
         self.server.attach(self, self.stream.poller.now)
@@ -238,7 +241,9 @@ class ClientSession(Sink):
         server = self.server
         if server is None:
             return  # it has left meanwhile: the server looks after itself
-        if refusal is not None:
+        if refusal is not None and used_before(refusal):
+            take_another_server(self, server)
+        elif refusal is not None:
             self.refuse(refusal)
         elif self._greeting is None:
             self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn

@@ -118,8 +118,7 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
         elif kind == "default_role":
             default_role = name  # ALTER ROLE has given it one: RESET ROLE is not SET ROLE NONE (rule 8)
         else:
-            # Buffers for temporary tables are refused wherever there have been any (rule 18).
-            unrepeatable = unrepeatable or name == "temp_buffers" or (kind == "superuser" and not superuser)
+            unrepeatable = unrepeatable or (kind == "superuser" and not superuser)
             values[name.lower()] = fragment_of(name.lower(), value, escape=True)
     if role != default_role:
         values["role"] = literal(role, escape=True)

@@ -29,6 +29,9 @@ _GUARDING: Final = "exit_on_error"
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
+#: Refused by a server that has used temporary tables, whoever's they were.
+TEMP_BUFFERS: Final = "temp_buffers"
+
 #: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached, for whom
 #: it is watched over from then on (rule 20).
 IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
@@ -56,7 +59,9 @@ class ParameterSet:
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
-        self.refused = False  #: a server has refused it once: from then on it is applied only with waiting
+        #: applied only with waiting for the answer: a server has refused it once, or may, having used
+        #: temporary tables (rule 18)
+        self.refused = TEMP_BUFFERS in values
         self._planning: ParameterSet | None = None
         limit = values.get(IDLE_SESSION_TIMEOUT)
         #: seconds a session may be idle outside a transaction; 0 = as long as it likes

@@ -31,6 +31,7 @@ cdef class Finding:
     cdef public tuple channels
     cdef public tuple databases
     cdef public bint resets_role
+    cdef public bint buffers
     cdef public bint unlistens
     cpdef bint remarkable(self)
 

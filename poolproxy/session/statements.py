@@ -197,10 +197,11 @@ class Finding:
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
     custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
-    that, the databases that it needs nobody to be in, and whether all it does is to reset the role."""
+    that, the databases that it needs nobody to be in, whether all it does is to reset the role, and
+    whether it may set temp_buffers."""
 
     __slots__ = (
-        "assignments", "channels", "custom", "databases", "ends", "forgets", "local", "reason",
+        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "reason",
         "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
@@ -222,6 +223,7 @@ class Finding:
         self.unlistens = False
         self.databases: tuple[str, ...] = ()
         self.resets_role = False
+        self.buffers = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -306,7 +308,9 @@ class Scanner:
             finding.channels = listened(whole)
         if self._reason and b"database" in whole.lower():
             finding.databases = vacated(whole)
-        if self._reason == "role" or finding.reason == "role":
+        if finding.reason == "setting":
+            finding.buffers = b"temp_buffers" in whole.lower()
+        elif finding.reason == "role":
             finding.resets_role = resets_role(whole.strip()) and b";" not in whole.rstrip(b"; \t\r\n")
         return finding if finding.remarkable() else None
 

@@ -75,7 +75,7 @@ def test_what_is_left() -> None:
     [
         (["superuser", "log_statement", "all"], b"off", True),
         (["superuser", "log_statement", "all"], b"on", False),
-        (["setting", "temp_buffers", "200"], b"on", True),
+        (["setting", "temp_buffers", "200"], b"on", False),
         (["setting", "work_mem", "200"], b"off", False),
     ],
 )

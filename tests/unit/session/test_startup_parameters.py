@@ -98,7 +98,8 @@ def test_switches_stand_for_settings(options: str, found: dict[str, str]) -> Non
     ("options", "named"),
     [
         ("work_mem=1", "work_mem=1"), ("-c a.b=x y", "y"), ("-", "-"), ("-z", "-z"), ("-e9", "-e9"),
-        ("-fz", "-fz"), ("-f z", "z"), ("-tp", "-tp"), ("-t x", "x"), ("-S", "-S"), ("-c", "-c"), ("-f", "-f"), ("-C", "-C"),
+        ("-fz", "-fz"), ("-f z", "z"), ("-tp", "-tp"), ("-t x", "x"), ("-S", "-S"), ("-c", "-c"),
+        ("-f", "-f"), ("-C", "-C"),
         ("-- -e", "-e"), ("-V", "-V"), ("-x", "-x"), ("-e x", "x"),
     ],
 )  # fmt: skip
