@@ -12,8 +12,9 @@ from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
+from poolproxy.session.assignments import Assignment
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
-from poolproxy.session.parameters import apply_assignment, report
+from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
 from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
@@ -347,10 +348,22 @@ class Server(AuditedServer):
         if before != STATUS_IDLE or self.pipeline.status != STATUS_IDLE:
             self.suspect("setting")
             return
-        for assignment in unit.assignments:
+        spelled = tuple([self._spelled(assignment) for assignment in unit.assignments])
+        for assignment in spelled:
             self.parameters = apply_assignment(self.parameters, assignment)
         if self.sink is not None:
-            self.sink.assigned(unit.assignments, self.reported)
+            self.sink.assigned(spelled)
+
+    def _spelled(self, assignment: Assignment) -> Assignment:
+        """As everybody else spells it (rule 11): by the server's own word where it reports the value, for
+        DateStyle, for one, depends on what was set before."""
+        name, fragment = assignment.name, assignment.fragment
+        if fragment is None:
+            return assignment
+        value = self.reported.value_of(name)
+        if value is not None:
+            return Assignment(name, fragment_of(name, value, escape=True))
+        return Assignment(name, self.pool.spellings.fragment(name, fragment))
 
     def _error(self, buffer: bytearray, position: int, following: int, skipping: bool) -> bytes | None:
         """An ErrorResponse; what to forward in its place where it names what the client does not know."""

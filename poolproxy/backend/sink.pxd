@@ -9,7 +9,7 @@ cdef class Sink(Waiter):
     cdef public bint awaiting
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
-    cpdef assigned(self, tuple assignments, reported)
+    cpdef assigned(self, tuple assignments)
     cpdef pinned(self, str reason)
     cpdef unpinned(self, str reason, double seconds)
     cpdef hold(self)

@@ -36,7 +36,6 @@ from poolproxy.session.parameters import (
     ParameterSet,
     Reported,
     apply_assignment,
-    fragment_of,
 )
 from poolproxy.session.prepared import ClientStatements
 from poolproxy.session.statements import Finding
@@ -95,6 +94,8 @@ class ClientSession(Sink):
         self.hearing: Hearing | None = None  #: what it listens to; None = it never has
         self.stream = stream
         self.pool = pool
+        if startup is not EMPTY:
+            startup = pool.spellings.spelled(startup)
         self.startup = startup  #: what the startup message asked for
         self.name = name  #: the application_name it came with, as PostgreSQL reports it; None = none
         self.session = EMPTY  #: what SET has assigned since
@@ -265,12 +266,8 @@ class ClientSession(Sink):
         )
         self._end_with(error, sqlstate, "its parameters were refused")
 
-    def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
+    def assigned(self, assignments: tuple[Assignment, ...]) -> None:
         for assignment in assignments:
-            value = reported.value_of(assignment.name) if assignment.fragment is not None else None
-            if value is not None:
-                # The server's own word for it: DateStyle, for one, depends on what was set before (rule 11).
-                assignment = Assignment(assignment.name, fragment_of(assignment.name, value))
             self.session = apply_assignment(self.session, assignment)
         self._settle_parameters()
 

@@ -32,6 +32,7 @@ cdef class Pool:
     cdef public bint session_mode
     cdef public bint always_reset
     cdef public object custom_names
+    cdef public object spellings
     cdef public Words words
     cdef public Py_ssize_t pool_size
     cdef public bint impatient

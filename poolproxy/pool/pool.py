@@ -33,6 +33,7 @@ from poolproxy.session.lifecycle import (
 )
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 from poolproxy.session.prepared import Registry
+from poolproxy.session.spelling import Spellings
 from poolproxy.session.statements import NO_WORDS
 
 
@@ -71,6 +72,7 @@ class Pool:
         "servers",
         "session_mode",
         "spare",
+        "spellings",
         "statements",
         "up",
         "vacate",
@@ -93,6 +95,7 @@ class Pool:
         self.returning = 0  #: servers that are being reset on their way to the next client
         self.statements = 0  #: numbers given to unnamed statements so far
         self.custom_names = CustomNames()  #: of its database
+        self.spellings = Spellings()  #: likewise
         self.always_reset = True  #: what clients leave cannot be seen
         self.words = NO_WORDS  #: names of routines that a text may call
         self.registry = Registry()  #: its clients' named statements
