@@ -105,9 +105,31 @@ class StartupParameterRefused(PoolproxyError):
 
 class InvalidStartupOptions(PoolproxyError):
     sqlstate, severity, fault = "42601", "FATAL", "client"
-    template = "invalid command-line argument in startup options: {argument}"
-    cause = 'The "options" startup parameter is not of the form -c name=value or --name=value.'
+    template = "invalid command-line argument for server process: {argument}"
+    hint = 'Try "postgres --help" for more information.'
+    cause = 'The "options" startup parameter has something that is no switch of PostgreSQL\'s.'
     cure = "Correct the options string."
+
+
+class StartupOptionWithoutValue(PoolproxyError):
+    sqlstate, severity, fault = "42601", "FATAL", "client"
+    template = "{option} requires a value"
+    cause = 'A setting in the "options" startup parameter is not of the form -c name=value or --name=value.'
+    cure = "Correct the options string."
+
+
+class UnknownParameter(PoolproxyError):
+    sqlstate, severity, fault = "42704", "FATAL", "client"
+    template = 'unrecognized configuration parameter "{name}"'
+    cause = "A startup parameter has a name that no setting can have."
+    cure = "Correct the name in the connection string."
+
+
+class InvalidParameterName(PoolproxyError):
+    sqlstate, severity, fault = "42602", "FATAL", "client"
+    template = 'invalid configuration parameter name "{name}"'
+    cause = "A custom startup parameter has a name that is not made of identifiers."
+    cure = "Correct the name in the connection string."
 
 
 class TooManyClients(PoolproxyError):
@@ -212,6 +234,13 @@ class IdleClientTimeout(PoolproxyError):
     template = "terminating connection: idle for {seconds:g} s (idle_client_timeout)"
     cause = "The client sent nothing for idle_client_timeout."
     cure = "Reconnect when needed, or raise idle_client_timeout."
+
+
+class IdleSessionTimeout(PoolproxyError):
+    sqlstate, severity, fault = "57P05", "FATAL", "client"
+    template = "terminating connection due to idle-session timeout"
+    cause = "The client sent nothing for as long as its own idle_session_timeout says."
+    cure = "Reconnect when needed, or set idle_session_timeout to another value."
 
 
 class IdleTransactionTimeout(PoolproxyError):

@@ -98,10 +98,10 @@ class AuditedServer(ServerSession):
         result = "failed"
         if refusal is None:
             self.suspected = False
-            found = read_audit(rows, self.parameters, self.pool.role, self.origin, self.reported)
+            found = read_audit(rows, self.parameters, self.origin, self.reported)
             self.parameters = found.parameters
             if self.sink is not None:
-                self.sink.audited(found.parameters)
+                self.sink.audited(found.parameters, found.role)
             self._hold_to(found)
             result = "pinned" if self.pin else "clean"
         else:

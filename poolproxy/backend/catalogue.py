@@ -1,13 +1,15 @@
 """What a database's catalogue says that matters to sessions, read now and then by a connection of our own.
 
 Whether routines may change session state where no text shows it (session/hazards.py), the age of the
-catalogue (sessions.md, rule 4), and the defaults that ALTER ROLE and ALTER DATABASE have given (rule 20).
+catalogue (sessions.md, rule 4), the defaults that ALTER ROLE and ALTER DATABASE have given (rule 20), and
+what kinds of values settings have.
 Without an answer everything is taken to be possible. Must not know pools.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import asyncpg
@@ -15,6 +17,7 @@ import asyncpg
 from poolproxy.backend.control import connect
 from poolproxy.route import Target
 from poolproxy.session.hazards import BUILTIN, Hazards, Routine, judge
+from poolproxy.session.spelling import Kind
 
 #: Whether anything has changed since it was last asked: as many rows, of the same ages. Temporary tables and
 #: their types are everybody's own business.
@@ -76,6 +79,8 @@ _TREES = """
 """
 _BUILTIN = "SELECT oid::int8 AS oid FROM pg_proc WHERE oid < 16384 AND proname = ANY ($1::name[])"
 
+_KINDS = "SELECT lower(name) AS name, vartype, coalesce(unit, '') AS unit FROM pg_show_all_settings()"
+
 #: In a pg_node_tree: who is called (nodes/primnodes.h).
 _FUNCTION = re.compile(r":(?:funcid|opfuncid|aggfnoid|winfnoid) (\d+)")
 
@@ -117,6 +122,12 @@ async def read_hazards(connection: asyncpg.Connection, timeout: float) -> Hazard
     return judge(routines, called, builtin, sources)
 
 
+async def read_kinds(connection: asyncpg.Connection, timeout: float) -> dict[str, Kind]:
+    """The type and the unit of each setting, by its name in lower case."""
+    rows = await connection.fetch(_KINDS, timeout=timeout)
+    return {row["name"]: (row["vartype"], row["unit"]) for row in rows}
+
+
 def _called(tree: str | None) -> list[int]:
     return [int(oid) for oid in _FUNCTION.findall(tree or "")]
 
@@ -127,6 +138,7 @@ class Catalogue:
 
     fingerprint: Fingerprint
     hazards: Hazards
+    kinds: Mapping[str, Kind]  #: of settings
 
 
 async def read_catalogue(target: Target, known: Catalogue | None, timeout: float) -> Catalogue:
@@ -136,7 +148,8 @@ async def read_catalogue(target: Target, known: Catalogue | None, timeout: float
     try:
         fingerprint = await read_fingerprint(connection, timeout)
         if known is not None and known.fingerprint.routines == fingerprint.routines:
-            return Catalogue(fingerprint, known.hazards)
-        return Catalogue(fingerprint, await read_hazards(connection, timeout))
+            return Catalogue(fingerprint, known.hazards, known.kinds)
+        kinds = known.kinds if known is not None else await read_kinds(connection, timeout)
+        return Catalogue(fingerprint, await read_hazards(connection, timeout), kinds)
     finally:
         await connection.close(timeout=timeout)

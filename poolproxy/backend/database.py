@@ -18,6 +18,7 @@ import asyncpg
 from poolproxy.backend.connecting import describe
 from poolproxy.backend.control import usable_connections
 from poolproxy.backend.grower import Grower
+from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.backend.watching import Watch
 from poolproxy.log import get_logger, repeated
@@ -25,6 +26,7 @@ from poolproxy.pool.budget import UNBOUNDED, Budget, database_limit
 from poolproxy.pool.pool import Pool
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Route
+from poolproxy.session.lifecycle import SERVER_RESETTING
 from poolproxy.transport.poller import Poller
 
 _log = get_logger()
@@ -48,6 +50,7 @@ class Database:
         self._route = route  #: any route to it: settings see to it that all have the same limits
         self._pools_by_name: dict[str, int] = {}
         self._ask_at = 0.0
+        self._rest_until = 0.0
         self._ask_when_back = False  #: the last question failed with no server open: the next one that is
         # open shows that another question is worth it
 
@@ -99,6 +102,8 @@ class Database:
 
     def look_and_ask_when_due(self) -> None:
         """Look at the catalogue, and ask for the limit, if it is time to."""
+        if self._poller.now < self._rest_until:
+            return
         self.ask_when_due()
         if self.asking is None:
             self.watch.look_when_due(self.pools)
@@ -113,6 +118,23 @@ class Database:
             server.expires = self._poller.now
         for server in list(pool.idle):
             cast(Server, server).close("the defaults of its role or database have changed")
+
+    # Nobody of ours may be in it for a while.
+
+    def vacate(self, seconds: float) -> None:
+        """Close its idle servers and its hubs, and open nothing for so long that no client waits for."""
+        self.grower.rest_until = self._rest_until = self._poller.now + seconds
+        for pool in self.pools:
+            for server in list(pool.idle):
+                cast(Server, server).close("somebody drops, renames or copies its database")
+            if pool.hub is not None:
+                cast(Hub, pool.hub).rest(self._rest_until)
+
+    def vacant(self) -> bool:
+        """Whether no connection of ours to it is open, or about to be, but those that clients hold."""
+        return not self.busy() and not any(
+            pool.connecting or pool.idle or pool.server_counts[SERVER_RESETTING] for pool in self.pools
+        )
 
     def ask_when_due(self) -> None:
         """Ask if it is time to. Absolute limits need no question."""

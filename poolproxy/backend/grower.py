@@ -70,6 +70,7 @@ class Grower:
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+        self.rest_until = 0.0  #: before then only what a client waits for is opened
 
     def need(self, pool: Pool) -> None:
         """`pool` could use another server."""
@@ -101,6 +102,8 @@ class Grower:
         """Begin one attempt for this pool; False where it is not allowed now."""
         limit = 1 if self._failures else pool.route.max_parallel_connects
         if pool in self._refused or self._under_way >= limit:
+            return False
+        if self._poller.now < self.rest_until and not pool.waiting.size():
             return False
         # At the database's limit: an idle server of another pool makes way, so no user starves.
         if not self.budget.take() and not (self._evict(pool) and self.budget.take()):
@@ -174,7 +177,7 @@ class Grower:
             if refusal is not None:
                 self._refused_query(pool, server, refusal)
                 return
-            audited = read_audit(rows, EMPTY, pool.role, server.origin, server.reported)
+            audited = read_audit(rows, EMPTY, server.origin, server.reported)
             server.parameters = pool.baseline = audited.parameters
             self._note_reported(pool, server.reported)
             self._ready(pool, server)

@@ -86,6 +86,7 @@ class Hub(Sink):
         self._busy = False
         self._closing = False
         self._idle_since = 0.0
+        self._rest_until = 0.0
         self._requests: list[_Request] = []
         self._asked: list[_Request] = []  #: of the turn under way
         self._fences: list[Listener] = []
@@ -219,7 +220,7 @@ class Hub(Sink):
     # Its server.
 
     def _open(self) -> None:
-        if not self._may_open():
+        if self._poller.now < self._rest_until or not self._may_open():
             return
         if self.pool is None:
             self.pool = self._open_pool()
@@ -308,6 +309,13 @@ class Hub(Sink):
             self._idle_since = now
         elif now - self._idle_since >= LINGER:
             self.close("nobody listens any more")
+
+    def rest(self, until: float) -> None:
+        """Give its server up, and open none before then: its database is to be left alone. Its listeners are
+        told that it is lost, or warned when it is back."""
+        self._rest_until = until
+        if self._server is not None:
+            self._server.close("somebody drops, renames or copies its database")
 
     def close(self, reason: str) -> None:
         """Close its server, without a word to anybody."""

@@ -7,7 +7,9 @@ waiters.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import cast
 
@@ -17,6 +19,7 @@ from poolproxy.backend.database import Database
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
+from poolproxy.backend.vacating import leave
 from poolproxy.errors import ServerLoginRefused, TooManyPools
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.janitor import excess_servers, overdue_rescues, surplus_servers
@@ -53,6 +56,7 @@ class Pools:
         self.known: dict[tuple[str, str], Pool] = {}  #: (database, user), as clients name them -> its pool
         self._databases: dict[DatabaseKey, Database] = {}
         self._unused_since: dict[Pool, float] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self.canceller = Canceller(options, count_cancel)
 
     def __iter__(self) -> Iterator[Pool]:
@@ -66,6 +70,7 @@ class Pools:
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
             pool = Pool(route, database.grower.need, database.spare)
+            pool.vacate = partial(self._vacate, route.target)
             self.known[(route.database, route.user)] = pool
             database.add(pool)
             if not pool.session_mode:
@@ -99,6 +104,18 @@ class Pools:
         if rich is None:
             return False
         _server(rich.idle[0]).close("evicted for another pool of this database")
+        return True
+
+    def _vacate(self, target: Target, names: tuple[str, ...], done: Callable[[], None]) -> bool:
+        """Leave these databases of the same PostgreSQL. False where nobody of ours can be in any of them;
+        else `done` follows."""
+        keys = [_database_key(replace(target, dbname=name)) for name in names]
+        found = [self._databases[key] for key in keys if key in self._databases]
+        if not found:
+            return False
+        task = asyncio.get_running_loop().create_task(leave(found, done))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
         return True
 
     def _drop_unused(self) -> bool:
@@ -183,6 +200,9 @@ class Pools:
 
     async def close(self) -> None:
         """Close every server, and end everything under way."""
+        for task in list(self._leaving):
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
         for database in self._databases.values():
             await database.close()
         await self.canceller.close()

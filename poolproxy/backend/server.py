@@ -12,8 +12,9 @@ from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
+from poolproxy.session.assignments import Assignment
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
-from poolproxy.session.parameters import apply_assignment, report
+from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
 from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
@@ -39,6 +40,18 @@ COMMAND_COMPLETE = 0x43
 
 _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
+_NOT_IN_PREREQUISITE_STATE = "55000"
+
+#: What asks for a sequence's last value (sequence.c).
+_LAST_VALUES = frozenset({"lastval", "currval_oid"})
+_LAST_VALUES_HINT = (
+    "poolproxy may run each transaction on another server, and what was drawn from a sequence is told in the "
+    "same transaction only; pin_on names functions after which a session keeps its server."
+)
+
+#: What a server may report anew by itself: a promotion, a changed configuration.
+_STANDBY = b"in_hot_standby"
+_OF_THE_SERVER = frozenset({_STANDBY, b"default_transaction_read_only"})
 
 #: Notices that a Parse may raise: nonstandard use of a backslash, a name that was cut.
 _ABOUT_TEXT = frozenset({"22P06", "42622"})
@@ -335,10 +348,22 @@ class Server(AuditedServer):
         if before != STATUS_IDLE or self.pipeline.status != STATUS_IDLE:
             self.suspect("setting")
             return
-        for assignment in unit.assignments:
+        spelled = tuple([self._spelled(assignment) for assignment in unit.assignments])
+        for assignment in spelled:
             self.parameters = apply_assignment(self.parameters, assignment)
         if self.sink is not None:
-            self.sink.assigned(unit.assignments, self.reported)
+            self.sink.assigned(spelled)
+
+    def _spelled(self, assignment: Assignment) -> Assignment:
+        """As everybody else spells it (rule 11): by the server's own word where it reports the value, for
+        DateStyle, for one, depends on what was set before."""
+        name, fragment = assignment.name, assignment.fragment
+        if fragment is None:
+            return assignment
+        value = self.reported.value_of(name)
+        if value is not None:
+            return Assignment(name, fragment_of(name, value, escape=True))
+        return Assignment(name, self.pool.spellings.fragment(name, fragment))
 
     def _error(self, buffer: bytearray, position: int, following: int, skipping: bool) -> bytes | None:
         """An ErrorResponse; what to forward in its place where it names what the client does not know."""
@@ -367,6 +392,8 @@ class Server(AuditedServer):
                 self.sink.proceed()
         if sqlstate == _FEATURE_NOT_SUPPORTED:
             self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
+        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten == self.pipeline.answered:
+            return _hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
 
@@ -403,6 +430,16 @@ class Server(AuditedServer):
     def _parameter_status(self, body: bytes) -> None:
         name, value = messages.parameter_status_fields(body)
         self.reported = report(self.reported, name, value)
+        if name in _OF_THE_SERVER and not self._caused_by_client(name):
+            self.pool.greetings.clear()  # drivers choose servers by these (target_session_attrs): rule 19
+
+    def _caused_by_client(self, name: bytes) -> bool:
+        """Whether what is reported now may come from what was asked here, and not from the server's own
+        state."""
+        if name == _STANDBY:
+            return False
+        units = self.pipeline.units
+        return self.suspected or (len(units) > 0 and bool(units[0].skip or units[0].assignments))
 
     def review(self) -> None:
         """Something may have ended: a chunk of answers, a message of the client's, a cancel request. If all
@@ -467,3 +504,10 @@ class Server(AuditedServer):
     def on_drained(self) -> None:
         if self.sink is not None:
             self.sink.server_drained()
+
+
+def _hinted(report: bytes, fields: dict[str, str]) -> bytes | None:
+    """An error about a last value that was discarded, with a word about that."""
+    if fields.get("R") not in _LAST_VALUES or "H" in fields:
+        return None
+    return messages.message(ERROR_RESPONSE, report[:-1] + b"H" + _LAST_VALUES_HINT.encode() + b"\0\0")

@@ -40,6 +40,7 @@ cdef class ServerSession(Member):
     cdef public Py_ssize_t unnamed_number
     cdef public ServerStatements prepared
     cdef public list forgets
+    cdef public Py_ssize_t forgotten
     cdef public bint changing_schema
     cdef Step _describing
     cdef bytes _types
@@ -58,6 +59,7 @@ cdef class ServerSession(Member):
     cpdef bytes settle(self, wanted)
     cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
+    cpdef bytes forget_sequences(self)
     cpdef bytes lend(self, frozenset channels, str encoding)
     cpdef ask(self, bytes sql, done)
     cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)

@@ -66,9 +66,9 @@ class ServerSession(Member):
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
-        "fencing", "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline",
-        "pool", "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due",
-        "restoring", "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed",
+        "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin", "pid",
+        "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled",
+        "reset_due", "restoring", "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed",
         "unnamed_number",
     )  # fmt: skip
 
@@ -94,6 +94,7 @@ class ServerSession(Member):
         self.origin = reported  #: the same at its login
         self.suspected = False  #: its client may have left something in it that the books do not know
         self.auditing = False
+        self.forgotten = -1  #: the exchange ahead of which sequences were made to forget (Pipeline.turn)
         self.discarding = False  #: what it runs of ours is its client's DISCARD ALL
         self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
         self.fencing = False  #: it waits until the client has heard what was notified before
@@ -156,20 +157,26 @@ class ServerSession(Member):
         self.parameters = wanted
         return queries
 
-    def ahead(self, sql: bytes) -> bytes:
-        """A Query of our own, to be sent ahead of the client's bytes in the same write. It must not fail."""
+    def ahead(self, sql: bytes, done: Done | None = None) -> bytes:
+        """A Query of our own, to be sent ahead of the client's bytes in the same write. It must not fail,
+        unless `done` is to hear of it."""
         self.unnamed_number = 0
-        self._expect_own()
+        self.pipeline.skip_query()
+        self._errands.append(done)
         return messages.query(sql)
 
     def lend(self, channels: frozenset[str], encoding: str) -> bytes:
         """Ahead of a text that may change what its client listens to: all of that is here, so that an audit
         tells what is left. In a failed transaction it fails, as that text will."""
         self.lent = True
-        self.unnamed_number = 0
-        self.pipeline.skip_query()
-        self._errands.append(_ignore)
-        return messages.query(lend_query(channels, encoding))
+        return self.ahead(lend_query(channels, encoding), _ignore)
+
+    def forget_sequences(self) -> bytes:
+        """Ahead of a text that asks what a sequence told last: here, that is another client's business. In a
+        failed transaction it fails, as that text will."""
+        forgetting = self.ahead(b"DISCARD SEQUENCES", _ignore)
+        self.forgotten = self.pipeline.turn()
+        return forgetting
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may

@@ -9,7 +9,7 @@ cdef class Sink(Waiter):
     cdef public bint awaiting
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
-    cpdef assigned(self, tuple assignments, reported)
+    cpdef assigned(self, tuple assignments)
     cpdef pinned(self, str reason)
     cpdef unpinned(self, str reason, double seconds)
     cpdef hold(self)
@@ -20,7 +20,7 @@ cdef class Sink(Waiter):
     cpdef tell_heard(self)
     cpdef unlistened(self)
     cpdef discarded(self)
-    cpdef audited(self, ParameterSet parameters)
+    cpdef audited(self, ParameterSet parameters, str role)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef step_completed(self, Step step)
     cpdef described_anew(self, Step step, bytes types, bytes shape)

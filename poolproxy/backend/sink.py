@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from poolproxy.pool.queue import Waiter
 from poolproxy.session.assignments import Assignment
-from poolproxy.session.parameters import NOTHING_REPORTED, ParameterSet, Reported
+from poolproxy.session.parameters import NOTHING_REPORTED, ParameterSet
 from poolproxy.session.pipeline import Step
 
 
@@ -28,8 +28,8 @@ class Sink(Waiter):
         """All that was asked is answered, and the server stays attached."""
         raise NotImplementedError
 
-    def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
-        """Tracked assignments of the client's hold now; `reported` is what the server reports since."""
+    def assigned(self, assignments: tuple[Assignment, ...]) -> None:
+        """Tracked assignments of the client's hold now."""
         raise NotImplementedError
 
     def pinned(self, reason: str) -> None:
@@ -73,8 +73,8 @@ class Sink(Waiter):
         """All of its session state has been discarded."""
         raise NotImplementedError
 
-    def audited(self, parameters: ParameterSet) -> None:
-        """The settings that the server turned out to hold."""
+    def audited(self, parameters: ParameterSet, role: str) -> None:
+        """The settings that the server turned out to hold, and the role that is in force."""
         raise NotImplementedError
 
     def statement_failed(self, turn: int, parses: int) -> None:

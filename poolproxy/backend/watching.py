@@ -19,6 +19,7 @@ from poolproxy.pool.pool import Pool
 from poolproxy.route import Route
 from poolproxy.session.custom import CustomNames
 from poolproxy.session.prepared import Epoch
+from poolproxy.session.spelling import Spellings
 from poolproxy.session.words import Words
 from poolproxy.transport.poller import Poller
 
@@ -43,6 +44,7 @@ class Watch:
     ) -> None:
         self.epoch = Epoch()  #: of the catalogue
         self.custom_names = CustomNames()
+        self.spellings = Spellings()
         self.looking: asyncio.Task[None] | None = None
         self._poller = poller
         self._budget = budget
@@ -58,6 +60,7 @@ class Watch:
         """Tell a pool what is known."""
         pool.registry.epoch = self.epoch
         pool.custom_names = self.custom_names
+        pool.spellings = self.spellings
         hazards = self._known.hazards if self._known is not None else None
         pool.always_reset = pool.route.handover_reset == "always" or hazards is None or hazards.hidden
         pool.words = Words(hazards.names if hazards is not None else (), pool.route.pin_on)
@@ -114,6 +117,7 @@ class Watch:
                 hidden=found.hazards.hidden,
             )  # fmt: skip
         self.custom_names.learn(found.hazards.custom)
+        self.spellings.learn(found.kinds)
         for pool in pools:
             self.inform(pool)
             if known is not None and known.fingerprint.defaults != found.fingerprint.defaults:

@@ -141,7 +141,15 @@ class Client(PreparingClient):
                 self.awaiting = True
                 self._stop(server, position, end)
                 return
+            before = self._prefix
             noted = self._note(server, kind, buffer, position, following, end)
+            if self._prefix is not before and start < position:
+                # What goes ahead of this message goes behind those that have not been forwarded yet.
+                ahead = self._prefix[len(before) :]
+                self._prefix = before
+                self._gather(server, buffer, start, position)
+                self._prefix += ahead
+                start = position
             if noted != NOTED:
                 self._gather(server, buffer, start, position)
                 if noted == UNKNOWN:
@@ -349,7 +357,7 @@ class Client(PreparingClient):
         buffer = bytearray(kept)
         framer = Framer(STOPS)
         position, size = 0, len(buffer)
-        parsed = False
+        parsed: set[bytes] = set()
         self.controls = False
         while position < size:
             position = framer.scan(buffer, position, size)
@@ -357,13 +365,18 @@ class Client(PreparingClient):
             if framer.kind == NOTHING or framer.kind == PARTIAL or following > size:
                 return UNSAFE
             if framer.kind == QUERY or framer.kind == PARSE:
-                parsed = True
-                begin = (
-                    position + 5 if framer.kind == QUERY else string_end(buffer, position + 5, following) + 1
-                )
+                begin = position + 5
+                if framer.kind == PARSE:
+                    begin = string_end(buffer, begin, following) + 1
+                    parsed.add(bytes(buffer[position + 5 : begin - 1]))
                 self._look(buffer, begin, max(begin, string_end(buffer, begin, following)))
-            elif framer.kind == BIND and not parsed:
-                return UNSAFE  # a statement parsed before: it may be anything
+            elif framer.kind == BIND:
+                name_at = statement_at(buffer, BIND, position, following)
+                if name_at < 0:
+                    return UNSAFE
+                name = bytes(buffer[name_at : string_end(buffer, name_at, following)])
+                if name not in parsed and not self._look_at_parsed(name):
+                    return UNSAFE  # it may be anything
             if self.controls:
                 return UNSAFE
             if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:

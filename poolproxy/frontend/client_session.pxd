@@ -44,6 +44,8 @@ cdef class ClientSession(Sink):
     cdef public bint cautious
     cdef public bint controls
     cdef public bint discarding
+    cdef public tuple vacated
+    cdef public int buffers
     cdef public bint vanished
     cdef public tuple resets
     cdef public object taking
@@ -61,7 +63,7 @@ cdef class ClientSession(Sink):
     cpdef apply_parameters(self)
     cpdef read_on(self)
     cpdef give_up(self, error)
-    cpdef assigned(self, tuple assignments, reported)
+    cpdef assigned(self, tuple assignments)
     cpdef _settle_parameters(self)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef forget_unnamed(self, Server server)

@@ -12,6 +12,8 @@ from typing import TypeAlias
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
 from poolproxy.errors import PoolproxyError, QueryCanceledInQueue, ServerLost, SettingsRefused
+from poolproxy.frontend.authorizing import AUTHORIZATION, prove_authorization
+from poolproxy.frontend.buffering import NOT_ASKED, take_another_server, used_before
 from poolproxy.frontend.discarding import Taken
 from poolproxy.frontend.hearing import Hearing
 from poolproxy.log import get_logger
@@ -20,7 +22,7 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.protocol.notifications import notification, read_notification
-from poolproxy.session.assignments import Assignment
+from poolproxy.session.assignments import Assignment, literal
 from poolproxy.session.lifecycle import (
     CLIENT_ACTIVE,
     CLIENT_CLOSED,
@@ -34,7 +36,6 @@ from poolproxy.session.parameters import (
     ParameterSet,
     Reported,
     apply_assignment,
-    fragment_of,
 )
 from poolproxy.session.prepared import ClientStatements
 from poolproxy.session.statements import Finding
@@ -65,11 +66,11 @@ class ClientSession(Sink):
     """See the module. Made by the login; `begin` greets it."""
 
     __slots__ = (
-        "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
-        "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
-        "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed", "unnamed_draws",
-        "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
-        "vanished",
+        "_greeting", "_prefix", "_proof", "address", "buffers", "cautious", "connected_at", "controls",
+        "discarding", "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed",
+        "pid", "pool", "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed",
+        "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal",
+        "unnamed_turn", "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -93,6 +94,8 @@ class ClientSession(Sink):
         self.hearing: Hearing | None = None  #: what it listens to; None = it never has
         self.stream = stream
         self.pool = pool
+        if startup is not EMPTY:
+            startup = pool.spellings.spelled(startup)
         self.startup = startup  #: what the startup message asked for
         self.name = name  #: the application_name it came with, as PostgreSQL reports it; None = none
         self.session = EMPTY  #: what SET has assigned since
@@ -117,6 +120,8 @@ class ClientSession(Sink):
         self.cautious = False  #: see statements.Scanner
         self.drew = False  #: its transaction under way may have drawn from a sequence
         self.controls = False  #: the exchange under way begins or ends a transaction, by its text
+        self.buffers = 0  #: whether its server takes temp_buffers (see frontend/buffering.py)
+        self.vacated: tuple[str, ...] = ()  #: databases that have been vacated for what it sends next
         self.vanished = False  #: its connection has ended without a Terminate
         self.discarding = False  #: its batch was refused: nothing counts before its Sync
         self.resets: tuple[str, ...] | None = None  #: settings that what is being forwarded resets
@@ -148,6 +153,8 @@ class ClientSession(Sink):
         server has told. `greeting(client, proof, reported)` gives the bytes from `proof`, which ends the
         login, to ReadyForQuery."""
         self.pool.move_client(self, CLIENT_IDLE)
+        if self.parameters.idle_limit > 0:
+            self.pool.idlers.add(self)
         self._proof = proof
         self._greeting = greeting
         if self.pool.session_mode or not self._greet_known():
@@ -206,7 +213,10 @@ class ClientSession(Sink):
         if self._greeting is not None:
             # Whoever came before the first server did not know what init_query leaves in it.
             self._settle_parameters()
-            self.apply_parameters()
+            if AUTHORIZATION in self.startup.values:
+                prove_authorization(self)
+            else:
+                self.apply_parameters()
         else:
             self.stream.resume()
 
@@ -216,6 +226,7 @@ class ClientSession(Sink):
         self.server = server
         self.unnamed_turn = self.unnamed_followed = -1
         self.awaiting = False
+        self.buffers = NOT_ASKED
         if self.prepared is not None:
             self.prepared.detach()
         self.server.attach(self, self.stream.poller.now)
@@ -231,8 +242,10 @@ class ClientSession(Sink):
         server = self.server
         if server is None:
             return  # it has left meanwhile: the server looks after itself
-        if refusal is not None:
-            self._refuse(refusal)
+        if refusal is not None and used_before(refusal):
+            take_another_server(self, server)
+        elif refusal is not None:
+            self.refuse(refusal)
         elif self._greeting is None:
             self.stream.resume()  # still holding: the exchange that waited for this begins in its own turn
         else:
@@ -241,7 +254,7 @@ class ClientSession(Sink):
             if not self.pool.session_mode:
                 self._remember(server.reported)
 
-    def _refuse(self, refusal: dict[str, str]) -> None:
+    def refuse(self, refusal: dict[str, str]) -> None:
         """PostgreSQL does not take this client's parameters: its own error, as a failed login or session."""
         sqlstate = refusal.get("C", "22023")
         error = messages.error_response_fields(
@@ -253,17 +266,17 @@ class ClientSession(Sink):
         )
         self._end_with(error, sqlstate, "its parameters were refused")
 
-    def assigned(self, assignments: tuple[Assignment, ...], reported: Reported) -> None:
+    def assigned(self, assignments: tuple[Assignment, ...]) -> None:
         for assignment in assignments:
-            value = reported.value_of(assignment.name) if assignment.fragment is not None else None
-            if value is not None:
-                # The server's own word for it: DateStyle, for one, depends on what was set before (rule 11).
-                assignment = Assignment(assignment.name, fragment_of(assignment.name, value))
             self.session = apply_assignment(self.session, assignment)
         self._settle_parameters()
 
     def _settle_parameters(self) -> None:
         self.parameters = self.session.over(self.startup).over(self.pool.baseline)
+        if self.parameters.idle_limit > 0:
+            self.pool.idlers.add(self)
+        else:
+            self.pool.idlers.discard(self)
 
     def pinned(self, reason: str) -> None:
         if _log.debugs():
@@ -283,7 +296,9 @@ class ClientSession(Sink):
             self.tell_heard()
         self.read_on()
 
-    def audited(self, parameters: ParameterSet) -> None:
+    def audited(self, parameters: ParameterSet, role: str) -> None:
+        if "role" in self.startup.values and "role" not in parameters.values:
+            parameters = parameters.assign("role", literal(role, escape=True))  # it has laid down its own
         self.session = parameters
         self._settle_parameters()
 
@@ -329,7 +344,7 @@ class ClientSession(Sink):
         if server is None:
             return
         if self._greeting is not None and refusal is not None:
-            self._refuse(refusal)
+            self.refuse(refusal)
         elif told or self._in_answer(server):
             # It has had the last word, or is in the middle of one: anything added would be read as part of
             # it.
@@ -421,6 +436,15 @@ class ClientSession(Sink):
             and (pipeline.open or pipeline.status != STATUS_IDLE)
         )
 
+    def idle_too_long(self, now: float) -> bool:
+        """Whether it holds no server, which would see to that itself, and says nothing for longer than its
+        own idle_session_timeout (sessions.md, rule 20)."""
+        return (
+            self.client_state == CLIENT_IDLE
+            and not (self.awaiting or self.holding or self.discarding)
+            and now - self.last_active >= self.parameters.idle_limit
+        )
+
     def idle_outside_transaction(self) -> bool:
         """Whether it holds no server, or (pinned, in session mode) one that does nothing for it and is in no
         transaction."""
@@ -468,6 +492,7 @@ class ClientSession(Sink):
     def _leave(self, reason: str) -> None:
         """Its stream has been told to end; `on_closed` sees whether it still has something to say."""
         self.pool.move_client(self, CLIENT_CLOSED)
+        self.pool.idlers.discard(self)
         if self.hearing is not None:
             self.hearing.close()
         server, self.server = self.server, None

@@ -37,7 +37,7 @@ def lone_discard_all(buffer: bytearray, position: int, following: int, end: int)
     if name or types != b"\0\0" or not is_discard_all(text):
         return None
     answer = _PARSE_COMPLETE
-    steps = _STEPS
+    steps: tuple[_Step, ...] = _STEPS
     data = bytes(buffer[following : min(end, following + _LONGEST)])
     place = 0
     while place + 5 <= len(data):
@@ -69,7 +69,7 @@ class _Step:
 
 
 #: Describe of the statement, Bind without values, Describe of the portal, Execute, Sync.
-_STEPS: Final = (
+_STEPS: Final[tuple[_Step, ...]] = (
     _Step(b"D", b"S\0", False, _NO_PARAMETERS + _NO_DATA),
     _Step(b"B", b"\0\0\0\0\0\0", True, _BIND_COMPLETE),
     _Step(b"D", b"P\0", False, _NO_DATA),

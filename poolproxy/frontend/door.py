@@ -16,7 +16,9 @@ from poolproxy.backend.server import Server
 from poolproxy.errors import (
     DatabaseDown,
     IdleClientTimeout,
+    IdleSessionTimeout,
     IdleTransactionTimeout,
+    InvalidParameterName,
     InvalidStartupOptions,
     MissingUser,
     PoolFull,
@@ -25,8 +27,10 @@ from poolproxy.errors import (
     ReplicationRefused,
     ServerLoginRefused,
     ShuttingDown,
+    StartupOptionWithoutValue,
     StartupParameterRefused,
     TooManyClients,
+    UnknownParameter,
     UnsupportedProtocol,
 )
 from poolproxy.frontend.client import Client
@@ -271,6 +275,9 @@ class FrontDoor(Door):
             for pool in self.pools:
                 self._end_waits(pool, now)
                 self._end_transactions(pool, now)
+                for client in list(pool.idlers):
+                    if isinstance(client, ClientSession) and client.idle_too_long(now):
+                        client.fail(IdleSessionTimeout())
         self._end_idle(now)
         if self._exhausted or self._full:
             self._accept_again()
@@ -341,6 +348,9 @@ _REJECTIONS: dict[type, str] = {
     MissingUser: "protocol",
     StartupParameterRefused: "startup_parameter",
     InvalidStartupOptions: "startup_parameter",
+    StartupOptionWithoutValue: "startup_parameter",
+    UnknownParameter: "startup_parameter",
+    InvalidParameterName: "startup_parameter",
     ReplicationRefused: "replication",
     ShuttingDown: "draining",
 }

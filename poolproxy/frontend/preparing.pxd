@@ -8,7 +8,7 @@ from poolproxy.session.pipeline cimport Pipeline, Step
 from poolproxy.session.prepared cimport ClientStatements, Held, Statement
 from poolproxy.session.statements cimport Finding, Scanner
 
-cdef int STATUS_FAILED, PARSE, BIND, DESCRIBE, CLOSE
+cdef int STATUS_FAILED, STATUS_IDLE, PARSE, BIND, DESCRIBE, CLOSE
 cdef int NOTED, HELD, TAKEN
 cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
@@ -19,10 +19,16 @@ cdef Scanner _scanner
 cdef class PreparingClient(ClientSession):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
     cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
+    cdef bint _others_first(self, Server server, Finding finding, bint again) except -1
+    cpdef _vacated(self, tuple names)
+    @cython.locals(pipeline=Pipeline)
+    cdef bint _buffers_first(self, Server server) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
     cdef _lend(self, Server server)
     cdef _exchange(self, Server server, Finding finding)
     cdef tuple _follow(self, Server server, Finding finding)
+    @cython.locals(statement=Statement)
+    cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
     cdef _run_unnamed(self, Server server, Finding finding)

@@ -7,11 +7,13 @@ books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import cast
 
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import TooManyStatements
+from poolproxy.frontend.buffering import ASKED, NOT_ASKED, PROBE, YES, buffers_probed
 from poolproxy.frontend.client_session import HELD, NOTED, TAKEN, ClientSession
 from poolproxy.frontend.discarding import Taken, lone_discard_all
 from poolproxy.frontend.hearing import NOTHING, Hearing
@@ -34,6 +36,7 @@ from poolproxy.session.prepared import (
 )
 from poolproxy.session.statements import Finding, Scanner
 
+STATUS_IDLE = 0x49
 STATUS_FAILED = 0x45
 
 PARSE = 0x50
@@ -85,7 +88,7 @@ class PreparingClient(ClientSession):
             self._exchange(server, None)
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
-        if finding is not None and self._hub_first(server, finding, False):
+        if finding is not None and self._others_first(server, finding, False):
             return HELD
         self.forget_unnamed(server)
         if finding is not None and finding.forgets and server.discardable():
@@ -128,6 +131,8 @@ class PreparingClient(ClientSession):
                 server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
                 server.changes_schema()
+            if finding.resets_role:
+                self.resets = (*(self.resets or ()), "role")
             return ()
         for assignment in finding.assignments:
             if assignment.fragment is None:
@@ -137,6 +142,41 @@ class PreparingClient(ClientSession):
         return finding.assignments
 
     # Channels.
+
+    def _others_first(self, server: Server, finding: Finding, again: bool) -> bool:
+        """Whether a text must wait for something else than its server: a database to be left by our idle
+        servers (rule 20), a server that takes temp_buffers, or the hub; `again` as there."""
+        if finding.buffers and self._buffers_first(server):
+            return True
+        names = finding.databases
+        if names and names != self.vacated and not server.pipeline.doomed():
+            vacate = self.pool.vacate
+            if vacate is not None and vacate(names, partial(self._vacated, names)):
+                self.awaiting = True
+                return True
+        self.vacated = ()
+        return self._hub_first(server, finding, again)
+
+    def _vacated(self, names: tuple[str, ...]) -> None:
+        if not self.closed():
+            self.vacated = names
+            self.proceed()
+
+    def _buffers_first(self, server: Server) -> bool:
+        """Whether a text that may set temp_buffers must wait: its server is asked whether it would take it,
+        and replaced where it has used temporary tables of somebody's (rule 18)."""
+        pipeline = server.pipeline
+        if self.buffers == YES or server.pin or pipeline.open or pipeline.unclear:
+            self.buffers = NOT_ASKED
+            return False
+        if not pipeline.owes_client():
+            if pipeline.status != STATUS_IDLE:
+                return False
+            if self.buffers == NOT_ASKED:
+                self.buffers = ASKED
+                self._prefix += server.ahead(PROBE, partial(buffers_probed, self, server))
+        self.awaiting = True
+        return True
 
     def _hub_first(self, server: Server, finding: Finding, again: bool) -> bool:
         """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
@@ -166,9 +206,8 @@ class PreparingClient(ClientSession):
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
         another client's (sessions.md, rule 14)."""
         pipeline = server.pipeline
-        if server.pin or self.drew or pipeline.status == STATUS_FAILED or not pipeline.quiet():
-            return
-        self._prefix += server.ahead(b"DISCARD SEQUENCES")
+        if not (server.pin or self.drew) and pipeline.settled() and pipeline.status != STATUS_FAILED:
+            self._prefix += server.forget_sequences()
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -183,6 +222,22 @@ class PreparingClient(ClientSession):
         if started.values and server.pipeline.settled():
             server.restore(started)
 
+    def _look_at_parsed(self, name: bytes) -> bool:
+        """Look at the text of a statement that was parsed before, while no server is attached; False where it
+        is not known."""
+        if not name:
+            text = None if self.unnamed is None else self.unnamed[6:]
+        elif self.prepared is None:
+            return False
+        else:
+            self.prepared.detach()
+            statement = self.prepared.find(name[:NAME_BYTES], -1, 0)
+            text = None if statement is None else statement.body
+        if text is None:
+            return False
+        self._look(bytearray(text), 0, text.index(0))
+        return True
+
     # The unnamed statement.
 
     def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> int:
@@ -192,7 +247,7 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and self._hub_first(server, finding, True):
+        if finding is not None and self._others_first(server, finding, True):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -380,7 +435,7 @@ class PreparingClient(ClientSession):
         if following <= end:
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
-            if finding is not None and self._hub_first(server, finding, True):
+            if finding is not None and self._others_first(server, finding, True):
                 return -1
         else:
             server.suspect("large_text")

@@ -17,20 +17,22 @@ cdef class Pool:
     cdef public PoolCounters counters
     cdef public list idle
     cdef public set servers
+    cdef public set idlers
     cdef public Py_ssize_t server_counts[5]
     cdef public int connecting
     cdef public int returning
     cdef public Py_ssize_t statements
     cdef public Registry registry
     cdef public object hub
+    cdef public object vacate
     cdef public Queue waiting
     cdef public Py_ssize_t client_counts[5]
     cdef public dict pins
     cdef public bint up
     cdef public bint session_mode
     cdef public bint always_reset
-    cdef public str role
     cdef public object custom_names
+    cdef public object spellings
     cdef public Words words
     cdef public Py_ssize_t pool_size
     cdef public bint impatient

@@ -33,6 +33,7 @@ from poolproxy.session.lifecycle import (
 )
 from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 from poolproxy.session.prepared import Registry
+from poolproxy.session.spelling import Spellings
 from poolproxy.session.words import NO_WORDS
 
 
@@ -58,6 +59,7 @@ class Pool:
         "greetings",
         "hub",
         "idle",
+        "idlers",
         "impatient",
         "on_need",
         "pins",
@@ -65,14 +67,15 @@ class Pool:
         "registry",
         "reported",
         "returning",
-        "role",
         "route",
         "server_counts",
         "servers",
         "session_mode",
         "spare",
+        "spellings",
         "statements",
         "up",
+        "vacate",
         "waiting",
         "words",
     )  # fmt: skip
@@ -92,13 +95,16 @@ class Pool:
         self.returning = 0  #: servers that are being reset on their way to the next client
         self.statements = 0  #: numbers given to unnamed statements so far
         self.custom_names = CustomNames()  #: of its database
+        self.spellings = Spellings()  #: likewise
         self.always_reset = True  #: what clients leave cannot be seen
         self.words = NO_WORDS  #: names of routines that a text may call
-        self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements
         self.hub: ListenHub | None = None  #: listens for its clients
+        #: makes room for texts that need nobody in some databases (Pools.vacate); None: never needed
+        self.vacate: Callable[[tuple[str, ...], Callable[[], None]], bool] | None = None
         self.waiting = Queue()
         self.client_counts: list[int] = [0] * 5
+        self.idlers: set[Waiter] = set()  #: clients that have set themselves a limit for being idle
         self.pins: dict[str, int] = {}
         self.up = True
         self.down_reason = ""  #: why the last server did not become ready; empty since one did

@@ -55,6 +55,13 @@ _TOKEN = re.compile(
 
 _DISCARD_ALL = re.compile(rb"\s*discard\s+all\s*;?\s*", re.IGNORECASE)
 
+_RESET_ROLE = re.compile(
+    rb"reset\s+(?:session\s+authorization|session_authorization|role)\b"
+    rb"|set\s+(?:session\s+)?session\s+authorization\s+default\b"
+    rb"|set\s+(?:session\s+)?(?:role|session_authorization)\s*(?:=|to)\s*default\b",
+    re.IGNORECASE,
+)
+
 _LOCAL = re.compile(rb"set\s+local\s+([a-z_][a-z0-9_.]*)\s*(?:=|to\b)", re.IGNORECASE)
 
 _DEALLOCATION = re.compile(
@@ -112,6 +119,11 @@ def read_assignment(text: bytes) -> Assignment | str | None:
 def is_discard_all(text: bytes) -> bool:
     """Whether a whole text is that and nothing else."""
     return _DISCARD_ALL.fullmatch(text) is not None
+
+
+def resets_role(text: bytes) -> bool:
+    """Whether one statement takes the role back to what the session began with."""
+    return _RESET_ROLE.match(text) is not None
 
 
 def is_local(text: bytes) -> bool:

@@ -26,7 +26,9 @@ _FALSE: Final = "transaction_isolation,transaction_read_only,transaction_deferra
 _BEGINNING: Final = f"""\
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
 SELECT 'role', pg_catalog.current_setting('role'), session_user; \
-SET LOCAL SESSION AUTHORIZATION DEFAULT; \
+SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL role TO DEFAULT; \
+SELECT 'default_role', pg_catalog.current_setting('role'), ''; \
+SET LOCAL role TO 'none'; \
 SET LOCAL client_encoding = 'UTF8'; \
 SELECT CASE context WHEN 'superuser' THEN 'superuser' ELSE 'setting' END, name, setting \
 FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session' \
@@ -67,9 +69,9 @@ class Audited:
     """What an audit has found. `left`: reasons to pin, in the order of pins.REASONS. `prepared`: the
     statements that go by names of the client's. `channels`: what the server
     listens to; `lent`: what it was lent is among it, if it is left. `unrepeatable`: a setting that another
-    server would not take."""
+    server would not take. `role`: the one in force."""
 
-    __slots__ = ("channels", "left", "lent", "parameters", "prepared", "unrepeatable")
+    __slots__ = ("channels", "left", "lent", "parameters", "prepared", "role", "unrepeatable")
 
     def __init__(
         self,
@@ -79,6 +81,7 @@ class Audited:
         unrepeatable: bool,
         channels: frozenset[str] = frozenset(),
         lent: bool = False,
+        role: str = "none",
     ) -> None:
         self.parameters = parameters
         self.left = left
@@ -86,18 +89,18 @@ class Audited:
         self.unrepeatable = unrepeatable
         self.channels = channels
         self.lent = lent
+        self.role = role
 
 
-def read_audit(
-    rows: list[list[str]], before: ParameterSet, role: str, origin: Reported, reported: Reported
-) -> Audited:
-    """What the rows of the audit say. `before`: what the books had; `role`: the one that RESET ROLE goes back
-    to; `origin`: what the server reported when it had just logged in, `reported`: what it reports now."""
+def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, reported: Reported) -> Audited:
+    """What the rows of the audit say. `before`: what the books had; `origin`: what the server reported when
+    it had just logged in, `reported`: what it reports now."""
     values: dict[str, str] = {}
     left: set[str] = set()
     prepared: set[bytes] = set()
     channels: set[str] = set()
     unrepeatable = lent = False
+    role = default_role = "none"
     superuser = origin.value_of("is_superuser") == "on"
     for kind, name, value in rows:
         if kind == "left":
@@ -109,14 +112,16 @@ def read_audit(
         elif kind == "prepared":
             prepared.add(name.encode("utf-8", "surrogateescape"))
         elif kind == "role":
-            if name != role:
-                values["role"] = literal(name, escape=True)
+            role = name
             if value != (origin.value_of("session_authorization") or value):
                 values["session_authorization"] = literal(value, escape=True)
+        elif kind == "default_role":
+            default_role = name  # ALTER ROLE has given it one: RESET ROLE is not SET ROLE NONE (rule 8)
         else:
-            # Buffers for temporary tables are refused wherever there have been any (rule 18).
-            unrepeatable = unrepeatable or name == "temp_buffers" or (kind == "superuser" and not superuser)
+            unrepeatable = unrepeatable or (kind == "superuser" and not superuser)
             values[name.lower()] = fragment_of(name.lower(), value, escape=True)
+    if role != default_role:
+        values["role"] = literal(role, escape=True)
     for name, fragment in before.values.items():
         if "." in name and fragment == "''":
             values.setdefault(name, fragment)  # to PostgreSQL it is as if it had been reset
@@ -128,5 +133,11 @@ def read_audit(
     if channels:
         left.add("listen")
     return Audited(
-        parameter_set(values), frozenset(left), frozenset(prepared), unrepeatable, frozenset(channels), lent
+        parameter_set(values),
+        frozenset(left),
+        frozenset(prepared),
+        unrepeatable,
+        frozenset(channels),
+        lent,
+        role,
     )

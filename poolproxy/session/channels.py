@@ -17,7 +17,7 @@ from poolproxy.protocol.encodings import codec_of
 LENT: Final = "poolproxy.listening"
 
 #: Bytes of a name: NAMEDATALEN - 1.
-_NAME_BYTES: Final = 63
+NAME_BYTES: Final = 63
 
 _LISTEN = re.compile(
     rb"(?:^|;)\s*listen\s*("
@@ -44,7 +44,7 @@ def channel(spelled: str) -> str | None:
         name = spelled.lower()
     else:
         return None
-    return name if len(name.encode("utf-8", "surrogateescape")) <= _NAME_BYTES else None
+    return name if len(name.encode("utf-8", "surrogateescape")) <= NAME_BYTES else None
 
 
 def decoded(name: bytes, encoding: str) -> str:

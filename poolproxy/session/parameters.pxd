@@ -2,6 +2,7 @@ cdef class ParameterSet:
     cdef object __weakref__
     cdef readonly dict values
     cdef public bint refused
+    cdef readonly double idle_limit
     cdef ParameterSet _planning
     cpdef ParameterSet planning(self)
     cpdef ParameterSet assign(self, str name, fragment)

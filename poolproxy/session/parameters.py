@@ -13,6 +13,7 @@ from weakref import WeakValueDictionary
 
 from poolproxy.protocol.messages import query
 from poolproxy.session.assignments import ALL, EVERYTHING, LIST_QUOTE, NO_MATTER, Assignment, literal
+from poolproxy.session.durations import seconds_of
 
 #: These decide how the rest is read, so they travel in a Query of their own, ahead of it (sessions.md, rule
 #: 8).
@@ -22,10 +23,17 @@ _FIRST: Final = ("client_encoding", "standard_conforming_strings")
 _IDENTITY: Final = ("session_authorization", "role")
 _LAY_DOWN: Final = ["RESET SESSION AUTHORIZATION", "RESET ROLE"]
 
+#: What guards the rest comes last: nothing is guarded any more behind it.
+_GUARDING: Final = "exit_on_error"
+
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
-#: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached.
+#: Refused by a server that has used temporary tables, whoever's they were.
+TEMP_BUFFERS: Final = "temp_buffers"
+
+#: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached, for whom
+#: it is watched over from then on (rule 20).
 IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
 
 #: Takes a server from one client to another: nothing but prepared statements is left (rule 2). The guard
@@ -47,12 +55,17 @@ class ParameterSet:
     """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use
     `parameter_set`."""
 
-    __slots__ = ("__weakref__", "_planning", "refused", "values")
+    __slots__ = ("__weakref__", "_planning", "idle_limit", "refused", "values")
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
-        self.refused = False  #: a server has refused it once: from then on it is applied only with waiting
+        #: applied only with waiting for the answer: a server has refused it once, or may, having used
+        #: temporary tables (rule 18)
+        self.refused = TEMP_BUFFERS in values
         self._planning: ParameterSet | None = None
+        limit = values.get(IDLE_SESSION_TIMEOUT)
+        #: seconds a session may be idle outside a transaction; 0 = as long as it likes
+        self.idle_limit = seconds_of(limit) if limit is not None else 0.0
 
     def __repr__(self) -> str:
         return f"<ParameterSet {self.values}>"
@@ -139,13 +152,15 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     rest = [
         _statement(name, wanted.values.get(name))
         for name in changed
-        if name not in _FIRST and name not in _IDENTITY
+        if name not in _FIRST and name not in _IDENTITY and name != _GUARDING
     ]
     rest += [
         _statement(name, wanted.values[name])
         for name in _IDENTITY
         if name in wanted.values and (masked or name in changed)
     ]
+    if _GUARDING in changed:
+        rest.append(_statement(_GUARDING, wanted.values.get(_GUARDING)))
     if masked:
         first = _LAY_DOWN + first
     guard = GUARD if guarded else ""

@@ -1,8 +1,7 @@
 """From a startup message to the parameters that a client wants, by PostgreSQL's own reading of it.
 
-Sources: manual 54.2 (StartupMessage), process_startup_packet (database and user aside, every name is a
-setting), and process_postgres_switches for `options`. What only a starting server can take is refused, naming
-it (sessions.md, rule 18).
+Sources: manual 54.2 (StartupMessage) and process_startup_packet: database and user aside, every name is a
+setting. What only a starting server can take is refused, naming it (sessions.md, rule 18).
 """
 
 from __future__ import annotations
@@ -11,8 +10,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-from poolproxy.errors import InvalidStartupOptions, ReplicationRefused, StartupParameterRefused
+from poolproxy.errors import (
+    InvalidParameterName,
+    ReplicationRefused,
+    StartupParameterRefused,
+    UnknownParameter,
+)
 from poolproxy.session.parameters import EMPTY, ParameterSet, fragment_of, parameter_set
+from poolproxy.session.startup_options import merged_date_style, read_options
 
 #: Startup messages, without their names, that are remembered: at most 2.5 MB of a stranger's choice.
 MAX_REMEMBERED: Final = 128
@@ -29,14 +34,12 @@ _STARTUP_ONLY: Final = frozenset(
 #: Booleans of the replication parameter that ask for an ordinary connection.
 _OFF: Final = frozenset({"false", "off", "no", "0", "f", "n", "of"})
 
-#: name as drivers spell it -> the setting's own spelling is case-insensitive: names are kept in lower case.
-_FORBIDDEN: Final = frozenset({"role", "session_authorization", "exit_on_error", "idle_session_timeout"})
-
 
 def wanted_parameters(startup: Mapping[str, str]) -> ParameterSet:
     """The parameters that a startup message's (name, value) pairs ask for.
 
-    Raises ReplicationRefused, StartupParameterRefused, InvalidStartupOptions.
+    Raises ReplicationRefused, StartupParameterRefused, InvalidParameterName, UnknownParameter, and what
+    `read_options` raises.
     """
     if len(startup) == 2 and "user" in startup and "database" in startup:
         return EMPTY
@@ -52,17 +55,19 @@ def _wanted(pairs: tuple[tuple[str, str], ...]) -> ParameterSet:
     if replication and replication not in _OFF:
         raise ReplicationRefused
     values: dict[str, str] = {}
-    for name, value in (*_options(startup.get("options", "")), *startup.items()):
+    for name, value in (*read_options(startup.get("options", "")), *startup.items()):
         key = name.lower()
         if key in _ADDRESS or key.startswith("_pq_."):
             continue
-        if (
-            key in _STARTUP_ONLY
-            or key in _FORBIDDEN
-            or not all(part.isidentifier() for part in key.split("."))
-        ):
+        if key in _STARTUP_ONLY:
             raise StartupParameterRefused(name=name)
-        values[key] = application_name(value) if key == "application_name" else value
+        if not all(part.isidentifier() for part in key.split(".")):
+            raise InvalidParameterName(name=name) if "." in key else UnknownParameter(name=name)
+        if key == "application_name":
+            value = application_name(value)
+        elif key == "datestyle" and key in values:
+            value = merged_date_style(values[key], value)
+        values[key] = value
     return parameter_set({name: fragment_of(name, value) for name, value in values.items()})
 
 
@@ -72,41 +77,3 @@ def application_name(value: str) -> str:
         return value[:63]
     raw = value.encode("utf-8", "surrogateescape")
     return "".join(chr(byte) if 32 <= byte < 127 else f"\\x{byte:02x}" for byte in raw)[:63]
-
-
-def _options(text: str) -> list[tuple[str, str]]:
-    """The settings in an `options` string: `-c name=value`, `-cname=value` and `--name=value`."""
-    found: list[tuple[str, str]] = []
-    arguments = _split(text)
-    while arguments:
-        argument = arguments.pop(0)
-        if argument == "-c" and arguments:
-            assignment = arguments.pop(0)
-        elif argument.startswith(("-c", "--")) and len(argument) > 2:
-            assignment = argument[2:]
-        elif argument.startswith("-"):
-            raise StartupParameterRefused(name="options " + argument)
-        else:
-            raise InvalidStartupOptions(argument=argument)
-        name, equals, value = assignment.partition("=")
-        if not equals or not name:
-            raise InvalidStartupOptions(argument=argument)
-        found.append((name.replace("-", "_"), value))
-    return found
-
-
-def _split(text: str) -> list[str]:
-    """Words between white space; a backslash keeps the next character (postinit.c: pg_split_opts)."""
-    words: list[str] = []
-    current: str | None = None
-    characters = iter(text)
-    for character in characters:
-        if character.isspace():
-            if current is not None:
-                words.append(current)
-            current = None
-        else:
-            current = (current or "") + (next(characters, "") if character == "\\" else character)
-    if current is not None:
-        words.append(current)
-    return words

@@ -19,6 +19,9 @@ cdef class Finding:
     cdef public bint sequence
     cdef public tuple custom
     cdef public tuple channels
+    cdef public tuple databases
+    cdef public bint resets_role
+    cdef public bint buffers
     cdef public bint unlistens
     cpdef bint remarkable(self)
 

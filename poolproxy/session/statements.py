@@ -10,10 +10,17 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from poolproxy.session.assignments import Assignment, is_local, read_assignment, read_deallocation
+from poolproxy.session.assignments import (
+    Assignment,
+    is_local,
+    read_assignment,
+    read_deallocation,
+    resets_role,
+)
 from poolproxy.session.channels import listened
 from poolproxy.session.custom import custom_names
 from poolproxy.session.pins import LASTING
+from poolproxy.session.vacated import vacated
 from poolproxy.session.words import (
     ANYWHERE,
     ASSIGNMENT,
@@ -38,11 +45,13 @@ class Finding:
     """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
-    custom settings that it may name, the channels that it listens to (as it spells them), and whether it may
-    end that."""
+    custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
+    that, the databases that it needs nobody to be in, whether all it does is to reset the role, and
+    whether it may set temp_buffers."""
 
     __slots__ = (
-        "assignments", "channels", "custom", "ends", "forgets", "local", "reason", "sequence", "unlistens",
+        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "reason",
+        "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +70,9 @@ class Finding:
         self.custom = custom
         self.channels: tuple[bytes, ...] = ()
         self.unlistens = False
+        self.databases: tuple[str, ...] = ()
+        self.resets_role = False
+        self.buffers = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -138,10 +150,17 @@ class Scanner:
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
-        finding.custom = custom_names(bytes(text[begin:end]))
+        whole = bytes(text[begin:end])
+        finding.custom = custom_names(whole)
         finding.unlistens = self._unlistens
         if self._listens:
-            finding.channels = listened(bytes(text[begin:end]))
+            finding.channels = listened(whole)
+        if self._reason and b"database" in whole.lower():
+            finding.databases = vacated(whole)
+        if finding.reason == "setting":
+            finding.buffers = b"temp_buffers" in whole.lower()
+        elif finding.reason == "role":
+            finding.resets_role = resets_role(whole.strip()) and b";" not in whole.rstrip(b"; \t\r\n")
         return finding if finding.remarkable() else None
 
     def _note(self, reason: str) -> None:

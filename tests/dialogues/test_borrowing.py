@@ -7,7 +7,20 @@ from collections.abc import Callable
 import pytest
 
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
-from tests.dialogues.words import BOUND, DESCRIPTION, END, PARSED, answer, done, ended, ready, refused, tag
+from tests.dialogues.words import (
+    BOUND,
+    DESCRIPTION,
+    END,
+    NO_DATA,
+    PARAMETERS,
+    PARSED,
+    answer,
+    done,
+    ended,
+    ready,
+    refused,
+    tag,
+)
 from tests.support.messages import (
     FLUSH,
     SYNC,
@@ -174,6 +187,55 @@ def test_a_refusal_is_the_end_where_going_on_is_not_safe(stage: Stage, asked: by
     """What is on its way already would run in autocommit behind a BEGIN that was refused (rule 16)."""
     occupied(stage)
     client = stage.client()
+    client >> asked
+    stage.later(121)
+    client << ended("53300") << END
+    stage.nothing_more()
+
+
+def prepared(stage: Stage, sql: str, name: str) -> tuple[ServerPeer, ClientPeer]:
+    """A client that has parsed `sql` under this name, and now finds every server busy."""
+    server, client, busy = stage.server(), stage.client(), stage.client()
+    client >> parse(sql, name) + SYNC
+    server.take_all()
+    server >> PARSED + (PARAMETERS + NO_DATA if name else b"") + ready()
+    client << PARSED + ready()
+    busy >> query("select pg_sleep(1000)")
+    server << query("select pg_sleep(1000)")
+    return server, client
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_a_statement_parsed_before_that_opens_nothing_is_refused_up_to_its_sync(
+    stage: Stage, name: str
+) -> None:
+    _, client = prepared(stage, "select 1", name)
+    client >> bind(statement=name) + execute() + SYNC
+    stage.later(121)
+    client << refused("53300") << ready()
+    client >> bind(statement=name) + execute()
+    stage.later(122)
+    client << refused("53300")
+    client >> SYNC
+    client << ready()
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+@pytest.mark.parametrize("ahead", [b"", parse("select 2", "t")], ids=["alone", "behind a parse"])
+def test_one_that_opens_a_transaction_ends_the_session(stage: Stage, name: str, ahead: bytes) -> None:
+    _, client = prepared(stage, "begin", name)
+    client >> ahead + bind(statement=name) + execute() + SYNC
+    stage.later(121)
+    client << ended("53300") << END
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize(
+    "asked", [bind(statement="nobody"), bind(statement="s") + execute() + SYNC + query("x")]
+)
+def test_one_that_is_not_known_or_with_more_behind_it_as_well(stage: Stage, asked: bytes) -> None:
+    _, client = prepared(stage, "select 1", "s")
     client >> asked
     stage.later(121)
     client << ended("53300") << END

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.dialogues.stage import Stage
-from tests.dialogues.words import answer, done, error, notice, notification, parameter, ready, tag
-from tests.support.messages import query
+from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
+from tests.dialogues.words import EMPTY, answer, done, error, notice, notification, parameter, ready, tag
+from tests.support.messages import query, startup
 
 GUARD = "SET LOCAL exit_on_error = on; "
 
@@ -97,6 +97,56 @@ def test_a_parameter_reported_while_idle_is_told_at_the_next_exchange(stage: Sta
     server << query("select 1")
     server >> answer("1")
     client << answer("1")[: -len(ready())] << parameter("TimeZone", "Europe/Prague") << ready()
+    stage.nothing_more()
+
+
+def newcomer(stage: Stage, server: ServerPeer) -> ClientPeer:
+    """Who logs in when it is not known any more what servers report: one is asked."""
+    client = stage.knock()
+    client >> startup({"user": "app", "database": "app"})
+    server << query("")
+    server >> EMPTY + ready()
+    return client.greeted()
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["in an exchange", "while idle"])
+@pytest.mark.parametrize("name", ["in_hot_standby", "default_transaction_read_only"])
+def test_who_comes_after_a_promotion_is_told_of_it(stage: Stage, name: str, asked: bool) -> None:
+    """Drivers decide by it at login whether this is the server they look for (rule 19)."""
+    server = stage.server(**{name: "on"})
+    client = stage.client()
+    assert client.parameters[name] == stage.client().parameters[name] == "on"
+    if asked:
+        client >> query("select 1")
+        server << query("select 1")
+        server >> answer("1")[: -len(ready())] + parameter(name, "off") + ready()
+        client << answer("1")[: -len(ready())] + parameter(name, "off") + ready()
+    else:
+        server >> parameter(name, "off")
+    assert newcomer(stage, server).parameters[name] == "off"
+    assert stage.client().parameters[name] == "off", "and that is known again"
+    stage.nothing_more()
+
+
+def test_what_a_client_sets_for_itself_is_nobody_elses_news(stage: Stage) -> None:
+    server = stage.server(default_transaction_read_only="off")
+    client = stage.client()
+    text = query("set default_transaction_read_only to on")
+    client >> text
+    server << text
+    server >> tag("SET") + parameter("default_transaction_read_only", "on") + ready()
+    client << tag("SET") + parameter("default_transaction_read_only", "on") + ready()
+    assert stage.client().parameters["default_transaction_read_only"] == "off"
+    stage.nothing_more()
+
+
+def test_a_newer_server_that_reports_otherwise_is_news_for_who_comes_then(stage: Stage) -> None:
+    stage.server(in_hot_standby="on")
+    assert stage.client().parameters["in_hot_standby"] == "on"
+    stage.pool()
+    server = stage.server(in_hot_standby="off")
+    stage.pool().greetings.clear()  # what the grower does (see its own tests)
+    assert newcomer(stage, server).parameters["in_hot_standby"] == "off"
     stage.nothing_more()
 
 

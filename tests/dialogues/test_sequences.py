@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.dialogues.stage import Stage
-from tests.dialogues.words import BOUND, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready
-from tests.support.messages import SYNC, bind, execute, parse, query
+from tests.dialogues.words import BOUND, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready, tag
+from tests.support.messages import SYNC, bind, execute, message, parse, query, text
 
 FORGET = query("DISCARD SEQUENCES")
 
@@ -84,6 +84,63 @@ def test_what_its_own_transaction_has_drawn_stays(stage: Stage, begin: str) -> N
     server << query("select lastval()")
     server >> answer("7", "T")
     client << answer("7", "T")
+    stage.nothing_more()
+
+
+def failing(routine: str, hint: str = "") -> bytes:
+    fields = {"S": "ERROR", "V": "ERROR", "C": "55000", "M": "not yet", **({"H": hint} if hint else {})}
+    body = b"".join(letter.encode() + text(value) for letter, value in fields.items())
+    return message("E", body + b"R" + text(routine) + b"\0")
+
+
+@pytest.mark.parametrize(
+    ("routine", "hint", "told"),
+    [
+        ("lastval", "", "pin_on"),
+        ("currval_oid", "", "pin_on"),
+        ("elsewhere", "", ""),
+        ("lastval", "ask", "ask"),
+    ],
+)
+def test_who_finds_nothing_is_told_why(stage: Stage, routine: str, hint: str, told: str) -> None:
+    """Because it was made to forget; any other error is PostgreSQL's own."""
+    server, client = stage.server(), stage.client()
+    client >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client << done("BEGIN", "T")
+    for sql in ("select lastval()", "select 1"):
+        client >> query(sql)
+        server << (FORGET if "lastval" in sql else b"") + query(sql)
+        server >> (done("DISCARD SEQUENCES", "T") if "lastval" in sql else b"")
+        server >> failing(routine, hint) + ready("T")
+        error_told = client.take()
+        assert (error_told.sqlstate, error_told.fields["M"]) == ("55000", "not yet")
+        expected = told if "lastval" in sql else hint
+        assert expected in error_told.fields.get("H", "")
+        assert bool(error_told.fields.get("H")) == bool(expected)
+        client << ready("T")
+    stage.nothing_more()
+
+
+def test_behind_others_in_a_pipeline_as_well(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("select 1") + query("select lastval()")
+    server << query("select 1") + FORGET + query("select lastval()")
+    server >> answer("1") + done("DISCARD SEQUENCES") + error("55000") + ready()
+    client << answer("1") + error("55000") + ready()
+    stage.nothing_more()
+
+
+def test_behind_a_begin_that_has_failed(stage: Stage) -> None:
+    """What cannot be discarded then is not told either."""
+    server, client = stage.server(), stage.client()
+    client >> query("begin; select 1 / 0") + query("select lastval()")
+    server << query("begin; select 1 / 0") + FORGET + query("select lastval()")
+    server >> tag("BEGIN") + error("22012") + ready("E") + error("25P02") + ready("E") + error(
+        "25P02"
+    ) + ready("E")
+    client << tag("BEGIN") + error("22012") + ready("E") + error("25P02") + ready("E")
     stage.nothing_more()
 
 

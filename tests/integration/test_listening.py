@@ -9,6 +9,7 @@ import pytest
 from tests.support import messages as m
 from tests.support.messages import Message
 from tests.support.proxy import ProxyProcess
+from tests.support.sessions import straight
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
@@ -130,6 +131,28 @@ def test_what_was_notified_before_it_listened_is_not_heard(proxy: ProxyProcess) 
         run(other, "notify here, 'before its commit'")
         run(late, "select 1")
         assert heard(run(late, "commit")) == []
+
+
+def test_what_changes_a_subscription_behind_others_in_one_write(stage: Stage, proxy: ProxyProcess) -> None:
+    """What is put ahead of it must not get ahead of those."""
+    texts = [
+        "select 1",
+        "do $$ begin end $$",
+        "select 2",
+        "unlisten here",
+        "select 3",
+        "listen here",
+        "select 4",
+    ]
+    sent = b"".join(m.query(text) for text in texts)
+    with straight(stage) as direct, proxy.login() as client:
+        for wire in (direct, client):
+            wire.query("listen here")
+            wire.send(sent)
+        expected, found = direct.read_ready(len(texts)), client.read_ready(len(texts))
+        assert m.letters(found) == m.letters(expected)
+        assert m.rows(found) == m.rows(expected)
+        assert heard(run(client, "notify here, 'x'")) == [("here", "x")]
 
 
 #: What a client does, and whether it listens to a, and to b, behind it.

@@ -15,11 +15,11 @@ ROLE = ["role", "none", "app"]
 
 
 def values(*rows: list[str], before: ParameterSet = EMPTY) -> dict[str, str]:
-    return read_audit([ROLE, *rows], before, "none", ORIGIN, ORIGIN).parameters.values
+    return read_audit([ROLE, *rows], before, ORIGIN, ORIGIN).parameters.values
 
 
 def test_nothing() -> None:
-    found = read_audit([ROLE], EMPTY, "none", ORIGIN, ORIGIN)
+    found = read_audit([ROLE], EMPTY, ORIGIN, ORIGIN)
     assert found.parameters is EMPTY
     assert (found.left, found.prepared, found.unrepeatable) == (frozenset(), frozenset(), False)
 
@@ -42,15 +42,18 @@ def test_settings(name: str, value: str, fragment: dict[str, str]) -> None:
 
 
 def test_who_one_is() -> None:
-    found = read_audit([["role", "reader", "other"]], EMPTY, "none", ORIGIN, ORIGIN)
+    found = read_audit([["role", "reader", "other"]], EMPTY, ORIGIN, ORIGIN)
     assert found.parameters.values == {"role": "'reader'", "session_authorization": "'other'"}
-    found = read_audit([["role", "none", "app"]], EMPTY, "reader", ORIGIN, ORIGIN)
+    default = ["default_role", "reader", ""]
+    found = read_audit([["role", "none", "app"], default], EMPTY, ORIGIN, ORIGIN)
     assert found.parameters.values == {"role": "'none'"}, "RESET ROLE would be something else"
+    found = read_audit([["role", "reader", "app"], default], EMPTY, ORIGIN, ORIGIN)
+    assert (found.parameters, found.role) == (EMPTY, "reader")
 
 
 def test_the_encoding_is_what_is_reported() -> None:
     latin = reported_set({**ORIGIN.values, b"client_encoding": b"LATIN1"})
-    found = read_audit([ROLE], EMPTY, "none", ORIGIN, latin)
+    found = read_audit([ROLE], EMPTY, ORIGIN, latin)
     assert found.parameters.values == {"client_encoding": "'LATIN1'"}
     assert values(before=parameter_set({"client_encoding": "'utf8'"})) == {"client_encoding": "'UTF8'"}
 
@@ -62,7 +65,7 @@ def test_an_empty_custom_setting_is_as_if_it_were_reset() -> None:
 
 def test_what_is_left() -> None:
     rows = [ROLE, ["left", "listen", ""], ["left", "temp_object", ""], ["prepared", "p", ""]]
-    found = read_audit(rows, EMPTY, "none", ORIGIN, ORIGIN)
+    found = read_audit(rows, EMPTY, ORIGIN, ORIGIN)
     assert found.left == {"listen", "temp_object"}
     assert found.prepared == {b"p"}
 
@@ -72,13 +75,13 @@ def test_what_is_left() -> None:
     [
         (["superuser", "log_statement", "all"], b"off", True),
         (["superuser", "log_statement", "all"], b"on", False),
-        (["setting", "temp_buffers", "200"], b"on", True),
+        (["setting", "temp_buffers", "200"], b"on", False),
         (["setting", "work_mem", "200"], b"off", False),
     ],
 )
 def test_what_another_server_would_not_take(row: list[str], superuser: bytes, expected: bool) -> None:
     origin = reported_set({**ORIGIN.values, b"is_superuser": superuser})
-    assert read_audit([ROLE, row], EMPTY, "none", origin, origin).unrepeatable is expected
+    assert read_audit([ROLE, row], EMPTY, origin, origin).unrepeatable is expected
 
 
 def test_the_question_has_the_custom_names() -> None:

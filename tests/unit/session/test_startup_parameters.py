@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from poolproxy.errors import InvalidStartupOptions, ReplicationRefused, StartupParameterRefused
+from poolproxy.errors import (
+    InvalidParameterName,
+    InvalidStartupOptions,
+    PoolproxyError,
+    ReplicationRefused,
+    StartupOptionWithoutValue,
+    StartupParameterRefused,
+    UnknownParameter,
+)
 from poolproxy.session.parameters import EMPTY, parameter_set
 from poolproxy.session.startup_parameters import application_name, wanted_parameters
 
@@ -50,17 +58,70 @@ def test_a_parameter_outranks_the_same_one_in_options() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["work_mem=1", "-c work_mem", "-c =1", "--work_mem", "--=1", "-c a.b=x y"]
+    ("options", "found"),
+    [
+        ("-e", {"datestyle": "'euro'"}),
+        ("-S 8192", {"work_mem": "'8192'"}),
+        ("-S8192", {"work_mem": "'8192'"}),
+        ("-eS 8192", {"datestyle": "'euro'", "work_mem": "'8192'"}),
+        ("-fh -f s -fi", {f"enable_{name}": "'false'" for name in ("hashjoin", "seqscan", "indexscan")}),
+        ("-fo -fb -ft -fn -fm", {f"enable_{name}": "'false'" for name in (
+            "indexonlyscan", "bitmapscan", "tidscan", "nestloop", "mergejoin")}),
+        ("-tpa -tplanner -te", {f"log_{name}_stats": "'true'" for name in ("parser", "planner", "executor")}),
+        ("-s", {"log_statement_stats": "'true'"}),
+        ("-O", {"allow_system_table_mods": "'true'"}),
+        ("-B 100", {"shared_buffers": "'100'"}),
+        ("-N10 -p 5", {"max_connections": "'10'", "port": "'5'"}),
+        ("-k /tmp", {"unix_socket_directories": "'/tmp'"}),
+        ("-h x -i", {"listen_addresses": "'*'"}),
+        ("-F -l", {"fsync": "'false'", "ssl": "'true'"}),
+        ("-d 0", {"log_min_messages": "'notice'"}),
+        ("-d x", {"log_min_messages": "'notice'"}),
+        ("-d1", {"log_min_messages": "'debug1'"}),
+        ("-d 5", {
+            "log_min_messages": "'debug5'", "log_statement": "'all'", "debug_print_parse": "'true'",
+            "debug_print_plan": "'true'", "debug_print_rewritten": "'true'"}),
+        ("-n -b -E -j -T -r x -vy -C work_mem -D x", {}),
+        ("--", {}),
+        ("-nbEjTe", {"datestyle": "'euro'"}),
+        ("-c datestyle=SQL -e", {"datestyle": "'sql, DMY'"}),
+        ("-c datestyle=SQL,MDY -c datestyle=german -c datestyle=ymd", {"datestyle": "'german, YMD'"}),
+        ("-c datestyle=german -c datestyle=ISO", {"datestyle": "'iso, DMY'"}),
+        ("-e -c datestyle=nonsense", {"datestyle": "'nonsense'"}),
+    ],
+)  # fmt: skip
+def test_switches_stand_for_settings(options: str, found: dict[str, str]) -> None:
+    assert wanted(options=options) == found
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("work_mem=1", "work_mem=1"), ("-c a.b=x y", "y"), ("-", "-"), ("-z", "-z"), ("-e9", "-e9"),
+        ("-fz", "-fz"), ("-f z", "z"), ("-tp", "-tp"), ("-t x", "x"), ("-S", "-S"), ("-c", "-c"),
+        ("-f", "-f"), ("-C", "-C"),
+        ("-- -e", "-e"), ("-V", "-V"), ("-x", "-x"), ("-e x", "x"),
+    ],
+)  # fmt: skip
+def test_what_is_no_switch_is_refused_as_postgresql_refuses_it(options: str, named: str) -> None:
+    with pytest.raises(InvalidStartupOptions) as caught:
+        wanted(options=options)
+    assert caught.value.message == f"invalid command-line argument for server process: {named}"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ("-c work_mem", "-c work_mem"),
+        ("--work_mem", "--work_mem"),
+        ("-cx", "-c x"),
+        ("--version", "--version"),
+    ],
 )
-def test_options_of_another_form_are_refused(options: str) -> None:
-    with pytest.raises(InvalidStartupOptions):
+def test_settings_without_a_value(options: str, told: str) -> None:
+    with pytest.raises(StartupOptionWithoutValue) as caught:
         wanted(options=options)
-
-
-@pytest.mark.parametrize("options", ["-e", "-S 8192", "-fh", "-c", "-"])
-def test_switches_are_refused_by_name(options: str) -> None:
-    with pytest.raises(StartupParameterRefused, match=options.split()[0]):
-        wanted(options=options)
+    assert caught.value.message == f"{told} requires a value"
 
 
 @pytest.mark.parametrize(
@@ -68,18 +129,34 @@ def test_switches_are_refused_by_name(options: str) -> None:
     ["ignore_system_indexes", "jit_debugging_support", "jit_profiling_support", "log_connections",
      "post_auth_delay",
      "log_disconnections", "local_preload_libraries", "session_preload_libraries",
-     "Session_Preload_Libraries",
-     "role", "session_authorization", "exit_on_error", "idle_session_timeout",
-     "a b", "a;b", "a'b", 'a"b', "a.", ".a", "", "a..b", "1a", "a=b"],
+     "Session_Preload_Libraries"],
 )  # fmt: skip
-def test_what_cannot_be_set_on_a_shared_server_is_refused(name: str) -> None:
+def test_what_only_a_new_session_takes_is_refused(name: str) -> None:
     with pytest.raises(StartupParameterRefused):
         wanted_parameters({"user": "a", name: "1"})
 
 
-def test_what_is_refused_is_refused_in_options_as_well() -> None:
-    with pytest.raises(StartupParameterRefused, match="Role"):
-        wanted(options="-c Role=a")
+@pytest.mark.parametrize("options", ["-P", "-W 1", "-c Post-Auth-Delay=1", "-eP"])
+def test_in_options_as_well(options: str) -> None:
+    with pytest.raises(StartupParameterRefused):
+        wanted(options=options)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [("a b", UnknownParameter), ("a;b", UnknownParameter), ("a'b", UnknownParameter),
+     ('a"b', UnknownParameter), ("", UnknownParameter), ("1a", UnknownParameter), ("a=b", UnknownParameter),
+     ("a.", InvalidParameterName), (".a", InvalidParameterName), ("a..b", InvalidParameterName),
+     ("a.b c", InvalidParameterName)],
+)  # fmt: skip
+def test_names_that_no_setting_has(name: str, error: type[PoolproxyError]) -> None:
+    with pytest.raises(error):
+        wanted_parameters({"user": "a", name: "1"})
+
+
+def test_who_one_wants_to_be_is_a_parameter_like_others() -> None:
+    assert wanted(role="a", exit_on_error="on") == {"role": "'a'", "exit_on_error": "'on'"}
+    assert wanted(options="-c Role=a") == {"role": "'a'"}
 
 
 @pytest.mark.parametrize("value", ["true", "TRUE", "on", "yes", "1", "database", "t"])
