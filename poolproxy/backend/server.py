@@ -54,7 +54,7 @@ class Server(AuditedServer):
     def attach(self, sink: Sink, now: float) -> None:
         """Answers go to `sink` from now on. The pool has moved this server already."""
         self.sink = sink
-        self._ended = False  # whatever it was, it was not this client's
+        self._ended = self.own_draws = False  # whatever it was, it was not this client's
         self.reset_due = self.dirty is not None and self.dirty is not sink
         if self.pool.session_mode and not self.pin:
             self.pool.pinned(self, "session_mode", now)

@@ -36,6 +36,7 @@ cdef class ServerSession(Member):
     cdef public Sink dirty
     cdef public bint reset_due
     cdef public int returning
+    cdef public bint own_draws
     cdef public Py_ssize_t unnamed_number
     cdef public ServerStatements prepared
     cdef public list forgets
@@ -57,6 +58,7 @@ cdef class ServerSession(Member):
     cpdef bytes settle(self, wanted)
     cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
+    cpdef bytes forget_sequences(self)
     cpdef bytes lend(self, frozenset channels, str encoding)
     cpdef ask(self, bytes sql, done)
     cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)

@@ -66,7 +66,7 @@ class ServerSession(Member):
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "ending_batch", "exchange_at", "fencing",
-        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "pid", "pipeline", "pool",
+        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "own_draws", "pid", "pipeline", "pool",
         "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring",
         "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
     )  # fmt: skip
@@ -103,6 +103,7 @@ class ServerSession(Member):
         self.dirty: Sink | None = None  #: whose state it may hold where no audit sees it
         self.returning = 0  #: 1 while that is being undone and nobody has it
         self.reset_due = False  #: it must be undone before its present client's bytes are run
+        self.own_draws = False  #: what it says of sequences is of its present client's drawing
         self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
         self.prepared = ServerStatements(pool.route.max_prepared_statements)
         #: the names that DEALLOCATEs under way are about, in order; b"" = all
@@ -145,6 +146,7 @@ class ServerSession(Member):
         if self.reset_due:
             self.reset_due = False
             self.dirty = None
+            self.own_draws = True
             self.pool.counters.handover_resets += 1
             queries = (HANDOVER, *difference(EMPTY, wanted, guarded))
         else:
@@ -159,6 +161,15 @@ class ServerSession(Member):
         self.unnamed_number = 0
         self._expect_own()
         return messages.query(sql)
+
+    def forget_sequences(self) -> bytes:
+        """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
+        In a failed transaction it fails, as that will."""
+        self.own_draws = True
+        self.unnamed_number = 0
+        self.pipeline.skip_query()
+        self._errands.append(_ignore)
+        return _FORGET_SEQUENCES
 
     def lend(self, channels: frozenset[str], encoding: str) -> bytes:
         """Ahead of a text that may change what its client listens to: all of that is here, so that an audit
@@ -487,6 +498,7 @@ class ServerSession(Member):
         self._out_of_sync(error.message)
 
 
+_FORGET_SEQUENCES = messages.query(b"DISCARD SEQUENCES")
 _ROLL_BACK = messages.parse(b"", b"ROLLBACK") + messages.bind(b"", b"") + messages.execute() + messages.sync()
 
 

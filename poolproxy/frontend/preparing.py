@@ -158,11 +158,14 @@ class PreparingClient(ClientSession):
 
     def _discard_sequences(self, server: Server) -> None:
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
-        another client's (sessions.md, rule 14)."""
+        another client's (sessions.md, rule 14). Whoever asks once asks again, perhaps where nothing can be
+        put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
-        if server.pin or self.drew or pipeline.status == STATUS_FAILED or not pipeline.quiet():
+        self.pool.sequences_asked = True
+        if server.own_draws or self.drew or self.pool.session_mode or not pipeline.settled():
             return
-        self._prefix += server.ahead(b"DISCARD SEQUENCES")
+        if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
+            self._prefix += server.forget_sequences()
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""

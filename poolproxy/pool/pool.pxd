@@ -29,6 +29,7 @@ cdef class Pool:
     cdef public bint up
     cdef public bint session_mode
     cdef public bint always_reset
+    cdef public bint sequences_asked
     cdef public str role
     cdef public object custom_names
     cdef public Words words

@@ -67,6 +67,7 @@ class Pool:
         "returning",
         "role",
         "route",
+        "sequences_asked",
         "server_counts",
         "servers",
         "session_mode",
@@ -93,6 +94,7 @@ class Pool:
         self.statements = 0  #: numbers given to unnamed statements so far
         self.custom_names = CustomNames()  #: of its database
         self.always_reset = True  #: what clients leave cannot be seen
+        self.sequences_asked = False  #: somebody has asked for the last number of a sequence
         self.words = NO_WORDS  #: names of routines that a text may call
         self.role = "none"  #: the one that RESET ROLE goes back to
         self.registry = Registry()  #: its clients' named statements

@@ -21,7 +21,7 @@ from tests.support.machine.exchanges import (
 from tests.support.machine.vocabulary import CHANNELS, DEFAULTS, LOOK, SHAPES
 from tests.support.machine.worlds import VISITORS
 
-_LARGE = "select g, repeat('large ', 500) from generate_series(1, 1500) g"
+_LARGE = "select g, repeat('large ', 2000) from generate_series(1, 250) g"
 
 
 class Sharing(Base):
