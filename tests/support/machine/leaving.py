@@ -126,8 +126,12 @@ class Leaving(Base):
             "datname in ('machine', 'annex') and usename in ('app', 'other')"
             " and application_name <> 'poolproxy control'"
         )
-        direct.rows(f"select pg_terminate_backend(pid) from pg_stat_activity where {where}")
-        eventually(lambda: not direct.rows(f"select from pg_stat_activity where {where}"), "they are gone")
+
+        def gone() -> bool:
+            direct.rows(f"select pg_terminate_backend(pid) from pg_stat_activity where {where}")
+            return not worlds.gauges("servers")
+
+        eventually(gone, "they are gone, and the proxy knows")
 
 
 def found_end(messages: list[str]) -> bool:
