@@ -66,9 +66,10 @@ class ServerSession(Member):
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "ending_batch", "exchange_at", "fencing",
-        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "own_draws", "pid", "pipeline", "pool",
-        "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due", "restoring",
-        "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed", "unnamed_number",
+        "forgets", "framer", "key", "lent", "listens", "on_closed", "origin", "own_draws", "pid",
+        "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled", "reset_due",
+        "restoring", "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed",
+        "unnamed_number",
     )  # fmt: skip
 
     def __init__(

@@ -320,7 +320,9 @@ def test_session_mode_is_left_alone(stage: Stage) -> None:
         assert heard(run(client, "notify here, 'own'")) == [("here", "own")]
 
 
-@pytest.mark.parametrize("hidden", ["do $$ begin perform 1; end $$", "select U&\"\\0061\" from (values (1)) v (a)"])
+@pytest.mark.parametrize(
+    "hidden", ["do $$ begin perform 1; end $$", 'select U&"\\0061" from (values (1)) v (a)']
+)
 @pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
 def test_what_is_lent_for_a_text_behind_others_is_not_their_answer(
     proxy: ProxyProcess, hidden: str, extended: bool

@@ -46,7 +46,9 @@ ROWS: dict[str, list[bytes]] = {
     "channels": [m.query(text) for text in CHANNELS],
     "prepared statements": [m.extended(text, statement="s1") + m.SYNC for text in PREPARED],
     "parameters": [
-        m.extended(text, value, statement="s2") + m.SYNC for text, values in ASKING.items() for value in values
+        m.extended(text, value, statement="s2") + m.SYNC
+        for text, values in ASKING.items()
+        for value in values
     ],
     "the unnamed statement": [m.parse(text) + m.SYNC for text in PREPARED],
     "sequences": [m.query("select nextval('counter')"), m.query("select setval('counter', 77)")],
@@ -55,7 +57,8 @@ ROWS: dict[str, list[bytes]] = {
         m.parse("select 1") + m.bind(portal="c") + m.execute("c", 1) + m.FLUSH,
     ],
     "copies": [
-        m.query("copy note from stdin") + m.copy_data(b"1\tx\n") + end for end in (m.COPY_DONE, m.copy_fail("no"))
+        m.query("copy note from stdin") + m.copy_data(b"1\tx\n") + end
+        for end in (m.COPY_DONE, m.copy_fail("no"))
     ],
 }
 WAYS = ["it leaves", "it vanishes", "it vanishes in a transaction", "it commits and stays"]

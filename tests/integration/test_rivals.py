@@ -39,7 +39,11 @@ def same_as_directly(stage: Stage, proxy: ProxyProcess, program: list[bytes]) ->
 @pytest.mark.parametrize("text", ["select 1", "select $1::int", "insert into note values (1, 'x')", ""])
 def test_a_lone_describe_on_another_server(stage: Stage, pair: ProxyProcess, text: str) -> None:
     """With its ParameterDescription, though there are no parameters."""
-    program = [m.parse(text, "d") + m.SYNC, m.describe_statement("d") + m.SYNC, m.describe_statement("d") + m.SYNC]
+    program = [
+        m.parse(text, "d") + m.SYNC,
+        m.describe_statement("d") + m.SYNC,
+        m.describe_statement("d") + m.SYNC,
+    ]
     found = same_as_directly(stage, pair, program)
     assert [each[0][0] for each in found[1:]] == ["t", "t"]
 
@@ -55,7 +59,9 @@ def test_a_portal_closed_is_not_a_statement_closed(stage: Stage, pair: ProxyProc
     assert "26000" in same_as_directly(stage, pair, program)[-1][0]
 
 
-def test_what_ran_ahead_of_a_statement_parsed_again_is_undone_with_it(stage: Stage, pair: ProxyProcess) -> None:
+def test_what_ran_ahead_of_a_statement_parsed_again_is_undone_with_it(
+    stage: Stage, pair: ProxyProcess
+) -> None:
     """No Sync of ours comes between."""
     failing = m.parse("select 1 / $1::int", "f") + m.SYNC
     insert = m.extended("insert into note values (1, 'undone')")
@@ -64,7 +70,9 @@ def test_what_ran_ahead_of_a_statement_parsed_again_is_undone_with_it(stage: Sta
     assert "22012" in found[1][-2]
 
 
-@pytest.mark.parametrize("text", ["prepare p as select 1; select 2; execute p", "select 3; prepare p as selec"])
+@pytest.mark.parametrize(
+    "text", ["prepare p as select 1; select 2; execute p", "select 3; prepare p as selec"]
+)
 def test_prepare_among_other_statements(stage: Stage, pair: ProxyProcess, text: str) -> None:
     """And whoever comes next is in step, and knows nothing of it."""
     program = [m.query("select 0"), m.query(text), m.query("execute p"), m.query("deallocate all")]
@@ -118,7 +126,13 @@ def test_statements_of_one_batch_that_its_client_leaves(stage: Stage) -> None:
 
 def test_reported_settings_in_a_row(stage: Stage, pair: ProxyProcess) -> None:
     """Several ParameterStatus ahead of one ReadyForQuery, the last ones the true ones."""
-    text = "set timezone = 'Asia/Tokyo'; set datestyle = german; set application_name = 'row'; set intervalstyle = iso_8601"
+    values = {
+        "timezone": "'Asia/Tokyo'",
+        "datestyle": "german",
+        "application_name": "'row'",
+        "intervalstyle": "iso_8601",
+    }
+    text = "; ".join(f"set {name} = {value}" for name, value in values.items())
     with straight(stage) as direct, pair.login() as client:
         for wire in (direct, client):
             wire.query(text)

@@ -1,5 +1,5 @@
-"""lastval() and currval() in a database where no hand-over needs a reset: one's own number or 55000, never one
-that another client has drawn (sessions.md, rule 14)."""
+"""lastval() and currval() in a database where no hand-over needs a reset: one's own number or 55000, never
+one that another client has drawn (sessions.md, rule 14)."""
 
 from __future__ import annotations
 

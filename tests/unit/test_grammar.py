@@ -1,4 +1,4 @@
-"""The automaton that checks the order of answers: what a PostgreSQL says passes, what it would not does not."""
+"""The automaton that checks the order of answers: what a PostgreSQL says passes, anything else does not."""
 
 from __future__ import annotations
 

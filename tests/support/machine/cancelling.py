@@ -53,7 +53,9 @@ class Cancelling(Base):
         )
         return int(pid)
 
-    @rule(number=NUMBERS, how=st.sampled_from(["right", "right", "many", "wrong first", "the server is ended"]))
+    @rule(
+        number=NUMBERS, how=st.sampled_from(["right", "right", "many", "wrong first", "the server is ended"])
+    )
     def cancel_what_runs(self, number: int, how: str) -> None:
         self.client(number)
         if number in self.open or self.status(number) == "E":

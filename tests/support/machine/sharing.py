@@ -60,7 +60,9 @@ class Sharing(Base):
         number=NUMBERS,
         other=NUMBERS,
         listen=st.sampled_from([text for text in CHANNELS if text.startswith("listen")]),
-        said=st.lists(st.sampled_from([text for text in CHANNELS if "notify" in text]), min_size=1, max_size=3),
+        said=st.lists(
+            st.sampled_from([text for text in CHANNELS if "notify" in text]), min_size=1, max_size=3
+        ),
         extended=st.booleans(),
     )
     def notify(self, number: int, other: int, listen: str, said: list[str], extended: bool) -> None:

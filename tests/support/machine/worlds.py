@@ -248,9 +248,9 @@ class Worlds:
         pids = {client.wire.pid for client in left}
         mine = "select pid from pg_stat_activity where usename in ('app', 'other') and datname = any (%s)"
         eventually(
-            lambda: {
-                pid for (pid,) in self.straight.direct[MAIN].rows(mine, [list(_TWINS.values())])
-            } <= pids,
+            lambda: (
+                {pid for (pid,) in self.straight.direct[MAIN].rows(mine, [list(_TWINS.values())])} <= pids
+            ),
             "PostgreSQL has done with those that left",
         )
 
@@ -312,8 +312,8 @@ class Worlds:
             "pinned": self.gauges("servers_pinned"),
             "listening": self.gauges("listening_clients"),
             "in a transaction, or with a lock": self.through.direct[MAIN].value(
-                "select count(*) from pg_stat_activity a where datname = any (%s) and (state like"
-                " 'idle in%%' or exists (select from pg_locks l where l.pid = a.pid and locktype = 'advisory'))",
+                "select count(*) from pg_stat_activity a where datname = any (%s) and (state like 'idle in%%'"
+                " or exists (select from pg_locks l where l.pid = a.pid and locktype = 'advisory'))",
                 [list(DATABASES)],
             ),
         }
