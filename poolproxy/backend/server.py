@@ -67,7 +67,7 @@ class Server(AuditedServer):
     def attach(self, sink: Sink, now: float) -> None:
         """Answers go to `sink` from now on. The pool has moved this server already."""
         self.sink = sink
-        self._ended = False  # whatever it was, it was not this client's
+        self._ended = self.own_draws = self.forgotten = False  # whatever it was, it was not this client's
         self.reset_due = self.dirty is not None and self.dirty is not sink
         if self.pool.session_mode and not self.pin:
             self.pool.pinned(self, "session_mode", now)
@@ -392,7 +392,7 @@ class Server(AuditedServer):
                 self.sink.proceed()
         if sqlstate == _FEATURE_NOT_SUPPORTED:
             self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
-        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten == self.pipeline.answered:
+        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten:
             return _hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None

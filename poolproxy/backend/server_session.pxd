@@ -37,10 +37,11 @@ cdef class ServerSession(Member):
     cdef public Sink dirty
     cdef public bint reset_due
     cdef public int returning
+    cdef public bint own_draws
     cdef public Py_ssize_t unnamed_number
     cdef public ServerStatements prepared
     cdef public list forgets
-    cdef public Py_ssize_t forgotten
+    cdef public bint forgotten
     cdef public bint changing_schema
     cdef Step _describing
     cdef bytes _types

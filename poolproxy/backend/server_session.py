@@ -66,9 +66,10 @@ class ServerSession(Member):
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
         "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
-        "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin", "pid",
-        "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported", "rescue_cancelled",
-        "reset_due", "restoring", "returning", "sink", "stream", "suspected", "transaction_at", "unclaimed",
+        "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin",
+        "own_draws", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported",
+        "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
+        "transaction_at", "unclaimed",
         "unnamed_number",
     )  # fmt: skip
 
@@ -94,7 +95,6 @@ class ServerSession(Member):
         self.origin = reported  #: the same at its login
         self.suspected = False  #: its client may have left something in it that the books do not know
         self.auditing = False
-        self.forgotten = -1  #: the exchange ahead of which sequences were made to forget (Pipeline.turn)
         self.discarding = False  #: what it runs of ours is its client's DISCARD ALL
         self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
         self.fencing = False  #: it waits until the client has heard what was notified before
@@ -106,6 +106,8 @@ class ServerSession(Member):
         self.dirty: Sink | None = None  #: whose state it may hold where no audit sees it
         self.returning = 0  #: 1 while that is being undone and nobody has it
         self.reset_due = False  #: it must be undone before its present client's bytes are run
+        self.own_draws = False  #: what it says of sequences is of its present client's drawing
+        self.forgotten = False  #: because they were made to forget
         self.unnamed_number = 0  #: the unnamed statement it holds (Pool.number_statement); 0 = none, unknown
         self.prepared = ServerStatements(pool.route.max_prepared_statements)
         #: the names that DEALLOCATEs under way are about, in order; b"" = all
@@ -148,6 +150,7 @@ class ServerSession(Member):
         if self.reset_due:
             self.reset_due = False
             self.dirty = None
+            self.own_draws = True
             self.pool.counters.handover_resets += 1
             queries = (HANDOVER, *difference(EMPTY, wanted, guarded))
         else:
@@ -172,11 +175,10 @@ class ServerSession(Member):
         return self.ahead(lend_query(channels, encoding), _ignore)
 
     def forget_sequences(self) -> bytes:
-        """Ahead of a text that asks what a sequence told last: here, that is another client's business. In a
-        failed transaction it fails, as that text will."""
-        forgetting = self.ahead(b"DISCARD SEQUENCES", _ignore)
-        self.forgotten = self.pipeline.turn()
-        return forgetting
+        """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
+        In a failed transaction it fails, as that will."""
+        self.own_draws = self.forgotten = True
+        return self.ahead(b"DISCARD SEQUENCES", _ignore)
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may

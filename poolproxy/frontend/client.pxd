@@ -19,7 +19,7 @@ cdef Py_ssize_t KEEP_LIMIT, HEAD, GATHERED
 cdef bytes STOPS, STOPS_COPYING
 
 cdef class Client(PreparingClient):
-    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, kind=int, noted=int, settled=bint, before=bytes, ahead=bytes)
+    @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, ahead=Py_ssize_t, kind=int, noted=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
     cdef bint _needs_no_server(self, int kind) except -1
     cdef Server _borrow(self, int kind)
@@ -28,6 +28,7 @@ cdef class Client(PreparingClient):
     cdef _forward_to(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _forward(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _gather(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
+    cdef _gather_behind(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end, Py_ssize_t ahead)
     cdef _stop(self, Server server, Py_ssize_t position, Py_ssize_t end)
     cdef _take(self, Server server, Py_ssize_t end)
     @cython.locals(pipeline=Pipeline)

@@ -141,14 +141,10 @@ class Client(PreparingClient):
                 self.awaiting = True
                 self._stop(server, position, end)
                 return
-            before = self._prefix
+            ahead = len(self._prefix)
             noted = self._note(server, kind, buffer, position, following, end)
-            if self._prefix is not before and start < position:
-                # What goes ahead of this message goes behind those that have not been forwarded yet.
-                ahead = self._prefix[len(before) :]
-                self._prefix = before
-                self._gather(server, buffer, start, position)
-                self._prefix += ahead
+            if len(self._prefix) > ahead and start < position:
+                self._gather_behind(server, buffer, start, position, ahead)
                 start = position
             if noted != NOTED:
                 self._gather(server, buffer, start, position)
@@ -220,6 +216,8 @@ class Client(PreparingClient):
             self._prefix += server.settle(self.parameters)
         if server.pipeline.status == STATUS_IDLE:
             self.local = self.drew = False
+            if self.pool.sequences_asked and not (server.own_draws or self.pool.session_mode):
+                self._prefix += server.forget_sequences()
         if server.prepared.crowded(not server.pin):
             self._prefix += server.close_surplus()
         self.holding = False
@@ -252,6 +250,14 @@ class Client(PreparingClient):
         elif start < end:
             self.pool.counters.bytes_received += end - start
             self._prefix += self.stream.copy(start, end)
+
+    def _gather_behind(self, server: Server, buffer: bytearray, start: int, end: int, ahead: int) -> None:
+        """Only the first `ahead` bytes of what has been gathered go ahead of buffer[start:end]: the rest is
+        for what comes then."""
+        rest = self._prefix[ahead:]
+        self._prefix = self._prefix[:ahead]
+        self._gather(server, buffer, start, end)
+        self._prefix += rest
 
     def _stop(self, server: Server, position: int, end: int) -> None:
         """The rest of what has been read waits until more answers have come."""

@@ -116,7 +116,7 @@ class PreparingClient(ClientSession):
         self.local = self.local or finding.local
         if finding.custom:
             self.pool.custom_names.learn(finding.custom)
-        if finding.sequence:
+        if finding.sequence or finding.reason == "function":
             self._discard_sequences(server)
         if self.listening and (
             finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN
@@ -204,9 +204,13 @@ class PreparingClient(ClientSession):
 
     def _discard_sequences(self, server: Server) -> None:
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
-        another client's (sessions.md, rule 14)."""
+        another client's (sessions.md, rule 14). Whoever asks once asks again, perhaps where nothing can be
+        put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
-        if not (server.pin or self.drew) and pipeline.settled() and pipeline.status != STATUS_FAILED:
+        self.pool.sequences_asked = True
+        if server.own_draws or self.drew or self.pool.session_mode or not pipeline.settled():
+            return
+        if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
             self._prefix += server.forget_sequences()
 
     def _restore(self, server: Server) -> None:

@@ -31,6 +31,7 @@ cdef class Pool:
     cdef public bint up
     cdef public bint session_mode
     cdef public bint always_reset
+    cdef public bint sequences_asked
     cdef public object custom_names
     cdef public object spellings
     cdef public Words words

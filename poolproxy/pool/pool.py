@@ -68,6 +68,7 @@ class Pool:
         "reported",
         "returning",
         "route",
+        "sequences_asked",
         "server_counts",
         "servers",
         "session_mode",
@@ -97,6 +98,7 @@ class Pool:
         self.custom_names = CustomNames()  #: of its database
         self.spellings = Spellings()  #: likewise
         self.always_reset = True  #: what clients leave cannot be seen
+        self.sequences_asked = False  #: somebody has asked for the last number of a sequence
         self.words = NO_WORDS  #: names of routines that a text may call
         self.registry = Registry()  #: its clients' named statements
         self.hub: ListenHub | None = None  #: listens for its clients

@@ -55,10 +55,47 @@ def test_what_a_statement_parsed_before_has_drawn_stays(stage: Stage, name: str)
 
 
 def test_a_pinned_server_has_drawn_for_its_client_alone(stage: Stage) -> None:
+    """From then on: before it was pinned it may have drawn for others."""
     server, client = stage.server(), stage.client()
     stage.pin(client, server)
     client >> query("select lastval()")
-    server << query("select lastval()")
+    server << FORGET + query("select lastval()")
+    server >> done("DISCARD SEQUENCES") + error("55000") + ready()
+    client << error("55000") + ready()
+    for text in ("select nextval('s')", "select lastval()"):
+        client >> query(text)
+        server << query(text)
+        server >> answer("1")
+        client << answer("1")
+    stage.nothing_more()
+
+
+def test_behind_an_unanswered_exchange(stage: Stage) -> None:
+    """In its place: what is unanswered may have drawn, or failed."""
+    server, client = stage.server(), stage.client()
+    client >> query("select 1") + query("select lastval()") + query("select 2")
+    server << query("select 1") + FORGET + query("select lastval()") + query("select 2")
+    server >> answer("1") + done("DISCARD SEQUENCES") + error("55000") + ready() + answer("2")
+    client << answer("1") + error("55000") + ready() + answer("2")
+    stage.nothing_more()
+
+
+def test_where_somebody_has_asked_it_is_done_as_an_exchange_begins(stage: Stage) -> None:
+    """For what writes may draw nothing, and there may be no place for it later."""
+    server, client, other = stage.server(), stage.client(), stage.client()
+    other >> query("select lastval()")
+    server << FORGET + query("select lastval()")
+    server >> done("DISCARD SEQUENCES") + error("55000") + ready()
+    other << error("55000") + ready()
+    client >> query("begin")
+    server << FORGET + query("begin")
+    server >> done("DISCARD SEQUENCES") + done("BEGIN", "T")
+    client << done("BEGIN", "T")
+    for text in ("insert into t values (1)", "select lastval()"):
+        client >> query(text)
+        server << query(text)
+        server >> done("INSERT 0 1", "T")
+        client << done("INSERT 0 1", "T")
     stage.nothing_more()
 
 

@@ -341,3 +341,23 @@ def test_session_mode_is_left_alone(stage: Stage) -> None:
         run(other, "notify here, 'word'")
         assert heard([client.read()]) == [("here", "word")]
         assert heard(run(client, "notify here, 'own'")) == [("here", "own")]
+
+
+@pytest.mark.parametrize(
+    "hidden", ["do $$ begin perform 1; end $$", 'select U&"\\0061" from (values (1)) v (a)']
+)
+@pytest.mark.parametrize("extended", [False, True], ids=["simple", "extended"])
+def test_what_is_lent_for_a_text_behind_others_is_not_their_answer(
+    proxy: ProxyProcess, hidden: str, extended: bool
+) -> None:
+    """A text that may hide an UNLISTEN, in one write with what goes ahead of it."""
+    with proxy.login() as client:
+        run(client, "listen here")
+        text = m.extended(hidden) + m.SYNC if extended else m.query(hidden)
+        client.send(m.query("select 'first'") + m.query("select 'second'") + text + m.query("select 'last'"))
+        answer = client.read_ready(4)
+        assert m.errors(answer) == []
+        words = [row[0] for row in m.rows(answer)]
+        assert (words[:2], words[-1]) == ([b"first", b"second"], b"last")
+        run(client, "notify here, 'still'")
+        assert m.letters(answer).count("Z") == 4

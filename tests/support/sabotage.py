@@ -94,8 +94,85 @@ def keep_lock() -> None:
     server_session.HANDOVER = server_session.HANDOVER.replace(unlock, b"SELECT 1")
 
 
+def believe_tag() -> None:
+    """A SET in a transaction is booked when its tag comes, whatever becomes of the transaction."""
+    from poolproxy.backend.server import Server
+    from poolproxy.session.parameters import apply_assignment
+
+    def assigned(self: Any, unit: Any, before: int) -> None:
+        for assignment in unit.assignments:
+            self.parameters = apply_assignment(self.parameters, assignment)
+        if self.sink is not None:
+            self.sink.assigned(unit.assignments, self.reported)
+
+    Server._assigned = assigned  # type: ignore[method-assign]
+
+
+def trust_descriptions() -> None:
+    """What another server says of a statement is not compared with what its client was told."""
+    from poolproxy.session.prepared import ServerStatements
+
+    described = ServerStatements.described
+
+    def trusting(self: Any, statement: Any, types: bytes, shape: bytes) -> bool:
+        if statement.types is not None:
+            types, shape = statement.types, statement.shape
+        return described(self, statement, types, shape)
+
+    ServerStatements.described = trusting  # type: ignore[method-assign]
+
+
+def drop_notification() -> None:
+    """Every fifth notification is lost on its way through the hub."""
+    from poolproxy.backend.hub import Hub
+
+    notified = Hub.notified
+    count = 0
+
+    def forgetful(self: Any, message: bytes) -> None:
+        nonlocal count
+        count += 1
+        if count % 5:
+            notified(self, message)
+
+    Hub.notified = forgetful  # type: ignore[method-assign]
+
+
+def skip_handover() -> None:
+    """Where the books know of nothing, nothing is reset for the next client."""
+    from poolproxy.backend import server_session
+    from poolproxy.session.parameters import EMPTY, HANDOVER
+
+    def credulous(method: Callable[..., Any]) -> Callable[..., Any]:
+        def reset(self: Any, *arguments: Any) -> Any:
+            server_session.HANDOVER = b"SELECT 1" if self.parameters is EMPTY else HANDOVER
+            return method(self, *arguments)
+
+        return reset
+
+    session = server_session.ServerSession
+    session.hand_over = credulous(session.hand_over)  # type: ignore[method-assign]
+    session._turn_into = credulous(session._turn_into)  # type: ignore[method-assign]
+
+
+def wrong_pid() -> None:
+    """Notifications name the server process that sent them, one's own, too."""
+    from poolproxy.frontend.hearing import Hearing
+
+    hear = Hearing.hear
+
+    def foreign(self: Any, pid: int, name: str, body: tuple[bytes, bytes]) -> None:
+        hear(self, pid + 1, name, body)
+
+    Hearing.hear = foreign  # type: ignore[method-assign]
+
+
 DEFECTS: dict[str, Callable[[], None]] = {
-    defect.__name__: defect for defect in (skip_replay, shift_answer, late_cancel, keep_lock)
+    defect.__name__: defect
+    for defect in (
+        *(skip_replay, shift_answer, late_cancel, keep_lock, believe_tag),
+        *(trust_descriptions, drop_notification, skip_handover, wrong_pid),
+    )
 }
 
 if __name__ == "__main__":

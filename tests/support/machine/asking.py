@@ -121,7 +121,9 @@ class Asking(Base):
             return
         wire = self.worlds.through.clients[number].wire
         names = sorted(wire.parameters)
-        heard = self.exchange(number, query("select " + ", ".join(f"current_setting('{each}')" for each in names)))
+        heard = self.exchange(
+            number, query("select " + ", ".join(f"current_setting('{each}')" for each in names))
+        )
         if not heard.failed and not heard.ended:
             told = [wire.parameters[name] for name in names]
             self.same(number, told, [(value or b"").decode() for value in heard.rows[0]])

@@ -13,6 +13,8 @@ from tests.support.machine.exchanges import SYNC, Exchange, Over, query
 from tests.support.machine.heard import Heard
 from tests.support.machine.worlds import PEOPLE, VISITORS, Person, Worlds
 
+_VISITING = {person.number: person for person in VISITORS.values()}
+
 
 class Base(RuleBasedStateMachine):
     """See the module. `worlds` is set in a subclass."""
@@ -47,9 +49,7 @@ class Base(RuleBasedStateMachine):
     # Who is there.
 
     def person(self, number: int) -> Person:
-        return PEOPLE[number] if number < len(PEOPLE) else VISITORS[self._pools[number]]
-
-    _pools = {person.number: pool for pool, person in VISITORS.items()}
+        return PEOPLE[number] if number < len(PEOPLE) else _VISITING[number]
 
     def there(self, number: int) -> bool:
         return number in self.worlds.through.clients

@@ -53,7 +53,9 @@ class Cancelling(Base):
         )
         return int(pid)
 
-    @rule(number=NUMBERS, how=st.sampled_from(["right", "right", "many", "wrong first", "the server is ended"]))
+    @rule(
+        number=NUMBERS, how=st.sampled_from(["right", "right", "many", "wrong first", "the server is ended"])
+    )
     def cancel_what_runs(self, number: int, how: str) -> None:
         self.client(number)
         if number in self.open or self.status(number) == "E":
@@ -91,10 +93,10 @@ class Cancelling(Base):
         self.worlds.note(f"{number}: waits, and is {then}")
         through = self.worlds.through.clients[number]
         through.send(data)
-        eventually(lambda: self.worlds.gauge("clients", "waiting") == 1, "it waits")
+        eventually(lambda: self.worlds.in_state("clients", "waiting") == 1, "it waits")
         if then in ("gone", "vanished"):
             self.leave(number, vanish=then == "vanished")
-            eventually(lambda: self.worlds.gauge("clients", "waiting") == 0, "it does not wait")
+            eventually(lambda: self.worlds.in_state("clients", "waiting") == 0, "it does not wait")
         elif then == "cancelled":
             self._cancel(self.worlds.through, number)
             heard = through.hear(ready(1))

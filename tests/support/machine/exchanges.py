@@ -196,7 +196,9 @@ def _one(draw: st.DrawFn) -> Exchange:
 @st.composite
 def _alone(draw: st.DrawFn) -> Exchange:
     """One whose answer depends on how it goes, or that leaves something open."""
-    kind = draw(st.sampled_from(["copy_in", "copy_batch", "pieces", "portal", "more", "more", "close", "ask"]))
+    kind = draw(
+        st.sampled_from(["copy_in", "copy_batch", "pieces", "portal", "more", "more", "close", "ask"])
+    )
     rows = draw(st.sampled_from(sorted(_ROWS)))
     if kind == "copy_in":
         return copy_in(rows)

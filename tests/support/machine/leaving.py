@@ -118,14 +118,20 @@ class Leaving(Base):
         worlds = self.worlds
         if any(self.in_progress(number) for number in worlds.through.clients):
             return
-        scrape = worlds.proxy.metrics()
-        if scrape.value("poolproxy_listening_clients") or scrape.by("poolproxy_servers", "state").get("active"):
+        if worlds.gauges("listening_clients") or worlds.in_state("servers", "active"):
             return
         worlds.note("idle servers are ended")
         direct = worlds.through.direct["machine"]
-        where = "datname in ('machine', 'annex') and usename in ('app', 'other')"
-        direct.rows(f"select pg_terminate_backend(pid) from pg_stat_activity where {where}")
-        eventually(lambda: not direct.rows(f"select from pg_stat_activity where {where}"), "they are gone")
+        where = (
+            "datname in ('machine', 'annex') and usename in ('app', 'other')"
+            " and application_name <> 'poolproxy control'"
+        )
+
+        def gone() -> bool:
+            direct.rows(f"select pg_terminate_backend(pid) from pg_stat_activity where {where}")
+            return not worlds.gauges("servers")
+
+        eventually(gone, "they are gone, and the proxy knows")
 
 
 def found_end(messages: list[str]) -> bool:

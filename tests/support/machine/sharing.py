@@ -21,7 +21,7 @@ from tests.support.machine.exchanges import (
 from tests.support.machine.vocabulary import CHANNELS, DEFAULTS, LOOK, SHAPES
 from tests.support.machine.worlds import VISITORS
 
-_LARGE = "select g, repeat('large ', 500) from generate_series(1, 1500) g"
+_LARGE = "select g, repeat('large ', 2000) from generate_series(1, 250) g"
 
 
 class Sharing(Base):
@@ -60,7 +60,9 @@ class Sharing(Base):
         number=NUMBERS,
         other=NUMBERS,
         listen=st.sampled_from([text for text in CHANNELS if text.startswith("listen")]),
-        said=st.lists(st.sampled_from([text for text in CHANNELS if "notify" in text]), min_size=1, max_size=3),
+        said=st.lists(
+            st.sampled_from([text for text in CHANNELS if "notify" in text]), min_size=1, max_size=3
+        ),
         extended=st.booleans(),
     )
     def notify(self, number: int, other: int, listen: str, said: list[str], extended: bool) -> None:

@@ -218,16 +218,20 @@ LOOK = [
 #: there, under names of ours (docs/differences.md).
 DEFAULTS = [
     LOOK[0],
-    "select name, setting from pg_settings where source = 'session' and name <> all"
-    " ('{transaction_isolation,transaction_read_only,transaction_deferrable}') order by name",
+    (
+        "select name, setting from pg_settings where source = 'session' and name <> all"
+        " ('{transaction_isolation,transaction_read_only,transaction_deferrable}') order by name"
+    ),
     "select count(*) from pg_locks where pid = pg_backend_pid() and locktype = 'advisory'",
     "select count(*) from pg_cursors where name <> ''",
     "select name from pg_prepared_statements where not starts_with(name, '_poolproxy_')",
     "select count(*) from pg_depend where refclassid = 2615 and refobjid = pg_my_temp_schema()",
     "select count(*) from pg_listening_channels()",
-    "select current_setting('transaction_isolation'), current_setting('transaction_read_only'),"
-    " current_setting('transaction_deferrable'), now() = statement_timestamp(),"
-    " pg_current_xact_id_if_assigned() is null",
+    (
+        "select current_setting('transaction_isolation'), current_setting('transaction_read_only'),"
+        " current_setting('transaction_deferrable'), now() = statement_timestamp(),"
+        " pg_current_xact_id_if_assigned() is null"
+    ),
     "select body from secret",
     "select lastval()",
     "select currval('counter')",
