@@ -36,7 +36,7 @@ from poolproxy.session.parameters import (
     fragment_of,
 )
 from poolproxy.session.prepared import ClientStatements
-from poolproxy.session.statements import Finding
+from poolproxy.session.statements import NO_WORDS, Finding, Words
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -65,7 +65,7 @@ class ClientSession(Sink):
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
         "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
         "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
-        "vanished",
+        "unnamed_words", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -107,7 +107,8 @@ class ClientSession(Sink):
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_draws = False  #: it may draw from a sequence
-        self.unnamed_finding: Finding | None = None  #: what is remarkable about it
+        self.unnamed_finding: Finding | None = None  #: what is remarkable about it, by these words:
+        self.unnamed_words: Words = NO_WORDS
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner

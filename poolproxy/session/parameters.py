@@ -25,15 +25,24 @@ _LAY_DOWN: Final = ["RESET SESSION AUTHORIZATION", "RESET ROLE"]
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
+#: Ahead of what needs a snapshot: under defaults that somebody has left (serializable, read only, deferrable)
+#: it would wait for the transactions of others (rule 3).
+AT_ONCE: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+
+#: The guard itself, where a client has set it: assigned last of all, for it must hold until then.
+_LAST: Final = "exit_on_error"
+
 #: Left on a server, it would end it while nobody uses it: undone as soon as its client is detached.
 IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
 
-#: Takes a server from one client to another: nothing but prepared statements is left (rule 2). The guard
-#: comes behind RESET ALL, which would switch it off.
+#: Takes a server from one client to another: nothing but prepared statements is left (rule 2). RESET ALL is
+#: the last, for it switches the guard off; another guard behind it would leave a value of its own (guc.c: a
+#: SET LOCAL behind a SET). The timeout is the last client's, and must not end it.
 HANDOVER: Final = (
-    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; "
-    b"SET LOCAL exit_on_error = on; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
-    b"SELECT pg_catalog.pg_advisory_unlock_all()"
+    b"SET LOCAL exit_on_error = on; SET LOCAL statement_timeout = 0; "
+    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; "
+    b"CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all(); "
+    b"RESET ALL"
 )
 
 
@@ -123,16 +132,20 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     rest = [
         _statement(name, wanted.values.get(name))
         for name in changed
-        if name not in _FIRST and name not in _IDENTITY
+        if name not in _FIRST and name not in _IDENTITY and name != _LAST
     ]
     rest += [
         _statement(name, wanted.values[name])
         for name in _IDENTITY
         if name in wanted.values and (masked or name in changed)
     ]
+    if _LAST in changed:
+        rest.append(_statement(_LAST, wanted.values.get(_LAST)))
     if masked:
         first = _LAY_DOWN + first
     guard = GUARD if guarded else ""
+    if guarded and any(not wanted.values.get(name, "'") for name in changed):
+        guard += AT_ONCE
     return tuple(
         (guard + "; ".join(statements)).encode("utf-8", "surrogateescape")
         for statements in (first, rest)

@@ -19,6 +19,7 @@ cdef _Lead _UNKNOWN
 cdef class Words:
     cdef public dict reasons
     cdef public bytes sieve
+    cdef readonly tuple source
 
 cdef class Finding:
     cdef public str reason
@@ -30,6 +31,7 @@ cdef class Finding:
     cdef public tuple custom
     cdef public tuple channels
     cdef public bint unlistens
+    cdef public bint prepares
     cpdef bint remarkable(self)
 
 cdef class Scanner:
@@ -41,6 +43,7 @@ cdef class Scanner:
     cdef bint _names
     cdef bint _listens
     cdef bint _unlistens
+    cdef bint _prepares
     cdef public Words words
     cdef bytes _sieve
     cdef str _reason

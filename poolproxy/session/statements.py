@@ -99,6 +99,7 @@ _ANYWHERE: dict[bytes, str] = {
     b"pg_copy_logical_replication_slot": "replication",
     b"pg_backup_start": "backup",
     b"pg_start_backup": "backup",
+    b"isn_weak": "unaudited",  # no setting before PostgreSQL 18: nothing shows it, and nothing takes it back
     # Functions that run text given to them, which escapes may hide from us.
     b"query_to_xml": "unclear",
     b"query_to_xmlschema": "unclear",
@@ -114,7 +115,7 @@ _ANYWHERE: dict[bytes, str] = {
 }
 
 #: Words that are suspect in code only (not in strings), and there only behind certain others: see `_word`.
-_INSIDE = frozenset({b"into", b"hold", b"create", b"declare"})
+_INSIDE = frozenset({b"into", b"hold", b"create", b"declare", b"execute"})
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 
@@ -169,17 +170,25 @@ _MARK = 3
 
 class Words:
     """What a database adds to the words that make a text suspect: names of hazardous routines (suspect), and
-    those that are to pin."""
+    those that are to pin. Others are another object: a text is looked at again when it is run by others than
+    it was looked at with."""
 
-    __slots__ = ("reasons", "sieve")
+    __slots__ = ("reasons", "sieve", "source")
 
     def __init__(self, hazardous: Iterable[str], pinning: Iterable[str]) -> None:
+        hazardous, pinning = frozenset(hazardous), frozenset(pinning)
+        self.source = hazardous, pinning
         self.reasons = {name.encode(): "routine" for name in hazardous}
         self.reasons.update((name.encode(), "function") for name in pinning)
         sieve = bytearray(_SIEVE)
         for word in self.reasons:
             sieve[_hash(word)] = 1
         self.sieve = bytes(sieve)
+
+    def updated(self, hazardous: Iterable[str], pinning: Iterable[str]) -> Words:
+        """Those of these names: the same object where nothing has changed."""
+        source = frozenset(hazardous), frozenset(pinning)
+        return self if source == self.source else Words(*source)
 
 
 NO_WORDS = Words((), ())
@@ -189,11 +198,12 @@ class Finding:
     """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
-    custom settings that it may name, the channels that it listens to (as it spells them), and whether it may
-    end that."""
+    custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
+    that, and whether it may make or run statements of SQL PREPARE."""
 
     __slots__ = (
-        "assignments", "channels", "custom", "ends", "forgets", "local", "reason", "sequence", "unlistens",
+        "assignments", "channels", "custom", "ends", "forgets", "local", "prepares", "reason", "sequence",
+        "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -212,6 +222,7 @@ class Finding:
         self.custom = custom
         self.channels: tuple[bytes, ...] = ()
         self.unlistens = False
+        self.prepares = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -238,8 +249,8 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_previous", "_reason",
-        "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_prepares", "_previous",
+        "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -258,6 +269,7 @@ class Scanner:
         self._names = False  # it may name a custom setting
         self._listens = False
         self._unlistens = False
+        self._prepares = False  # it may name prepared statements
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
@@ -274,7 +286,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
-        self._listens = self._unlistens = False
+        self._listens = self._unlistens = self._prepares = False
         self._escaped = False
         while position < end:
             kind = _CLASS[text[position]]
@@ -289,6 +301,7 @@ class Scanner:
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
+        finding.prepares = self._prepares or finding.reason == "sql_prepare"
         finding.custom = custom_names(bytes(text[begin:end]))
         finding.unlistens = self._unlistens
         if self._listens:
@@ -311,6 +324,8 @@ class Scanner:
             self._listens = self._listens or reason == "listen"
             if not self._reason or (reason in LASTING and self._reason not in LASTING):
                 self._reason = reason
+        if reason == "sql_prepare":
+            self._prepares = True
         if reason in ("code", "sql_prepare"):
             self.writes = True  # perhaps
 
@@ -452,6 +467,8 @@ class Scanner:
             self.writes = self.writes or writes
             if self._lead in (_DATA, _EXPLAIN) or (self._lead == _WITH and not writes):
                 self._note("ddl")
+        elif word == b"execute":  # EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE
+            self._note("sql_prepare")
         elif word == b"hold":
             if self._lead == _DECLARE:
                 self._note("holdable_cursor")
