@@ -13,7 +13,7 @@ from poolproxy.backend.server_session import AUDIT_SOON, Refusal, ServerSession
 from poolproxy.protocol import messages
 from poolproxy.session.audit import Audited, audit_query, read_audit
 from poolproxy.session.channels import UNLISTEN
-from poolproxy.session.parameters import EMPTY
+from poolproxy.session.parameters import AT_ONCE, EMPTY
 from poolproxy.session.pins import AUDITED, LASTING, TAINTING
 
 STATUS_IDLE = 0x49
@@ -87,8 +87,8 @@ class AuditedServer(ServerSession):
 
     def _ask(self) -> None:
         # The books know of these, whatever has been forgotten meanwhile.
-        self.pool.custom_names.learn([name for name in self.parameters.values if "." in name])
-        self.ask_rows(audit_query(self.pool.custom_names), self._audited)
+        held = [name for name in self.parameters.values if "." in name]
+        self.ask_rows(audit_query(self.pool.custom_names, held), self._audited)
 
     def _audited(self, rows: list[list[str]], refusal: Refusal | None) -> None:
         if refusal is not None and self.pool.custom_names.forget_named(refusal.get("M", "")):
@@ -163,7 +163,8 @@ class AuditedServer(ServerSession):
             left -= discarded
             if "sql_prepare" in discarded:
                 self.prepared.clear()
-            self.ask(b"; ".join(_DISCARDED[reason] for reason in sorted(discarded)), self._tidied)
+            texts = b"; ".join(_DISCARDED[reason] for reason in sorted(discarded))
+            self.ask(AT_ONCE.encode() + texts, self._tidied)
         if found.unrepeatable:
             self.pin_down("unaudited")
         elif self.pin not in left and (not self.pin or self.pin in AUDITED):

@@ -30,6 +30,11 @@ _ROUTINE_TABLES = (
     "pg_attrdef",
     "pg_policy",
     "pg_constraint",
+    "pg_index",
+    "pg_amproc",
+    "pg_partitioned_table",
+    "pg_foreign_data_wrapper",
+    "pg_type WHERE typtype = 'b' AND typcategory <> 'A'",
     "pg_operator",
     "pg_cast",
     "pg_aggregate",
@@ -50,7 +55,8 @@ _FINGERPRINT = f"""
 _ROUTINES = """
     SELECT p.oid::int8 AS oid, p.proname::text AS name, l.lanname::text AS language, p.prosrc AS source,
         coalesce(e.extname::text, '') AS extension, concat(p.prosqlbody, p.proargdefaults) AS tree,
-        ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn]::int8[] AS calls
+        ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn,
+            a.aggminvtransfn, a.aggmfinalfn]::int8[] AS calls
     FROM pg_proc p
         JOIN pg_language l ON l.oid = p.prolang
         LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid
@@ -65,6 +71,10 @@ _CALLED = """
     UNION SELECT evtfoid::int8 FROM pg_event_trigger
     UNION SELECT oprcode::oid::int8 FROM pg_operator WHERE oid >= 16384
     UNION SELECT castfunc::int8 FROM pg_cast WHERE oid >= 16384
+    UNION SELECT amproc::oid::int8 FROM pg_amproc WHERE oid >= 16384
+    UNION SELECT fdwhandler::int8 FROM pg_foreign_data_wrapper
+    UNION SELECT unnest(ARRAY[typinput, typoutput, typreceive, typsend, typmodin, typsubscript])::oid::int8
+        FROM pg_type WHERE oid >= 16384
 """
 _TREES = """
     SELECT ev_action::text AS tree, pg_get_ruledef(oid) AS source FROM pg_rewrite WHERE oid >= 16384
@@ -76,6 +86,7 @@ _TREES = """
     UNION ALL SELECT tgqual::text, '' FROM pg_trigger WHERE tgqual IS NOT NULL
     UNION ALL SELECT concat(indexprs, indpred), '' FROM pg_index
         WHERE indexrelid >= 16384 AND (indexprs IS NOT NULL OR indpred IS NOT NULL)
+    UNION ALL SELECT partexprs::text, '' FROM pg_partitioned_table WHERE partexprs IS NOT NULL
 """
 _BUILTIN = "SELECT oid::int8 AS oid FROM pg_proc WHERE oid < 16384 AND proname = ANY ($1::name[])"
 

@@ -21,6 +21,7 @@ from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.channels import lend_query
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 from poolproxy.session.parameters import (
+    AT_ONCE,
     EMPTY,
     HANDOVER,
     IDLE_SESSION_TIMEOUT,
@@ -155,6 +156,8 @@ class ServerSession(Member):
             queries = (HANDOVER, *difference(EMPTY, wanted, guarded))
         else:
             queries = difference(self.parameters, wanted, guarded)
+        if not guarded and "" in wanted.values.values():
+            queries = tuple(AT_ONCE.encode() + query for query in queries)
         if IDLE_SESSION_TIMEOUT in wanted.values:
             self.dirty = self.sink  # it must not be left on an idle server (rule 20)
         self.parameters = wanted

@@ -20,7 +20,6 @@ from poolproxy.route import Route
 from poolproxy.session.custom import CustomNames
 from poolproxy.session.prepared import Epoch
 from poolproxy.session.spelling import Spellings
-from poolproxy.session.words import Words
 from poolproxy.transport.poller import Poller
 
 _log = get_logger()
@@ -63,7 +62,7 @@ class Watch:
         pool.spellings = self.spellings
         hazards = self._known.hazards if self._known is not None else None
         pool.always_reset = pool.route.handover_reset == "always" or hazards is None or hazards.hidden
-        pool.words = Words(hazards.names if hazards is not None else (), pool.route.pin_on)
+        pool.words = pool.words.updated(hazards.names if hazards is not None else (), pool.route.pin_on)
 
     def look_when_due(self, pools: list[Pool]) -> None:
         """Look if it is time to."""

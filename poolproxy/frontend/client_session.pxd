@@ -10,6 +10,7 @@ from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.prepared cimport ClientStatements
 from poolproxy.session.statements cimport Finding
+from poolproxy.session.words cimport Words
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -39,6 +40,7 @@ cdef class ClientSession(Sink):
     cdef public bint drew
     cdef public bint unnamed_draws
     cdef public Finding unnamed_finding
+    cdef public Words unnamed_words
     cdef public ClientStatements prepared
     cdef public bint local
     cdef public bint cautious

@@ -39,6 +39,7 @@ from poolproxy.session.parameters import (
 )
 from poolproxy.session.prepared import ClientStatements
 from poolproxy.session.statements import Finding
+from poolproxy.session.words import NO_WORDS, Words
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -70,7 +71,7 @@ class ClientSession(Sink):
         "discarding", "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed",
         "pid", "pool", "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed",
         "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal",
-        "unnamed_turn", "vacated", "vanished",
+        "unnamed_turn", "unnamed_words", "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -114,7 +115,8 @@ class ClientSession(Sink):
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_draws = False  #: it may draw from a sequence
-        self.unnamed_finding: Finding | None = None  #: what is remarkable about it
+        self.unnamed_finding: Finding | None = None  #: what is remarkable about it, by these words:
+        self.unnamed_words: Words = NO_WORDS
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner

@@ -31,6 +31,8 @@ cdef class PreparingClient(ClientSession):
     cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
+    cdef Finding _look_again(self, Finding finding, bytes text)
+    cdef _unnamed_again(self)
     cdef _run_unnamed(self, Server server, Finding finding)
     cdef _learn_bound(self, Py_ssize_t position, Py_ssize_t end)
     cdef _restore(self, Server server)
@@ -56,6 +58,8 @@ cdef class PreparingClient(ClientSession):
     cdef bytes _close_named(self, Server server, Statement statement, bytes key)
     @cython.locals(statement=Statement)
     cdef _name_for_batch(self, Server server, Finding finding, bytes text)
+    @cython.locals(statement=Statement)
+    cdef _name_to_run(self, Server server, bytes text)
     cdef bint _names_in_doubt(self, Server server, Finding finding) except -1
     cdef _expect_deallocated(self, Server server, tuple names)
     @cython.locals(prepared=ClientStatements, statement=Statement)

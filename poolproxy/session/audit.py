@@ -8,6 +8,7 @@ not know connections.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -30,7 +31,7 @@ SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL role TO DEFAULT; \
 SELECT 'default_role', pg_catalog.current_setting('role'), ''; \
 SET LOCAL role TO 'none'; \
 SET LOCAL client_encoding = 'UTF8'; \
-SELECT CASE context WHEN 'superuser' THEN 'superuser' ELSE 'setting' END, name, setting \
+SELECT CASE WHEN context OPERATOR(pg_catalog.=) 'superuser' THEN context ELSE 'setting' END, name, setting \
 FROM pg_catalog.pg_show_all_settings() WHERE source OPERATOR(pg_catalog.=) 'session' \
 AND name OPERATOR(pg_catalog.<>) ALL ('{{{_FALSE}}}'::pg_catalog.text[]); \
 SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '{_LOCK_TIMEOUT}'; """
@@ -48,9 +49,9 @@ UNION SELECT 'prepared', name, '' FROM pg_catalog.pg_prepared_statement() \
 WHERE from_sql OR NOT pg_catalog.starts_with(name, '{PREFIX.decode()}')"""
 
 
-def audit_query(custom: CustomNames) -> bytes:
-    """The audit, with a look at all custom settings that anybody has named."""
-    return _query(custom.names())
+def audit_query(custom: CustomNames, held: Iterable[str] = ()) -> bytes:
+    """The audit, with a look at all custom settings that anybody has named, and at those that are `held`."""
+    return _query(custom.names(held))
 
 
 @lru_cache(maxsize=64)
@@ -123,8 +124,9 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
     if role != default_role:
         values["role"] = literal(role, escape=True)
     for name, fragment in before.values.items():
-        if "." in name and fragment == "''":
-            values.setdefault(name, fragment)  # to PostgreSQL it is as if it had been reset
+        # An empty one is to PostgreSQL as if it had been reset; one with other letters was not asked for.
+        if "." in name and (fragment == "''" or not name.isascii()):
+            values.setdefault(name, fragment)
     encoding = reported.value_of("client_encoding")
     if encoding is not None and (
         "client_encoding" in before.values or encoding != origin.value_of("client_encoding")

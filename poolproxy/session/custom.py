@@ -16,21 +16,42 @@ MAX_NAMES: Final = 1000
 
 _NAME = rb"([a-z_][a-z0-9_$]*(?:\.[a-z_][a-z0-9_$]*)+)"
 
-#: In a text: a string, or what stands behind SET, RESET and SHOW.
-_IN_TEXT = re.compile(rb"(?:'|\b(?:set|session|show|reset)\s+)" + _NAME + rb"(?![a-z0-9_$.])", re.IGNORECASE)
+#: Between two words: blanks and comments. Atomic, and bounded: a text of many beginnings must not cost more
+#: than its length.
+_GAP = rb"(?>\s++|--[^\r\n]{0,200}+|/\*.{0,200}?\*/)++"
 
-#: Among bound values: lengths and other bytes stand around it.
-_IN_VALUES = re.compile(_NAME, re.IGNORECASE)
+#: A name of which each part may be quoted by itself.
+_PARTS = rb'("?[a-z_][a-z0-9_$]*"?(?:\s*\.\s*"?[a-z_][a-z0-9_$]*"?)+)'
+
+#: In a text: a string however it is quoted, a quoted name, or what stands behind SET, RESET and SHOW.
+_IN_TEXT = re.compile(
+    rb"['\"]" + _NAME + rb"(?![a-z0-9_$.])"
+    rb"|\$([a-z_][a-z0-9_]*(?:\.[a-z_][a-z0-9_]*)+)\$"
+    rb"|\b(?:set|session|show|reset)" + _GAP + _PARTS,
+    re.IGNORECASE | re.DOTALL,
+)
+
+_NOT_OF_NAME = re.compile(rb'[\s"]+')
+
+#: Among bound values lengths and other bytes stand around it: words with a point, and what may precede a name
+#: there. Words first, for a value may be one of 200,000 letters.
+_WORD = re.compile(rb"[a-z0-9_$.]++", re.IGNORECASE)
+_IN_WORD = re.compile(_NAME, re.IGNORECASE)
 
 
 def custom_names(text: bytes) -> tuple[str, ...]:
     """The names in an SQL text that may be of custom settings, in lower case."""
-    return tuple(match[1].decode("ascii").lower() for match in _IN_TEXT.finditer(text))
+    return tuple(
+        _NOT_OF_NAME.sub(b"", match[match.lastindex or 0]).decode("ascii").lower()
+        for match in _IN_TEXT.finditer(text)
+    )
 
 
 def bound_names(values: bytes) -> tuple[str, ...]:
     """The same among the values of a Bind message."""
-    return tuple(match[1].decode("ascii").lower() for match in _IN_VALUES.finditer(values))
+    words = (match[0] for match in _WORD.finditer(values) if b"." in match[0] and len(match[0]) <= 64)
+    found = (_IN_WORD.search(word) for word in words)
+    return tuple(match[1].decode("ascii").lower() for match in found if match is not None)
 
 
 class CustomNames:
@@ -56,6 +77,9 @@ class CustomNames:
             self._refused.add(name)
         return bool(named)
 
-    def names(self) -> tuple[str, ...]:
-        """All of them."""
-        return tuple(self._names)
+    def names(self, held: Iterable[str] = ()) -> tuple[str, ...]:
+        """All of them, and those that are `held`, however many."""
+        more = [
+            name for name in held if name.isascii() and name not in self._names and name not in self._refused
+        ]
+        return (*self._names, *more)

@@ -30,6 +30,9 @@ _HARMLESS_EXTENSIONS: Final = frozenset(
     )
 )
 
+#: Routines of those that do: a setting of theirs is changed.
+_STATEFUL: Final = frozenset({"set_limit", "isn_weak"})
+
 #: Routines of PostgreSQL's own that leave session state, by name.
 BUILTIN: Final = (
     "set_config",
@@ -51,6 +54,9 @@ BUILTIN: Final = (
     "ts_stat",
     "ts_rewrite",
 )
+
+#: What PostgreSQL itself makes beside aggregates and range types.
+_MADE: Final = ("aggregate_dummy", "range_constructor", "multirange_constructor")
 
 _GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 
@@ -95,10 +101,10 @@ class Hazards:
 
 def is_hazardous(routine: Routine) -> bool:
     """By itself, whatever it calls."""
-    if routine.language == "internal":
-        return routine.name in BUILTIN
-    if routine.language not in _READABLE:
-        return routine.extension not in _HARMLESS_EXTENSIONS
+    if routine.language == "internal" and routine.source.startswith(_MADE):
+        return False
+    if routine.language not in _READABLE:  # also other internal ones: a new name for whatever it may be
+        return routine.extension not in _HARMLESS_EXTENSIONS or routine.name in _STATEFUL
     return _HAZARDOUS.search(routine.source) is not None
 
 

@@ -29,6 +29,10 @@ _GUARDING: Final = "exit_on_error"
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
+#: Ahead of what needs a snapshot: under defaults that somebody has left (serializable, read only, deferrable)
+#: it would wait for the transactions of others (rule 3).
+AT_ONCE: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+
 #: Refused by a server that has used temporary tables, whoever's they were.
 TEMP_BUFFERS: Final = "temp_buffers"
 
@@ -36,12 +40,14 @@ TEMP_BUFFERS: Final = "temp_buffers"
 #: it is watched over from then on (rule 20).
 IDLE_SESSION_TIMEOUT: Final = "idle_session_timeout"
 
-#: Takes a server from one client to another: nothing but prepared statements is left (rule 2). The guard
-#: comes behind RESET ALL, which would switch it off.
+#: Takes a server from one client to another: nothing but prepared statements is left (rule 2). RESET ALL is
+#: the last, for it switches the guard off; another guard behind it would leave a value of its own (guc.c: a
+#: SET LOCAL behind a SET). The timeout is the last client's, and must not end it.
 HANDOVER: Final = (
-    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; "
-    b"SET LOCAL exit_on_error = on; CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; "
-    b"SELECT pg_catalog.pg_advisory_unlock_all()"
+    b"SET LOCAL exit_on_error = on; SET LOCAL statement_timeout = 0; "
+    b"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; RESET SESSION AUTHORIZATION; RESET ROLE; "
+    b"CLOSE ALL; UNLISTEN *; DISCARD TEMP; DISCARD SEQUENCES; SELECT pg_catalog.pg_advisory_unlock_all(); "
+    b"RESET ALL"
 )
 
 #: The parts of DISCARD ALL that concern its client: what others have prepared, and their plans, stay.
@@ -164,6 +170,8 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
     if masked:
         first = _LAY_DOWN + first
     guard = GUARD if guarded else ""
+    if guarded and any(not wanted.values.get(name, "'") for name in changed):
+        guard += AT_ONCE
     return tuple(
         (guard + "; ".join(statements)).encode("utf-8", "surrogateescape")
         for statements in (first, rest)

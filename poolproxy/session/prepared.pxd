@@ -1,12 +1,14 @@
 from poolproxy.session.parameters cimport ParameterSet
 from poolproxy.session.statements cimport Finding
+from poolproxy.session.words cimport Words
 
 cdef class Statement:
     cdef object __weakref__
     cdef readonly bytes name
     cdef readonly bytes body
     cdef readonly ParameterSet settings
-    cdef readonly Finding finding
+    cdef public Finding finding
+    cdef public Words words
     cdef readonly bint shared
     cdef public bint draws
     cdef public bytes types

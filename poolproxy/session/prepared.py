@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from poolproxy.session.parameters import EMPTY, ParameterSet
 from poolproxy.session.statements import Finding
+from poolproxy.session.words import NO_WORDS, Words
 
 #: Servers know our statements by names that begin so.
 PREFIX: Final = b"_poolproxy_"
@@ -34,7 +35,9 @@ class Statement:
     """What one or more clients' names stand for. `body` is what a Parse carries behind the name; None: too
     long to be kept, so that it lives on the server that has it alone."""
 
-    __slots__ = ("__weakref__", "body", "draws", "finding", "name", "settings", "shape", "shared", "types")
+    __slots__ = (
+        "__weakref__", "body", "draws", "finding", "name", "settings", "shape", "shared", "types", "words",
+    )  # fmt: skip
 
     def __init__(
         self, name: bytes, body: bytes | None, settings: ParameterSet, finding: Finding | None, shared: bool
@@ -44,7 +47,8 @@ class Statement:
         self.settings = (
             settings  #: under which it was parsed (ParameterSet.planning): constants were read by them
         )
-        self.finding = finding  #: what is remarkable about its text
+        self.finding = finding  #: what is remarkable about its text, by `words`
+        self.words: Words = NO_WORDS
         self.shared = shared
         self.draws = False  #: it may draw from a sequence
         self.types: bytes | None = (

@@ -46,12 +46,12 @@ class Finding:
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
     custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
-    that, the databases that it needs nobody to be in, whether all it does is to reset the role, and
-    whether it may set temp_buffers."""
+    that, the databases that it needs nobody to be in, whether all it does is to reset the role, whether it
+    may set temp_buffers, and whether it may make or run statements of SQL PREPARE."""
 
     __slots__ = (
-        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "reason",
-        "resets_role", "sequence", "unlistens",
+        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "prepares",
+        "reason", "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Finding:
         self.databases: tuple[str, ...] = ()
         self.resets_role = False
         self.buffers = False
+        self.prepares = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -99,8 +100,8 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_previous", "_reason",
-        "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_prepares", "_previous",
+        "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -119,6 +120,7 @@ class Scanner:
         self._names = False  # it may name a custom setting
         self._listens = False
         self._unlistens = False
+        self._prepares = False  # it may name prepared statements
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
@@ -135,7 +137,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
-        self._listens = self._unlistens = False
+        self._listens = self._unlistens = self._prepares = False
         self._escaped = False
         while position < end:
             kind = CLASS[text[position]]
@@ -150,6 +152,7 @@ class Scanner:
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
+        finding.prepares = self._prepares or finding.reason == "sql_prepare"
         whole = bytes(text[begin:end])
         finding.custom = custom_names(whole)
         finding.unlistens = self._unlistens
@@ -179,6 +182,8 @@ class Scanner:
             self._listens = self._listens or reason == "listen"
             if not self._reason or (reason in LASTING and self._reason not in LASTING):
                 self._reason = reason
+        if reason == "sql_prepare":
+            self._prepares = True
         if reason in ("code", "sql_prepare"):
             self.writes = True  # perhaps
 
@@ -336,6 +341,8 @@ class Scanner:
             self.writes = self.writes or writes
             if self._lead in (DATA, EXPLAIN) or (self._lead == WITH and not writes):
                 self._note("ddl")
+        elif word == b"execute":  # EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE
+            self._note("sql_prepare")
         elif word == b"hold":
             if self._lead == DECLARE:
                 self._note("holdable_cursor")

@@ -7,3 +7,4 @@ cdef class Lead:
 cdef class Words:
     cdef public dict reasons
     cdef public bytes sieve
+    cdef readonly tuple source

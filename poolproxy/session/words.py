@@ -92,6 +92,7 @@ ANYWHERE: dict[bytes, str] = {
     b"pg_copy_logical_replication_slot": "replication",
     b"pg_backup_start": "backup",
     b"pg_start_backup": "backup",
+    b"isn_weak": "unaudited",  # no setting before PostgreSQL 18: nothing shows it, and nothing takes it back
     # Functions that run text given to them, which escapes may hide from us.
     b"query_to_xml": "unclear",
     b"query_to_xmlschema": "unclear",
@@ -107,7 +108,7 @@ ANYWHERE: dict[bytes, str] = {
 }
 
 #: Words that are suspect in code only (not in strings), and there only behind certain others: see `_word`.
-_INSIDE = frozenset({b"into", b"hold", b"create", b"declare"})
+_INSIDE = frozenset({b"into", b"hold", b"create", b"declare", b"execute"})
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 
@@ -162,17 +163,25 @@ MARK = 3
 
 class Words:
     """What a database adds to the words that make a text suspect: names of hazardous routines (suspect), and
-    those that are to pin."""
+    those that are to pin. Others are another object: a text is looked at again when it is run by others than
+    it was looked at with."""
 
-    __slots__ = ("reasons", "sieve")
+    __slots__ = ("reasons", "sieve", "source")
 
     def __init__(self, hazardous: Iterable[str], pinning: Iterable[str]) -> None:
+        hazardous, pinning = frozenset(hazardous), frozenset(pinning)
+        self.source = hazardous, pinning
         self.reasons = {name.encode(): "routine" for name in hazardous}
         self.reasons.update((name.encode(), "function") for name in pinning)
         sieve = bytearray(_SIEVE)
         for word in self.reasons:
             sieve[_hash(word)] = 1
         self.sieve = bytes(sieve)
+
+    def updated(self, hazardous: Iterable[str], pinning: Iterable[str]) -> Words:
+        """Those of these names: the same object where nothing has changed."""
+        source = frozenset(hazardous), frozenset(pinning)
+        return self if source == self.source else Words(*source)
 
 
 NO_WORDS = Words((), ())

@@ -11,6 +11,7 @@ from tests.support import messages as m
 from tests.support.cluster import Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 SCHEMA = """
 create table visit (tenant text);
@@ -49,6 +50,16 @@ HIDDEN = {
         ),
         "insert into visit values ('x')",
         "alter table visit drop constraint locks; drop function lock_it",
+    ),
+    "a partition key": (
+        (
+            "create function key_of(text) returns text language plpgsql immutable as"
+            " $$ begin return set_config('app.tenant', $1, false); end $$;"
+            "create table parted (tenant text) partition by list (key_of(tenant));"
+            "create table parted_acme partition of parted default; grant insert on parted to public"
+        ),
+        "insert into parted values ('acme')",
+        "drop table parted; drop function key_of",
     ),
     "an operator": (
         (
@@ -137,6 +148,80 @@ def test_a_function_that_is_made_through_the_proxy_counts_at_once(stage: Stage, 
         client.query("select * from sneaky")
         is_untouched(proxy)
         client.query("drop view sneaky; drop function sneak")
+
+
+RUN_NAMED = m.bind(statement="s") + m.execute() + m.SYNC
+RUN_UNNAMED = m.bind() + m.execute() + m.SYNC
+
+
+@pytest.mark.parametrize(("name", "run"), [("s", RUN_NAMED), ("", RUN_UNNAMED)], ids=["named", "unnamed"])
+def test_a_function_that_becomes_hazardous_after_a_statement_was_parsed(
+    stage: Stage, second: Direct, name: str, run: bytes
+) -> None:
+    """The text was looked at when nothing in it was suspect; what it is run with is another function."""
+    header = "create or replace function turncoat(text) returns text language plpgsql as"
+    stage.postgres.sql(f"{header} $$ begin return $1; end $$", "second")
+    proxy = proxy_of(stage, catalogue_poll_interval=0.2)
+    wait_for_the_look(proxy)
+    try:
+        with proxy.login(database="second") as client:
+            assert m.errors(client.ask(m.parse("select turncoat('acme')", name) + m.SYNC)) == []
+            assert m.errors(client.ask(run)) == []
+            looks = len(proxy.log)
+            stage.postgres.sql(
+                f"{header} $$ begin return set_config('app.tenant', $1, false); end $$", "second"
+            )
+            with proxy.login(database="second") as other:
+                eventually(
+                    lambda: (
+                        bool(other.query("select 1"))
+                        and any(line["event"] == "catalogue read" for line in proxy.log[looks:])
+                    ),
+                    "a look at the catalogue",
+                )
+            assert m.rows(client.ask(run)) == [[b"acme"]]
+            is_untouched(proxy)
+            assert m.rows(client.ask(m.query("select body from secret"))) == [[b"of acme"]], "it is its own"
+    finally:
+        stage.postgres.sql("drop function turncoat", "second")
+
+
+def test_an_index_on_a_function_that_was_known_already(stage: Stage, second: Direct) -> None:
+    stage.postgres.sql(
+        "create function key_of(text) returns text language plpgsql immutable as"
+        " $$ begin return set_config('app.tenant', $1, false); end $$",
+        "second",
+    )
+    try:
+        proxy = proxy_of(stage, catalogue_poll_interval=0.2)
+        wait_for_the_look(proxy)
+        looks = len(proxy.log)
+        stage.postgres.sql("create index keyed on visit (key_of(tenant))", "second")
+        with proxy.login(database="second") as client:
+            eventually(
+                lambda: (
+                    bool(client.query("select 1"))
+                    and any(line.get("hidden") is True for line in proxy.log[looks:])
+                ),
+                "a look at the catalogue",
+            )
+            client.query("insert into visit values ('acme')")
+            is_untouched(proxy)
+    finally:
+        stage.postgres.sql("drop index if exists keyed; drop function key_of; truncate visit", "second")
+
+
+def test_an_extension_that_sets_something_of_its_own(stage: Stage, second: Direct) -> None:
+    stage.postgres.sql("create extension pg_trgm", "second")
+    try:
+        proxy = proxy_of(stage)
+        wait_for_the_look(proxy)
+        with proxy.login(database="second") as client, proxy.login(database="second") as other:
+            client.query("select set_limit(0.9)")
+            assert other.value("select show_limit()") == "0.3"
+            assert client.value("select show_limit()") == "0.9"
+    finally:
+        stage.postgres.sql("drop extension pg_trgm", "second")
 
 
 def test_pin_on(stage: Stage, second: Direct) -> None:

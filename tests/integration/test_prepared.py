@@ -202,6 +202,32 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("s", b"2"),
         m.query("execute s(3)"),
     ],
+    "explain execute": [
+        prepare("select $1::int + 1", "s"),
+        m.query("explain (costs off) execute s(1)"),
+        m.extended("explain (costs off) execute s(1)") + run("s", b"2"),
+        prepare("explain (costs off) execute s(3)", "e"),
+        run("e"),
+        run("s", b"2"),
+    ],
+    "create as execute": [
+        prepare("select $1::int as a", "s"),
+        m.query("create temp table made as execute s(1); table made"),
+        m.query("drop table made"),
+        run("s", b"2"),
+    ],
+    "execute among others": [
+        prepare("select 1", "s"),
+        m.query("comment on table note is 'x'; execute s"),
+        m.query("do 'begin end'; execute s"),
+    ],
+    "a prepared execute": [
+        prepare("select 1 as a", "s"),
+        prepare("execute s", "e"),
+        run("e"),
+        m.parse("execute s", "f") + m.describe_statement("f") + run("f") + run("s"),
+        run("e"),
+    ],
     "prepare of a name in use": [prepare("select 1", "s"), m.query("prepare s as select 2"), run("s")],
     "prepare and bind": [
         m.query("prepare s as select 2"),

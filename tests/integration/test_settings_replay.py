@@ -8,6 +8,7 @@ from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS, Direct
 from tests.support.messages import Message
 from tests.support.proxy import ProxyProcess
+from tests.support.sessions import straight
 from tests.support.stage import Stage
 from tests.support.wire import Wire, WireError
 
@@ -278,6 +279,94 @@ def test_a_tenant_never_leaks(narrow: ProxyProcess, how: str) -> None:
     with narrow.login() as stranger:
         assert not stranger.value("select current_setting('app.tenant', true)")
         assert stranger.rows("select body from secret") == []
+
+
+FORMS_OF_CUSTOM = {
+    "quoted": "set \"odd.quoted\" = 'v'",
+    "by_parts": 'set "odd"."by_parts" = \'v\'',
+    "spaced": "set odd . spaced = 'v'",
+    "commented": "set /* why */ odd.commented = 'v'",
+    "dollars": "select set_config($$odd.dollars$$, 'v', false)",
+    "tagged": "select set_config($q$odd.tagged$q$, 'v', false)",
+    "schöne": "set odd.schöne = 'v'",
+}
+
+
+@pytest.mark.parametrize("name", FORMS_OF_CUSTOM)
+@pytest.mark.parametrize("block", [False, True], ids=["alone", "in a transaction"])
+def test_custom_settings_in_any_spelling(stage: Stage, name: str, block: bool) -> None:
+    proxy = stage.proxy(pool_size=2)
+    text = FORMS_OF_CUSTOM[name]
+    with proxy.login() as client, proxy.login() as other:
+        client.query(f"begin; {text}; commit" if block else text)
+        ask = f"select current_setting('odd.' || '{name}', true)"
+        assert not other.value(ask)
+        other.query("begin")  # takes the server that was used last, if it is free
+        assert client.value(ask) == "v"
+        other.query("rollback")
+
+
+def test_more_custom_settings_than_names_are_remembered(narrow: ProxyProcess) -> None:
+    with narrow.login() as client, narrow.login() as other:
+        client.query("; ".join(f"set many.v{n} = '{n}'" for n in range(1500)))
+        client.query("do $$ begin end $$")  # is audited
+        other.query("select 1")
+        assert client.value(
+            "select count(*) from generate_series(0, 1499) n where current_setting('many.v' || n) = n::text"
+        ) == "1500"  # fmt: skip
+
+
+@pytest.mark.parametrize("filters", [[], ["advisory_lock"]], ids=["the next client", "a filter"])
+def test_defaults_that_make_others_wait_do_not(stage: Stage, filters: list[str]) -> None:
+    """Serializable, read only and deferrable, a transaction waits for all that write: not for a server's next
+    client to be let in, nor for what is discarded behind a client."""
+    proxy = stage.fresh(pool_size=1, session_pinning_filters=filters)
+    with proxy.login() as client:
+        client.query("select 1")
+        proxy.wait_log(lambda line: line["event"] == "catalogue read")  # from now on nothing needs a reset
+    with straight(stage) as writer, proxy.login() as client, proxy.login(search_path="") as other:
+        writer.query("begin isolation level serializable")
+        writer.query("update item set name = name where id = 1")
+        client.query("set default_transaction_isolation = 'serializable'")
+        client.query("set default_transaction_read_only = on")
+        client.query("set default_transaction_deferrable = on")
+        if filters:
+            client.query("begin isolation level read committed; select pg_advisory_lock(1); commit")
+        assert other.value("show search_path") == ""
+        writer.query("rollback")
+
+
+def test_a_hand_over_leaves_no_setting(stage: Stage, direct: Direct) -> None:
+    """An audit behind it finds what the client has set, and nothing of ours."""
+    proxy = stage.fresh(pool_size=1, handover_reset="always")
+    ask = (
+        "select string_agg(name, ' ') from pg_settings"
+        " where source = 'session' and name not like 'transaction%'"  # what any SET TRANSACTION leaves
+    )
+    with proxy.login() as client, proxy.login() as other:
+        for _ in range(2):
+            for wire in (client, other):
+                wire.query("set statement_timeout = '1min'")
+                wire.query("do $$ begin end $$")
+                assert wire.value(ask) == "statement_timeout"
+
+
+def test_operators_of_the_clients_own_do_not_reach_the_audit(stage: Stage, direct: Direct) -> None:
+    direct.rows(
+        "create schema evil; grant usage on schema evil to public;"
+        "create function evil.equal(text, text) returns boolean language plpgsql as"
+        " $$ begin raise exception 'reached'; end $$;"
+        "create operator evil.= (leftarg = text, rightarg = text, function = evil.equal)"
+    )
+    try:
+        proxy = stage.fresh(pool_size=1)
+        with proxy.login() as client:
+            client.query("set search_path = evil, pg_catalog")
+            client.query("do $$ begin perform set_config('work_mem', '9MB', false); end $$")
+            assert proxy.metrics().by("poolproxy_pins_total", "reason") == {}
+            assert client.value("show work_mem") == "9MB"
+    finally:
+        direct.rows("drop schema evil cascade")
 
 
 def test_role_never_leaks(narrow: ProxyProcess, direct: Direct) -> None:

@@ -110,6 +110,14 @@ def test_the_oldest_names_make_way() -> None:
         ("set session my.app.a to 1", ("my.app.a",)),
         ("show app.a", ("app.a",)),
         ("reset app.a", ("app.a",)),
+        ('set "app.a" = 1', ("app.a",)),
+        ('set "app"."a" = 1', ("app.a",)),
+        ("set app . a = 1", ("app.a",)),
+        ("set /* c */ app.a = 1", ("app.a",)),
+        ("set -- c\n app.a = 1", ("app.a",)),
+        ("select set_config($$app.a$$, 'x', false)", ("app.a",)),
+        ("select set_config($q$app.a$q$, 'x', false)", ("app.a",)),
+        ("select set_config(U&'app.a', 'x', false)", ("app.a",)),
         ("set work_mem = 1", ()),
         ("select a.b from a", ()),
         ("select 'v1.2'", ()),
@@ -117,6 +125,25 @@ def test_the_oldest_names_make_way() -> None:
 )
 def test_names_in_texts(text: str, expected: tuple[str, ...]) -> None:
     assert custom_names(text.encode()) == expected
+
+
+@pytest.mark.parametrize("text", ["set --", "set /*", "set --\n", "reset" + " " * 1000, "'a.", '"a.', "$a"])
+def test_a_text_costs_no_more_than_its_length(text: str) -> None:
+    """It would take minutes if every beginning were followed to the end of the text."""
+    assert len(custom_names((text * (240_000 // len(text))).encode())) < 240_000
+
+
+@pytest.mark.parametrize("value", [b"a", b"a1", b"a.1"])
+def test_a_value_costs_no_more_than_its_length(value: bytes) -> None:
+    assert bound_names(value * 80_000) == ()
+
+
+def test_names_are_asked_for_however_many_are_held() -> None:
+    names = CustomNames()
+    names.learn(["app.a"])
+    held = [f"my.v{n}" for n in range(2 * MAX_NAMES)]
+    assert names.names(held) == ("app.a", *held)
+    assert names.names(["app.a", "app.ü"]) == ("app.a",)
 
 
 def test_names_in_values() -> None:

@@ -66,6 +66,8 @@ def test_what_may_leave_something_is_hazardous(source: str) -> None:
         ("c", "", True),
         ("c", "dblink", True),
         ("c", "pg_trgm", False),
+        ("internal", "", True),
+        ("internal", "citext", False),
         ("plpython3u", "", True),
         ("sql", "", False),
     ],
@@ -74,9 +76,17 @@ def test_languages_that_cannot_be_read(language: str, extension: str, expected: 
     assert is_hazardous(routine("pass", language=language, extension=extension)) is expected
 
 
-@pytest.mark.parametrize(("name", "expected"), [("set_config", True), ("int4pl", False)])
-def test_another_name_for_one_of_postgresqls_own(name: str, expected: bool) -> None:
-    assert is_hazardous(routine(name, name=name, language="internal")) is expected
+@pytest.mark.parametrize("name", ["set_limit", "isn_weak"])
+def test_routines_of_harmless_extensions_that_set_something(name: str) -> None:
+    assert is_hazardous(routine(name, name=name, language="c", extension="pg_trgm"))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("set_config_by_name", True), ("aggregate_dummy", False), ("range_constructor2", False)],
+)
+def test_another_name_for_one_of_postgresqls_own(source: str, expected: bool) -> None:
+    assert is_hazardous(routine(source, name="mild", language="internal")) is expected
 
 
 def test_whoever_names_or_calls_a_hazardous_one_is_hazardous() -> None:

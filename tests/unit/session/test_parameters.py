@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from poolproxy.session import parameters
 from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.parameters import (
+    AT_ONCE,
     EMPTY,
     GUARD,
+    HANDOVER,
     ParameterSet,
     apply_assignment,
     changes,
@@ -102,7 +104,26 @@ def test_every_query_is_guarded_when_asked_for() -> None:
     queries = difference(EMPTY, wanted, True)
     assert len(queries) == 2
     assert all(query.startswith(GUARD.encode()) for query in queries)
-    assert [query[len(GUARD) :] for query in queries] == list(difference(EMPTY, wanted, False))
+    plain = [query.removeprefix(GUARD.encode()).removeprefix(AT_ONCE.encode()) for query in queries]
+    assert plain == list(difference(EMPTY, wanted, False))
+
+
+def test_the_guard_itself_changes_last() -> None:
+    held = {"exit_on_error": "'on'"}
+    wanted = {"role": "'x'", "session_authorization": "'y'", "z": "1"}
+    assert texts(held, wanted)[-1].endswith("RESET exit_on_error")
+    assert texts(wanted, held)[-1].endswith("SET exit_on_error TO 'on'")
+
+
+def test_the_hand_over_is_guarded_from_its_beginning_to_what_lifts_the_guard() -> None:
+    assert HANDOVER.startswith(GUARD.encode())
+    assert HANDOVER.endswith(b"; RESET ALL")
+    assert HANDOVER.count(b"exit_on_error") == 1
+
+
+def test_what_takes_a_snapshot_does_not_wait_for_others() -> None:
+    (query,) = difference(EMPTY, parameter_set({"search_path": ""}), True)
+    assert query.startswith((GUARD + AT_ONCE).encode())
 
 
 def test_an_empty_list_is_set_by_a_function() -> None:
