@@ -123,7 +123,7 @@ class Client(PreparingClient):
                     if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
                         self._gather(server, buffer, start, position)
                         start = position
-                        if self._names_in_doubt(server, self.unnamed_finding):
+                        if self._bind_must_wait(server, self.unnamed_finding):
                             self._await(server)
                             self._stop(server, position, end)
                             return
@@ -329,6 +329,8 @@ class Client(PreparingClient):
 
     def detached(self, now: float) -> None:
         self.server = None
+        if self.hearing is not None:
+            self.hearing.stop_sending()
         self.last_active = now
         self.stream.calm()
         self.pool.move_client(self, CLIENT_IDLE)

@@ -20,6 +20,7 @@ cdef class PreparingClient(ClientSession):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
     cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
+    cdef bint _tells_first(self, Server server, Finding finding) except -1
     cdef _lend(self, Server server)
     cdef _exchange(self, Server server, Finding finding)
     cdef tuple _follow(self, Server server, Finding finding)
@@ -50,6 +51,9 @@ cdef class PreparingClient(ClientSession):
     cdef bytes _close_named(self, Server server, Statement statement, bytes key)
     @cython.locals(statement=Statement)
     cdef _name_for_batch(self, Server server, Finding finding, bytes text)
+    @cython.locals(statement=Statement)
+    cdef _name_mentioned(self, Server server, Finding finding, bytes text)
+    cdef bint _bind_must_wait(self, Server server, Finding finding) except -1
     cdef bint _names_in_doubt(self, Server server, Finding finding) except -1
     cdef _expect_deallocated(self, Server server, tuple names)
     @cython.locals(prepared=ClientStatements, statement=Statement)

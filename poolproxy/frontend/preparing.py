@@ -85,7 +85,9 @@ class PreparingClient(ClientSession):
             self._exchange(server, None)
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
-        if finding is not None and self._hub_first(server, finding, False):
+        if finding is not None and (
+            self._hub_first(server, finding, False) or self._tells_first(server, finding)
+        ):
             return HELD
         self.forget_unnamed(server)
         if finding is not None and finding.forgets and server.discardable():
@@ -115,8 +117,10 @@ class PreparingClient(ClientSession):
             self.pool.custom_names.learn(finding.custom)
         if finding.sequence:
             self._discard_sequences(server)
-        if self.listening and (
-            finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN
+        if (
+            self.hearing is not None
+            and self.hearing.channels
+            and (finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN)
         ):
             self._lend(server)
         if finding.ends and server.pin:
@@ -124,7 +128,7 @@ class PreparingClient(ClientSession):
         if finding.reason:
             server.suspect(finding.reason)
             self.local = True
-            if finding.reason == "sql_prepare":
+            if finding.prepares:
                 server.prepared.by_text = True
             if finding.reason in _SCHEMA_REASONS:
                 server.changes_schema()
@@ -142,7 +146,7 @@ class PreparingClient(ClientSession):
         """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
         may be run more than once."""
         channels = finding.channels
-        if finding.unlistens and self.listening:
+        if finding.unlistens and self.hearing is not None and self.hearing.channels:
             channels += (NOTHING,)
         if not channels or self.pool.hub is None or server.listens or server.pipeline.doomed():
             return False
@@ -155,6 +159,27 @@ class PreparingClient(ClientSession):
             self.awaiting = True
             return True
         return False
+
+    def _tells_first(self, server: Server, finding: Finding) -> bool:
+        """Whether a text with NOTIFY must wait: from now on all that this server notifies is this client's,
+        and listeners are to know it by the pid that others know, but what came before is somebody else's. The
+        server is kept meanwhile."""
+        hub = cast("Hub | None", self.pool.hub)
+        if not finding.notifies or finding.channels or hub is None or not hub.hears():
+            return False
+        if server.listens or server.pipeline.doomed():
+            return False
+        if server.pipeline.owes_client() and not server.pipeline.open:
+            self.awaiting = True  # an exchange before it ends first, as it would have
+            return True
+        if self.hearing is None:
+            self.hearing = Hearing(self, hub)
+        if self.hearing.sends_from(server.pid):
+            return False
+        self.awaiting = True
+        if not server.pipeline.open:
+            self.holding = True
+        return True
 
     def _lend(self, server: Server) -> None:
         """What a text changes of what it listens to shows on a server that listens to that."""
@@ -324,6 +349,7 @@ class PreparingClient(ClientSession):
                 or server.prepared.unparsable is statement
             ):
                 server.prepared.unparsable = None
+                self._name_mentioned(server, statement.finding, statement.body)
                 self._prefix += server.prepare(statement)
                 return None
             elif not pipeline.open:
@@ -332,7 +358,7 @@ class PreparingClient(ClientSession):
                 return None
             else:
                 target = CHANGED  # its constants would be read in another way, and nothing can be set here
-        elif held.injected or (kind == BIND and self._names_in_doubt(server, statement.finding)):
+        elif held.injected or (kind == BIND and self._bind_must_wait(server, statement.finding)):
             return None
         elif held.differs and pipeline.status != STATUS_FAILED:
             server.prepared.discard(statement)
@@ -382,11 +408,14 @@ class PreparingClient(ClientSession):
             body = self.stream.copy(rest, following)
             if finding is not None and self._hub_first(server, finding, True):
                 return -1
+            if self._names_in_doubt(server, finding):
+                return self._await(server)
         else:
             server.suspect("large_text")
             server.pin_down("unaudited")  # it cannot be parsed anywhere else
         if self._follow(server, finding):
             server.suspect("setting")
+        self._name_mentioned(server, finding, body)  # of what is there now is its description
         if server.prepared.by_text and existing is None:
             pipeline.parse(())
             return position  # SQL text may mean it: it is this server's, under its own name
@@ -458,15 +487,20 @@ class PreparingClient(ClientSession):
     def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
         """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there,
         under that name (rule 6)."""
-        if finding.reason == "sql_prepare" and self.prepared is not None and text is not None:
-            for name, statement in self.prepared.mentioned(
-                text, server.pipeline.turn(), server.pipeline.answered
-            ):
-                if not server.names(name):
-                    self._prefix += server.parse_as(name, statement.again())
+        self._name_mentioned(server, finding, text)
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.parse_as(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
+
+    def _name_mentioned(self, server: Server, finding: Finding | None, text: bytes | None) -> None:
+        """What a text may EXECUTE must be there, under its client's name."""
+        if finding is None or finding.reason != "sql_prepare" or self.prepared is None or text is None:
+            return
+        for name, statement in self.prepared.mentioned(
+            text, server.pipeline.turn(), server.pipeline.answered
+        ):
+            if not server.names(name):
+                self._prefix += server.parse_as(name, statement.again())
 
     def _name_for_text(
         self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int
@@ -481,6 +515,12 @@ class PreparingClient(ClientSession):
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.parse_ahead(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
+
+    def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
+        """Whether a statement with this finding cannot be run yet."""
+        return finding is not None and (
+            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
+        )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
         """Whether what a text names depends on exchanges that are not answered."""

@@ -20,6 +20,8 @@ cdef class Finding:
     cdef public tuple custom
     cdef public tuple channels
     cdef public bint unlistens
+    cdef public bint notifies
+    cdef public bint prepares
     cpdef bint remarkable(self)
 
 cdef class Scanner:
@@ -31,6 +33,8 @@ cdef class Scanner:
     cdef bint _names
     cdef bint _listens
     cdef bint _unlistens
+    cdef bint _notifies
+    cdef bint _prepares
     cdef public Words words
     cdef bytes _sieve
     cdef str _reason

@@ -38,11 +38,12 @@ class Finding:
     """What is remarkable about a text: why its server is suspect (or ""), the tracked assignments it makes,
     the prepared statements it deallocates (b"" = all), whether it changes how its transaction reads texts
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
-    custom settings that it may name, the channels that it listens to (as it spells them), and whether it may
-    end that."""
+    custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
+    that, whether it notifies, and whether it prepares statements."""
 
     __slots__ = (
-        "assignments", "channels", "custom", "ends", "forgets", "local", "reason", "sequence", "unlistens",
+        "assignments", "channels", "custom", "ends", "forgets", "local", "notifies", "prepares",
+        "reason", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +62,8 @@ class Finding:
         self.custom = custom
         self.channels: tuple[bytes, ...] = ()
         self.unlistens = False
+        self.notifies = False
+        self.prepares = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -78,6 +81,7 @@ class Finding:
             or self.ends
             or self.sequence
             or self.custom
+            or self.notifies
         )
 
 
@@ -87,8 +91,8 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_previous", "_reason",
-        "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_notifies", "_prepares",
+        "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -107,6 +111,8 @@ class Scanner:
         self._names = False  # it may name a custom setting
         self._listens = False
         self._unlistens = False
+        self._notifies = False
+        self._prepares = False
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
@@ -123,7 +129,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
-        self._listens = self._unlistens = False
+        self._listens = self._unlistens = self._notifies = self._prepares = False
         self._escaped = False
         while position < end:
             kind = CLASS[text[position]]
@@ -133,13 +139,17 @@ class Scanner:
                 position = self._take_mark(text, position, end)
             else:
                 position += 1
-        if not (self._assigning or self._reason or self._ends or self._sequence or self._names):
+        if not (
+            self._assigning or self._reason or self._ends or self._sequence or self._names or self._notifies
+        ):
             return None
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
         finding.custom = custom_names(bytes(text[begin:end]))
         finding.unlistens = self._unlistens
+        finding.notifies = self._notifies
+        finding.prepares = self._prepares
         if self._listens:
             finding.channels = listened(bytes(text[begin:end]))
         return finding if finding.remarkable() else None
@@ -152,12 +162,18 @@ class Scanner:
             self._names = True
         elif reason in ("ends", "close"):
             self._ends = True
+        elif reason == "notify":
+            self._notifies = True
         elif reason == "unlisten":
             self._ends = self._unlistens = True
         elif reason == "writes":
             self.writes = True
         else:
             self._listens = self._listens or reason == "listen"
+            if reason == "sql_prepare":
+                self._prepares = True
+            elif reason == "execute":
+                reason = "sql_prepare"
             if not self._reason or (reason in LASTING and self._reason not in LASTING):
                 self._reason = reason
         if reason in ("code", "sql_prepare"):
@@ -313,8 +329,8 @@ class Scanner:
         elif word == b"hold":
             if self._lead == DECLARE:
                 self._note("holdable_cursor")
-        elif self._lead == EXPLAIN and word in (b"create", b"declare"):
-            self._note("ddl")
+        elif self._lead == EXPLAIN:
+            self._note("execute" if word == b"execute" else "ddl")
 
     def _tracked(self, text: bytearray, end: int) -> Finding:
         """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; why it must

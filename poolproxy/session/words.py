@@ -42,11 +42,11 @@ _LEADS = [
     Lead(b"explain", HARMLESS, context=EXPLAIN),
     *(
         Lead(word, HARMLESS)
-        for word in b"delete values fetch move notify lock analyze vacuum checkpoint truncate refresh "
+        for word in b"delete values fetch move lock analyze vacuum checkpoint truncate refresh "
         b"reindex cluster".split()
     ),
     *(Lead(word, SUSPECT, "writes") for word in b"insert update merge copy".split()),
-    *(Lead(word, SUSPECT, word.decode()) for word in b"close unlisten".split()),
+    *(Lead(word, SUSPECT, word.decode()) for word in b"close notify unlisten".split()),
     Lead(b"show", SUSPECT, "names"),
     *(Lead(word, CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
     *(Lead(word, ASSIGNMENT) for word in b"set reset discard deallocate".split()),
@@ -56,7 +56,7 @@ _LEADS = [
     ),
     Lead(b"listen", SUSPECT, "listen"),
     Lead(b"prepare", SUSPECT, "sql_prepare"),
-    Lead(b"execute", SUSPECT, "sql_prepare"),
+    Lead(b"execute", SUSPECT, "execute"),
     Lead(b"load", SUSPECT, "load"),
     Lead(b"do", SUSPECT, "code"),
     Lead(b"call", SUSPECT, "code"),
@@ -70,6 +70,7 @@ ANYWHERE: dict[bytes, str] = {
     b"set_config": "setting",
     b"current_setting": "names",
     b"nextval": "writes",
+    b"pg_notify": "notify",
     b"pg_advisory_unlock": "ends",
     b"pg_advisory_unlock_shared": "ends",
     b"pg_advisory_unlock_all": "ends",
@@ -107,7 +108,7 @@ ANYWHERE: dict[bytes, str] = {
 }
 
 #: Words that are suspect in code only (not in strings), and there only behind certain others: see `_word`.
-_INSIDE = frozenset({b"into", b"hold", b"create", b"declare"})
+_INSIDE = frozenset({b"into", b"hold", b"create", b"declare", b"execute"})
 
 _LETTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 

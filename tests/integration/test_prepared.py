@@ -202,6 +202,23 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("s", b"2"),
         m.query("execute s(3)"),
     ],
+    "execute by a statement of its own": [
+        prepare("select $1::int + 1", "s"),
+        prepare("execute s(1)", "e"),
+        run("e"),
+        run("e"),
+        run("s", b"2"),
+        m.parse("execute s(3)", "f") + m.describe_statement("f") + run("f"),
+        m.query("deallocate s"),
+        run("e"),
+    ],
+    "explain execute": [
+        prepare("select $1::int + 1", "s"),
+        m.query("explain (costs off) execute s(1)"),
+        prepare("explain (costs off) execute s(1)", "e"),
+        run("e"),
+        run("s", b"2"),
+    ],
     "prepare of a name in use": [prepare("select 1", "s"), m.query("prepare s as select 2"), run("s")],
     "prepare and bind": [
         m.query("prepare s as select 2"),
