@@ -368,7 +368,18 @@ class Client(PreparingClient):
                 return UNSAFE  # a statement parsed before: it may be anything
             if self.controls:
                 return UNSAFE
-            if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:
-                return WHOLE if following == size else UNSAFE
             position = following
+            if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:
+                return WHOLE if self._only_copy_data(buffer, position, size) else UNSAFE
         return UNSYNCED
+
+    def _only_copy_data(self, buffer: bytearray, position: int, size: int) -> bool:
+        """Whether nothing follows but what PostgreSQL ignores once an exchange has failed: the data of a COPY
+        whose beginning was not awaited."""
+        framer = Framer(STOPS)
+        while position < size:
+            position = framer.scan(buffer, position, size)
+            position += framer.size
+            if framer.kind not in (COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH) or position > size:
+                return False
+        return True
