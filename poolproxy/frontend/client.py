@@ -130,17 +130,25 @@ class Client(PreparingClient):
                         self._run_unnamed(server, self.unnamed_finding)
                         if self.unnamed_finding.reason == "setting":
                             self._learn_bound(position, min(following, end))
-            elif (
-                kind == QUERY
-                and following <= end
-                and self.prepared is not None
-                and not settled
-                and self._names_wanted(buffer, position + 5, following - 1)
-            ):
-                self._gather(server, buffer, start, position)
-                self.awaiting = True
-                self._stop(server, position, end)
-                return
+            elif kind == QUERY and not settled:
+                if server.pipeline.endable() and not self.pool.session_mode:
+                    self._gather(server, buffer, start, position)
+                    start = position
+                    if not server.pipeline.fenced():
+                        self._prefix += server.fence_batch()
+                        self._await(server)
+                        self._stop(server, position, end)
+                        return
+                    self._prefix += server.end_batch()
+                if (
+                    following <= end
+                    and self.prepared is not None
+                    and self._names_wanted(buffer, position + 5, following - 1)
+                ):
+                    self._gather(server, buffer, start, position)
+                    self.awaiting = True
+                    self._stop(server, position, end)
+                    return
             noted = self._note(server, kind, buffer, position, following, end)
             if noted != NOTED:
                 self._gather(server, buffer, start, position)

@@ -67,7 +67,8 @@ class Hearing:
     """See the module. It is one of the hub's listeners."""
 
     __slots__ = (
-        "_asked", "_behind", "_client", "_heard", "_hub", "_kept", "_sender", "_settling", "_taken", "channels",
+        "_asked", "_behind", "_client", "_heard", "_hub", "_kept", "_sender", "_settling", "_taken",
+        "channels",
     )  # fmt: skip
 
     def __init__(self, client: HearingClient, hub: Hub) -> None:

@@ -92,7 +92,8 @@ class Scanner:
 
     __slots__ = (
         "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_notifies", "_prepares",
-        "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
+        "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls",
+        "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:

@@ -254,6 +254,17 @@ PROGRAMS: dict[str, list[bytes]] = {
     ],
     "empty": [prepare("", "s"), run("s")],
     "flush": [m.parse("select 1", "s") + m.describe_statement("s") + m.FLUSH + m.SYNC, run("s")],
+    "a query in place of a sync": [
+        m.parse("select 1", "s") + m.describe_statement("s") + m.FLUSH + m.query("select 2"),
+        run("s"),
+        m.parse("select 3", "t") + m.query("execute s"),
+        m.parse("select 4", "u") + m.query("deallocate t"),
+        m.parse("set work_mem = '7MB'") + m.query("show work_mem"),
+        run("s") + m.parse("select 6", "w") + m.query("set work_mem = '7MB'"),
+        m.query("show work_mem") + m.query("reset work_mem"),
+        run("w"),
+        run("t"),
+    ],
     "large values": [
         prepare("select length($1::text)", "s"),
         run("s", b"x" * 400_000),
