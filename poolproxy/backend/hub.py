@@ -41,8 +41,8 @@ class Listener(Protocol):
         """To `Hub.ask_for`: whether the hub listens to all of it."""
 
     def hear(self, pid: int, name: str, body: tuple[bytes, bytes]) -> None:
-        """A notification on a channel that it asked for. `body`: that channel and the payload in the server's
-        encoding."""
+        """A notification on a channel that it asked for. `pid`: its sender's, as clients know it, or else
+        that of the server it came from. `body`: that channel and the payload in the server's encoding."""
 
     def fenced(self) -> None:
         """To `Hub.fence`: all that was notified before has been heard."""
@@ -95,6 +95,8 @@ class Hub(Sink):
         #: what it listens to -> for whom
         self._channels: dict[str, dict[Listener, None]] = {}
         self._wanted: dict[Listener, set[str]] = {}  #: the same by listener
+        #: a server's pid -> its client's, for as long as all that it notifies is of that client
+        self.senders: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return f"<Hub {self._home.route.database} channels {len(self._channels)} for {len(self._wanted)}>"
@@ -153,6 +155,10 @@ class Hub(Sink):
     def listeners(self) -> int:
         """For how many it listens."""
         return len(self._wanted)
+
+    def hears(self) -> bool:
+        """Whether there is somebody to tell, and it can be."""
+        return self._server is not None and bool(self._wanted)
 
     # Turns.
 
@@ -214,6 +220,7 @@ class Hub(Sink):
     def notified(self, message: bytes) -> None:
         pid, channel, payload = read_notification(message[5:])
         name = decoded(channel, self.encoding)
+        pid = self.senders.get(pid, pid)
         for who in list(self._channels.get(name, ())):
             who.hear(pid, name, (channel, payload))
 

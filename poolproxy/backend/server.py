@@ -210,8 +210,9 @@ class Server(AuditedServer):
                 self.prepared.drop(statement)
         if step.name is not None and step.own and statement is None:
             self.prepared.literal.add(step.name)
-        elif step.name is not None and self.sink is not None:
-            self.sink.step_completed(step)
+        elif self.sink is not None and (step.name is not None or step is self.pipeline.fence):
+            if step.name is not None:
+                self.sink.step_completed(step)
             if self.sink.awaiting:
                 self.sink.proceed()
 

@@ -33,7 +33,7 @@ from poolproxy.session.parameters import (
 )
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import ServerStatements, Statement
+from poolproxy.session.prepared import NOBODYS, ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -287,6 +287,17 @@ class ServerSession(Member):
     def _prepared_under(self, statement: Statement, refusal: Refusal | None) -> None:
         if refusal is not None:
             self.prepared.unparsable = statement  # the next try, in the message's place, tells the client why
+
+    def fence_batch(self) -> bytes:
+        """To go behind the client's open batch: see `Pipeline.put_fence`."""
+        self.pipeline.put_fence()
+        return messages.close(b"S", NOBODYS)
+
+    def end_batch(self) -> bytes:
+        """To go behind that: the client's Query is to be an exchange of its own."""
+        self.pipeline.end_batch()
+        self._errands.append(None)
+        return messages.sync()
 
     def parse_as(self, name: bytes, body: bytes) -> bytes:
         """Something under its client's own name, which SQL text may mean."""

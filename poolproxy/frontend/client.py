@@ -125,24 +125,32 @@ class Client(PreparingClient):
                     if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
                         self._gather(server, buffer, start, position)
                         start = position
-                        if self._names_in_doubt(server, self.unnamed_finding):
+                        if self._bind_must_wait(server, self.unnamed_finding):
                             self._await(server)
                             self._stop(server, position, end)
                             return
                         self._run_unnamed(server, self.unnamed_finding)
                         if self.unnamed_finding.reason == "setting":
                             self._learn_bound(position, min(following, end))
-            elif (
-                kind == QUERY
-                and following <= end
-                and self.prepared is not None
-                and not settled
-                and self._names_wanted(buffer, position + 5, following - 1)
-            ):
-                self._gather(server, buffer, start, position)
-                self.awaiting = True
-                self._stop(server, position, end)
-                return
+            elif kind == QUERY and not settled:
+                if server.pipeline.endable() and not self.pool.session_mode:
+                    self._gather(server, buffer, start, position)
+                    start = position
+                    if not server.pipeline.fenced():
+                        self._prefix += server.fence_batch()
+                        self._await(server)
+                        self._stop(server, position, end)
+                        return
+                    self._prefix += server.end_batch()
+                if (
+                    following <= end
+                    and self.prepared is not None
+                    and self._names_wanted(buffer, position + 5, following - 1)
+                ):
+                    self._gather(server, buffer, start, position)
+                    self.awaiting = True
+                    self._stop(server, position, end)
+                    return
             ahead = len(self._prefix)
             noted = self._note(server, kind, buffer, position, following, end)
             if len(self._prefix) > ahead and start < position:
@@ -345,6 +353,8 @@ class Client(PreparingClient):
 
     def detached(self, now: float) -> None:
         self.server = None
+        if self.hearing is not None:
+            self.hearing.stop_sending()
         self.last_active = now
         self.stream.calm()
         self.pool.move_client(self, CLIENT_IDLE)
@@ -387,7 +397,18 @@ class Client(PreparingClient):
                     return UNSAFE  # it may be anything
             if self.controls:
                 return UNSAFE
-            if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:
-                return WHOLE if following == size else UNSAFE
             position = following
+            if framer.kind == QUERY or framer.kind == SYNC or framer.kind == FUNCTION_CALL:
+                return WHOLE if self._only_copy_data(buffer, position, size) else UNSAFE
         return UNSYNCED
+
+    def _only_copy_data(self, buffer: bytearray, position: int, size: int) -> bool:
+        """Whether nothing follows but what PostgreSQL ignores once an exchange has failed: the data of a COPY
+        whose beginning was not awaited."""
+        framer = Framer(STOPS)
+        while position < size:
+            position = framer.scan(buffer, position, size)
+            position += framer.size
+            if framer.kind not in (COPY_DATA, COPY_DONE, COPY_FAIL, FLUSH) or position > size:
+                return False
+        return True

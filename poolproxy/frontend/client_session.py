@@ -293,7 +293,7 @@ class ClientSession(Sink):
         self.stream.pause()
 
     def let_go(self) -> None:
-        self.holding = False
+        self.holding = self.awaiting = False  # what it waited for may have come meanwhile: it looks again
         if self.listening:
             self.tell_heard()
         self.read_on()
@@ -345,6 +345,8 @@ class ClientSession(Sink):
         server, self.server = self.server, None
         if server is None:
             return
+        if self.hearing is not None:
+            self.hearing.stop_sending()
         if self._greeting is not None and refusal is not None:
             self.refuse(refusal)
         elif told or self._in_answer(server):
@@ -385,7 +387,9 @@ class ClientSession(Sink):
         if self.client_state == CLIENT_WAITING or self.stream.backlog or self.awaiting:
             return
         server = self.server
-        if server is not None and (server.stream.backlog or (self.holding and not server.pipeline.quiet())):
+        if server is not None and (
+            server.stream.backlog or (self.holding and (server.fencing or not server.pipeline.quiet()))
+        ):
             return
         self.stream.resume()
 

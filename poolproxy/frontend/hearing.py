@@ -32,6 +32,9 @@ MAX_BEHIND = 4 * 1024 * 1024
 #: What a text without LISTEN listens to.
 NOTHING = b""
 
+#: The pid of no server.
+NOBODY = -1
+
 _MISSED = messages.notice_response_fields(
     "WARNING", "01000", "notifications may have been missed: the listening server was lost, and is back"
 )
@@ -63,7 +66,10 @@ class HearingClient(Protocol):
 class Hearing:
     """See the module. It is one of the hub's listeners."""
 
-    __slots__ = ("_asked", "_behind", "_client", "_heard", "_hub", "_kept", "_taken", "channels")
+    __slots__ = (
+        "_asked", "_behind", "_client", "_heard", "_hub", "_kept", "_sender", "_settling", "_taken",
+        "channels",
+    )  # fmt: skip
 
     def __init__(self, client: HearingClient, hub: Hub) -> None:
         self.channels: frozenset[str] = frozenset()  #: what it listens to
@@ -74,6 +80,8 @@ class Hearing:
         self._kept: frozenset[str] = frozenset()  #: names in statements that it may run again
         self._heard: list[tuple[str, bytes]] = []  #: what waits for a ReadyForQuery: channels and messages
         self._behind = 0  #: bytes of it
+        self._sender = 0  #: the pid of a server that notifies for this client alone
+        self._settling = 0  #: that of one that will, once what it notified for others has been heard
 
     # LISTEN.
 
@@ -118,7 +126,10 @@ class Hearing:
 
     def _listen_to(self, channels: frozenset[str]) -> None:
         self.channels = channels
-        self._client.listening = bool(channels)
+        self._set_listening()
+
+    def _set_listening(self) -> None:
+        self._client.listening = bool(self.channels) or self._sender > 0
 
     # Notifications.
 
@@ -175,8 +186,36 @@ class Hearing:
         self._hub.fence(self)
 
     def fenced(self) -> None:
-        if self._client.server is not None:
-            self._client.server.heard()
+        server = self._client.server
+        settling, self._settling = self._settling, 0
+        if settling:
+            if server is not None and server.pid == settling:
+                self._sender = settling
+                self._hub.senders[settling] = self._client.pid
+                self._set_listening()
+            self._client.proceed()
+        elif server is not None:
+            self.stop_sending()
+            server.heard()
+
+    # NOTIFY.
+
+    def sends_from(self, pid: int) -> bool:
+        """Whether whatever the server with this pid notifies is this client's. If not, it will be when the
+        client is asked to `proceed`, provided that it keeps the server."""
+        if self._sender != pid and not self._settling:
+            self._settling = pid
+            self._hub.fence(self)
+        return self._sender == pid
+
+    def stop_sending(self) -> None:
+        """All that it has notified has been heard, or its server is not its own any more."""
+        if self._settling:
+            self._settling = NOBODY
+        if self._sender:
+            self._hub.senders.pop(self._sender, None)
+            self._sender = 0
+            self._set_listening()
 
     def lost(self, listening: bool) -> None:
         if not self.channels:
@@ -188,6 +227,7 @@ class Hearing:
 
     def close(self) -> None:
         """Its client has left."""
+        self.stop_sending()
         self.channels = frozenset()
         self._heard.clear()
         self._hub.leave(self)

@@ -24,6 +24,7 @@ cdef class PreparingClient(ClientSession):
     @cython.locals(pipeline=Pipeline)
     cdef bint _buffers_first(self, Server server) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
+    cdef bint _tells_first(self, Server server, Finding finding) except -1
     cdef _lend(self, Server server)
     cdef _exchange(self, Server server, Finding finding)
     cdef tuple _follow(self, Server server, Finding finding)
@@ -60,6 +61,7 @@ cdef class PreparingClient(ClientSession):
     cdef _name_for_batch(self, Server server, Finding finding, bytes text)
     @cython.locals(statement=Statement)
     cdef _name_to_run(self, Server server, bytes text)
+    cdef bint _bind_must_wait(self, Server server, Finding finding) except -1
     cdef bint _names_in_doubt(self, Server server, Finding finding) except -1
     cdef _expect_deallocated(self, Server server, tuple names)
     @cython.locals(prepared=ClientStatements, statement=Statement)

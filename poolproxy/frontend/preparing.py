@@ -88,7 +88,9 @@ class PreparingClient(ClientSession):
             self._exchange(server, None)
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
-        if finding is not None and self._others_first(server, finding, False):
+        if finding is not None and (
+            self._others_first(server, finding, False) or self._tells_first(server, finding)
+        ):
             return HELD
         self.forget_unnamed(server)
         if finding is not None and finding.forgets and server.discardable():
@@ -118,8 +120,10 @@ class PreparingClient(ClientSession):
             self.pool.custom_names.learn(finding.custom)
         if finding.sequence or finding.reason == "function":
             self._discard_sequences(server)
-        if self.listening and (
-            finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN
+        if (
+            self.hearing is not None
+            and self.hearing.channels
+            and (finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN)
         ):
             self._lend(server)
         if finding.ends and server.pin:
@@ -182,7 +186,7 @@ class PreparingClient(ClientSession):
         """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
         may be run more than once."""
         channels = finding.channels
-        if finding.unlistens and self.listening:
+        if finding.unlistens and self.hearing is not None and self.hearing.channels:
             channels += (NOTHING,)
         if not channels or self.pool.hub is None or server.listens or server.pipeline.doomed():
             return False
@@ -195,6 +199,27 @@ class PreparingClient(ClientSession):
             self.awaiting = True
             return True
         return False
+
+    def _tells_first(self, server: Server, finding: Finding) -> bool:
+        """Whether a text with NOTIFY must wait: from now on all that this server notifies is this client's,
+        and listeners are to know it by the pid that others know, but what came before is somebody else's. The
+        server is kept meanwhile."""
+        hub = cast("Hub | None", self.pool.hub)
+        if not finding.notifies or finding.channels or hub is None or not hub.hears():
+            return False
+        if server.listens or server.pipeline.doomed():
+            return False
+        if server.pipeline.owes_client() and not server.pipeline.open:
+            self.awaiting = True  # an exchange before it ends first, as it would have
+            return True
+        if self.hearing is None:
+            self.hearing = Hearing(self, hub)
+        if self.hearing.sends_from(server.pid):
+            return False
+        self.awaiting = True
+        if not server.pipeline.open:
+            self.holding = True
+        return True
 
     def _lend(self, server: Server) -> None:
         """What a text changes of what it listens to shows on a server that listens to that."""
@@ -409,7 +434,7 @@ class PreparingClient(ClientSession):
                 return None
             else:
                 target = CHANGED  # its constants would be read in another way, and nothing can be set here
-        elif held.injected or (kind == BIND and self._names_in_doubt(server, statement.finding)):
+        elif held.injected or (kind == BIND and self._bind_must_wait(server, statement.finding)):
             return None
         elif held.differs and pipeline.status != STATUS_FAILED:
             server.prepared.discard(statement)
@@ -462,6 +487,8 @@ class PreparingClient(ClientSession):
             body = self.stream.copy(rest, following)
             if finding is not None and self._others_first(server, finding, True):
                 return -1
+            if self._names_in_doubt(server, finding):
+                return self._await(server)
         else:
             server.suspect("large_text")
             server.pin_down("unaudited")  # it cannot be parsed anywhere else
@@ -572,6 +599,12 @@ class PreparingClient(ClientSession):
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.parse_ahead(name, server.prepared.stand_in(name))
         self._expect_deallocated(server, finding.forgets)
+
+    def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
+        """Whether a statement with this finding cannot be run yet."""
+        return finding is not None and (
+            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
+        )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
         """Whether what a text names depends on exchanges that are not answered."""

@@ -46,6 +46,7 @@ cdef class Pipeline:
     cdef public Py_ssize_t steps_seen
     cdef public int closes
     cdef public int closes_seen
+    cdef public Step fence
 
     cpdef Py_ssize_t owed(self) except -1
     @cython.locals(index=Py_ssize_t, unit=Unit)
@@ -64,6 +65,11 @@ cdef class Pipeline:
     cpdef parse(self, tuple assignments)
     cpdef close(self)
     cpdef expect(self, Step step)
+    cpdef bint endable(self) except -1
+    cpdef put_fence(self)
+    cpdef bint fenced(self) except -1
+    @cython.locals(unit=Unit)
+    cpdef end_batch(self)
     cpdef bind(self)
     cpdef execute(self)
     cpdef early_copy_data(self)

@@ -84,6 +84,7 @@ class Pipeline:
         "early_copy_ends",
         "executes",
         "failed",
+        "fence",
         "hasty",
         "open",
         "parses",
@@ -117,6 +118,7 @@ class Pipeline:
         self.batch_assignments: tuple[Assignment, ...] = ()
         self.steps: list[Step] = []  #: as in Unit, of the open batch
         self.steps_seen = 0  #: how many steps of the unit being answered have been completed
+        self.fence: Step | None = None  #: see `put_fence`
 
     def __repr__(self) -> str:
         marks = (" open" if self.open else "") + (" unclear" if self.unclear else "")
@@ -222,6 +224,33 @@ class Pipeline:
             self.closes += 1
         self.steps.append(step)
 
+    def endable(self) -> bool:
+        """Whether the open batch has run nothing, so that it does not matter where it ends: a Query behind it
+        may be an exchange of its own. Not after an Execute: of that, the Query would commit, and undo."""
+        return (
+            self.open
+            and self.executes == 0
+            and not (self.doomed() or self.unclear or self.copying_in or self.swallowed)
+        )
+
+    def put_fence(self) -> None:
+        """A Close of nothing, at the end of the open batch: once it is answered, everything ahead of it has
+        been, and without an error."""
+        self.fence = Step(CLOSED, True)
+        self.expect(self.fence)
+
+    def fenced(self) -> bool:
+        """Whether that is so now, and nothing has followed."""
+        return self.fence is not None and self.owed() == 0 and self.steps_seen == len(self.steps) > 0
+
+    def end_batch(self) -> None:
+        """A Sync of ours ends the open batch: `endable` and `fenced`."""
+        unit = Unit(batch=True, skip=True)
+        self._hand_over(unit)
+        self._units.append(unit)
+        self.open = False
+        self._end_batch()
+
     def bind(self) -> None:
         """A Bind."""
         self.open = True
@@ -266,6 +295,7 @@ class Pipeline:
         self.executes = 0
         self.copy_ends = 0
         self.early_bind = False
+        self.fence = None
         if self.batch_assignments:
             self.batch_assignments = ()
 

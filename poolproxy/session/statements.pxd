@@ -23,6 +23,7 @@ cdef class Finding:
     cdef public bint resets_role
     cdef public bint buffers
     cdef public bint unlistens
+    cdef public bint notifies
     cdef public bint prepares
     cpdef bint remarkable(self)
 
@@ -35,6 +36,7 @@ cdef class Scanner:
     cdef bint _names
     cdef bint _listens
     cdef bint _unlistens
+    cdef bint _notifies
     cdef bint _prepares
     cdef public Words words
     cdef bytes _sieve

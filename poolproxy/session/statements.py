@@ -47,11 +47,11 @@ class Finding:
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
     custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
     that, the databases that it needs nobody to be in, whether all it does is to reset the role, whether it
-    may set temp_buffers, and whether it may make or run statements of SQL PREPARE."""
+    may set temp_buffers, whether it notifies, and whether it may make or run statements of SQL PREPARE."""
 
     __slots__ = (
-        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "prepares",
-        "reason", "resets_role", "sequence", "unlistens",
+        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "notifies",
+        "prepares", "reason", "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -73,6 +73,7 @@ class Finding:
         self.databases: tuple[str, ...] = ()
         self.resets_role = False
         self.buffers = False
+        self.notifies = False
         self.prepares = False
         self.assignments = assignments
         self.forgets = forgets
@@ -91,6 +92,7 @@ class Finding:
             or self.ends
             or self.sequence
             or self.custom
+            or self.notifies
         )
 
 
@@ -100,8 +102,9 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_prepares", "_previous",
-        "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls", "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_notifies", "_prepares",
+        "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls",
+        "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -120,6 +123,7 @@ class Scanner:
         self._names = False  # it may name a custom setting
         self._listens = False
         self._unlistens = False
+        self._notifies = False
         self._prepares = False  # it may name prepared statements
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
@@ -137,7 +141,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
-        self._listens = self._unlistens = self._prepares = False
+        self._listens = self._unlistens = self._notifies = self._prepares = False
         self._escaped = False
         while position < end:
             kind = CLASS[text[position]]
@@ -147,7 +151,9 @@ class Scanner:
                 position = self._take_mark(text, position, end)
             else:
                 position += 1
-        if not (self._assigning or self._reason or self._ends or self._sequence or self._names):
+        if not (
+            self._assigning or self._reason or self._ends or self._sequence or self._names or self._notifies
+        ):
             return None
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
@@ -156,6 +162,7 @@ class Scanner:
         whole = bytes(text[begin:end])
         finding.custom = custom_names(whole)
         finding.unlistens = self._unlistens
+        finding.notifies = self._notifies
         if self._listens:
             finding.channels = listened(whole)
         if self._reason and b"database" in whole.lower():
@@ -174,6 +181,8 @@ class Scanner:
             self._names = True
         elif reason in ("ends", "close"):
             self._ends = True
+        elif reason == "notify":
+            self._notifies = True
         elif reason == "unlisten":
             self._ends = self._unlistens = True
         elif reason == "writes":
@@ -346,8 +355,8 @@ class Scanner:
         elif word == b"hold":
             if self._lead == DECLARE:
                 self._note("holdable_cursor")
-        elif self._lead == EXPLAIN and word in (b"create", b"declare"):
-            self._note("ddl")
+        elif self._lead == EXPLAIN:
+            self._note("execute" if word == b"execute" else "ddl")
 
     def _tracked(self, text: bytearray, end: int) -> Finding:
         """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; why it must

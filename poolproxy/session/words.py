@@ -42,11 +42,11 @@ _LEADS = [
     Lead(b"explain", HARMLESS, context=EXPLAIN),
     *(
         Lead(word, HARMLESS)
-        for word in b"delete values fetch move notify lock analyze vacuum checkpoint truncate refresh "
+        for word in b"delete values fetch move lock analyze vacuum checkpoint truncate refresh "
         b"reindex cluster".split()
     ),
     *(Lead(word, SUSPECT, "writes") for word in b"insert update merge copy".split()),
-    *(Lead(word, SUSPECT, word.decode()) for word in b"close unlisten".split()),
+    *(Lead(word, SUSPECT, word.decode()) for word in b"close notify unlisten".split()),
     Lead(b"show", SUSPECT, "names"),
     *(Lead(word, CONTROL) for word in b"begin start commit end rollback abort savepoint release".split()),
     *(Lead(word, ASSIGNMENT) for word in b"set reset discard deallocate".split()),
@@ -70,6 +70,7 @@ ANYWHERE: dict[bytes, str] = {
     b"set_config": "setting",
     b"current_setting": "names",
     b"nextval": "writes",
+    b"pg_notify": "notify",
     b"pg_advisory_unlock": "ends",
     b"pg_advisory_unlock_shared": "ends",
     b"pg_advisory_unlock_all": "ends",

@@ -13,6 +13,7 @@ from tests.dialogues.words import (
     EMPTY,
     END,
     NO_DATA,
+    PARAMETERS,
     PARSED,
     SUSPENDED,
     answer,
@@ -197,4 +198,68 @@ def test_a_batch_without_a_sync_that_an_exchange_of_another_kind_ends(stage: Sta
     client << END
     server.take_all()
     server << END
+    stage.nothing_more()
+
+
+FENCE = close_statement("_poolproxy_none") + FLUSH
+
+
+@pytest.mark.parametrize("pieces", [1, 2], ids=["at once", "after its answers"])
+def test_a_query_behind_a_batch_that_has_run_nothing_is_an_exchange_of_its_own(
+    stage: Stage, pieces: int
+) -> None:
+    """asyncpg prepares with a Flush and goes on with a Query."""
+    server, client = stage.server(), stage.client()
+    begun = parse("select 1") + describe_statement() + FLUSH
+    said = PARSED + PARAMETERS + DESCRIPTION
+    if pieces == 1:
+        client >> begun + query("select 2")
+        server << begun + FENCE
+        server >> said
+        client << said
+    else:
+        client >> begun
+        server << begun
+        server >> said
+        client << said
+        client >> query("select 2")
+        server << FENCE
+    stage.nothing_more()
+    server >> CLOSED
+    server << SYNC + query("select 2")
+    server >> ready() + answer("2")
+    client << answer("2")
+    assert stage.pool().idle == [server.server]
+    stage.ask(client, server, "select 3")
+    stage.nothing_more()
+
+
+def test_a_query_behind_a_batch_that_has_failed_is_skipped(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> parse("select nonsense") + FLUSH + query("select 2")
+    server << parse("select nonsense") + FLUSH + FENCE
+    server >> error("42703")
+    client << error("42703")
+    server << query("select 2")
+    client >> SYNC
+    server << SYNC
+    server >> ready()
+    client << ready()
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_query_behind_a_batch_in_a_transaction(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client << done("BEGIN", "T")
+    client >> parse("select 1") + FLUSH + query("select 2; commit")
+    server << parse("select 1") + FLUSH + FENCE
+    server >> PARSED + CLOSED
+    server << SYNC + query("select 2; commit")
+    server >> ready("T") + done("COMMIT")
+    client << PARSED + done("COMMIT")
+    assert stage.pool().idle == [server.server]
     stage.nothing_more()

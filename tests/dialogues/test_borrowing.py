@@ -22,11 +22,13 @@ from tests.dialogues.words import (
     tag,
 )
 from tests.support.messages import (
+    COPY_DONE,
     FLUSH,
     SYNC,
     TERMINATE,
     bind,
     copy_data,
+    copy_fail,
     execute,
     extended,
     message,
@@ -123,8 +125,14 @@ def test_a_terminate_behind_a_waiting_query(stage: Stage) -> None:
 
 @pytest.mark.parametrize(
     "asked",
-    [query("select 1"), extended("select 1") + SYNC, SYNC],
-    ids=["query", "batch", "sync"],
+    [
+        query("select 1"),
+        extended("select 1") + SYNC,
+        SYNC,
+        query("copy t from stdin") + copy_data(b"x") + copy_fail("done"),
+        query("copy t from stdin") + copy_data(b"x") + COPY_DONE + FLUSH,
+    ],
+    ids=["query", "batch", "sync", "copy that fails", "copy"],
 )
 def test_an_exchange_that_waited_too_long_is_refused_whole(stage: Stage, asked: bytes) -> None:
     server, busy = occupied(stage)
@@ -170,6 +178,8 @@ def test_a_batch_without_its_sync_is_refused_up_to_it(stage: Stage, behind: byte
         query("select 1") + query("select 2"),
         extended("select 1") + SYNC + query("rollback"),
         query("select 1") + parse("select 2"),
+        query("copy t from stdin") + copy_data(b"x") + COPY_DONE + query("select 2"),
+        query("copy t from stdin") + copy_data(b"xyz")[:-1],
         bind() + execute() + SYNC,
     ],
     ids=[
@@ -180,6 +190,8 @@ def test_a_batch_without_its_sync_is_refused_up_to_it(stage: Stage, behind: byte
         "two queries",
         "more behind a sync",
         "more behind a query",
+        "more behind a copy",
+        "copy in the middle of its data",
         "parsed before",
     ],
 )

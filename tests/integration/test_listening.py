@@ -47,6 +47,11 @@ def extended(wire: Wire, text: str) -> list[Message]:
     return read
 
 
+def pipelined(wire: Wire, *texts: str) -> list[Message]:
+    wire.send(b"".join(m.query(text) for text in texts))
+    return wire.read_ready(len(texts))
+
+
 def end_hub(stage: Stage) -> None:
     """Its last text is a LISTEN or, where it was only a fence, an empty one."""
     mine = "backend_type = 'client backend' and application_name = '' and query in ('', 'LISTEN \"here\"')"
@@ -62,7 +67,7 @@ def test_a_listener_holds_no_server(stage: Stage, proxy: ProxyProcess) -> None:
         for wire in (one, two):
             message = wire.read()
             assert heard([message]) == [("here", "word")]
-            assert pid_of(message) not in (one.pid, two.pid, three.pid)
+            assert pid_of(message) == three.pid
         run(one, "begin")
         run(two, "begin")  # both servers of the pool are to be had
         after = proxy.metrics()
@@ -95,6 +100,54 @@ def test_its_own_come_before_its_ready_for_query(
         assert read[-2].letter == "A", m.letters(read)
         assert read[-1].letter == "Z"
         assert pid_of(read[-2]) == client.pid
+
+
+@pytest.mark.parametrize("listening", [False, True], ids=["silent", "listening"])
+@pytest.mark.parametrize(
+    "notify",
+    [
+        lambda client: run(client, "notify here, 'word'"),
+        lambda client: run(client, "begin", "notify here, 'word'", "select 1", "commit"),
+        lambda client: run(client, "begin; select pg_notify('here', 'word'); commit"),
+        lambda client: extended(client, "select pg_notify('here', 'word')"),
+        lambda client: client.ask(m.extended("select pg_notify('here', 'word')") + m.SYNC),
+        lambda client: pipelined(client, "select 1", "notify here, 'word'"),
+    ],
+    ids=["alone", "in a transaction", "in one text", "prepared", "unnamed", "behind another"],
+)
+def test_whoever_notifies_is_known_by_its_own_pid(
+    proxy: ProxyProcess, notify: Callable[[Wire], list[Message]], listening: bool
+) -> None:
+    with proxy.login() as one, proxy.login() as two, proxy.login() as three:
+        run(one, "listen here")
+        for client in (two, three) if listening else ():
+            run(client, "listen elsewhere")
+        for client in (two, three, two):
+            notify(client)
+            message = one.read()
+            assert heard([message]) == [("here", "word")]
+            assert pid_of(message) == client.pid
+
+
+def test_what_no_text_shows_is_never_taken_for_another_clients(stage: Stage, narrow: ProxyProcess) -> None:
+    stage.direct.rows(
+        "create or replace function tell(what text) returns void language plpgsql as"
+        " $$ begin perform pg_notify('here', what); end $$"
+    )
+    with narrow.login() as one, narrow.login() as two, narrow.login() as three:
+        run(one, "listen here")
+        for _ in range(20):
+            # All on one server, as fast as they can.
+            two.send(m.query("select tell('hidden')"))
+            three.send(m.query("notify here, 'shown'"))
+            pids = {}
+            for _ in range(2):
+                message = one.read()
+                pids[heard([message])[0][1]] = pid_of(message)
+            for client in (two, three):
+                client.read_ready()
+            assert pids["shown"] == three.pid
+            assert pids["hidden"] not in (one.pid, three.pid)
 
 
 def test_listen_and_notify_in_one_transaction(proxy: ProxyProcess) -> None:

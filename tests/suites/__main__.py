@@ -15,7 +15,9 @@ from tests.suites.outcomes import Comparison
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.suites", description=__doc__)
     parser.add_argument("suite", choices=SUITES)
-    parser.add_argument("--direct-runs", type=int, default=1, help="only what passes in all of them is compared")
+    parser.add_argument(
+        "--direct-runs", type=int, default=1, help="only what passes in all of them is compared"
+    )
     parser.add_argument("--folder", type=Path, help="keep outputs and logs here (a new folder)")
     parser.add_argument("selection", nargs="*", help="after --: further arguments of pytest's, such as -k")
     given = parser.parse_args()

@@ -45,7 +45,7 @@ def _run(*command: str | Path) -> str:
 
 
 def download_command(suite: Suite) -> list[str]:
-    """Fetches the source distribution. Of that package alone: what it takes to build it may come as wheels."""
+    """Fetches the source distribution of that package alone: what it takes to build it may come as wheels."""
     name = suite.distribution
     return ["pip", "download", "--no-deps", "--no-binary", name, f"{name}=={suite.version}"]
 

@@ -11,7 +11,8 @@ Labels = tuple[tuple[str, str], ...]
 class Figures:
     """Sums of counters and peaks of gauges, from any number of scrapes.
 
-    A pool that nobody uses is forgotten after a while, and its counters with it: what it had counted stays here.
+    A pool that nobody uses is forgotten after a while, and its counters with it: what it had counted stays
+    here.
     """
 
     def __init__(self) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ _OUTCOMES = Path(os.environ["OUTCOMES_FILE"])
 
 def _write(**entry: Any) -> None:
     with _OUTCOMES.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
+        file.write(json.dumps({"at": time.time(), **entry}) + "\n")
 
 
 def pytest_runtest_logreport(report: Any) -> None:

@@ -41,8 +41,10 @@ def markdown(suite: Suite, comparison: Comparison, figures: Figures, server: str
     lines = [
         f"### {suite.name} {suite.version}",
         "",
-        f"{date.today().isoformat()}, PostgreSQL {server}, pool of {running.POOL_SIZE}, transaction mode. "
-        f"Through the proxy {len(kept):,} of the {len(steady):,} tests that pass directly pass.",
+        (
+            f"{date.today().isoformat()}, PostgreSQL {server}, pool of {running.POOL_SIZE}, transaction mode. "
+            f"Through the proxy {len(kept):,} of the {len(steady):,} tests that pass directly pass."
+        ),
         "",
         "| | |",
         "| --- | --- |",

@@ -84,6 +84,7 @@ SUSPECT = [
     ("listen", "select 1;listen a"),
     ("sql_prepare", "prepare a as select 1"),
     ("sql_prepare", "execute a"),
+    ("sql_prepare", "explain analyze execute a"),
     ("sql_prepare", "prepare transaction 'a'"),
     ("load", "load 'auto_explain'"),
     ("code", "do $$ begin end $$"),
@@ -216,6 +217,33 @@ def test_what_a_text_deallocates(text: str, names: tuple[bytes, ...]) -> None:
     finding = found(text)
     assert finding is not None
     assert finding.forgets == names
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "notify a",
+        "NOTIFY a, 'b'",
+        "select pg_notify($1, $2)",
+        "do $$ begin perform pg_notify('a', 'b'); end $$",
+    ],
+)
+def test_a_text_that_notifies_says_so(text: str) -> None:
+    finding = found(text)
+    assert finding is not None
+    assert finding.notifies
+    other = found(text.lower().replace("notify", "notification"))
+    assert other is None or not other.notifies
+
+
+@pytest.mark.parametrize(
+    ("text", "prepares"),
+    [("prepare a as select 1", True), ("execute a", False), ("execute a; prepare b as select 1", True)],
+)
+def test_only_a_prepare_prepares(text: str, prepares: bool) -> None:
+    finding = found(text)
+    assert finding is not None
+    assert finding.prepares == prepares
 
 
 def test_a_deallocate_that_is_not_plain_pins() -> None:
