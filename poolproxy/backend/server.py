@@ -16,7 +16,7 @@ from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
+from poolproxy.session.prepared import CHANGED, UNDRAWN, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -39,6 +39,7 @@ COMMAND_COMPLETE = 0x43
 
 _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
+_NOT_DRAWN = "55000"
 
 #: Notices that a Parse may raise: nonstandard use of a backslash, a name that was cut.
 _ABOUT_TEXT = frozenset({"22P06", "42622"})
@@ -201,6 +202,8 @@ class Server(AuditedServer):
             self.sink.step_completed(step)
             if self.sink.awaiting:
                 self.sink.proceed()
+        elif step is self.pipeline.border and self.sink is not None and self.sink.awaiting:
+            self.sink.proceed()
 
     def _give_up_steps(self) -> None:
         """After an error: what is still to come of its unit will not be done."""
@@ -373,8 +376,19 @@ class Server(AuditedServer):
     def _renamed(self, report: bytes, sqlstate: str, ours: list[bytes]) -> bytes:
         """An error about a statement by a name of ours, as the client is to read it."""
         if CHANGED in ours:
+            # pgjdbc parses again where the error is of this routine, and only there.
             return messages.error_response_fields(
-                "ERROR", _FEATURE_NOT_SUPPORTED, "cached plan must not change result type"
+                "ERROR",
+                _FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+                routine="RevalidateCachedQuery",
+            )
+        if UNDRAWN in ours:
+            return messages.error_response_fields(
+                "ERROR",
+                _NOT_DRAWN,
+                "no sequence has been used in this transaction yet",
+                hint="currval() and lastval() are known in the transaction that drew; see pin_on.",
             )
         if sqlstate == _UNDEFINED_STATEMENT:
             for name in ours:

@@ -207,6 +207,14 @@ class ServerSession(Member):
             sink.write(message, 0, len(message))
         sink.told = self.reported
 
+    def divide(self, sql: bytes) -> bytes:
+        """A Query of ours in a batch of the client's, which it divides: only in an explicit transaction, and once
+        the batch has been asked, so that what is behind it goes on as it would have."""
+        self.unnamed_number = 0
+        self.pipeline.divide()
+        self._errands.append(_ignore)
+        return messages.query(sql)
+
     def ask(self, sql: bytes, done: Done | None) -> None:
         """A Query of our own; `done` gets the fields of its error, or None."""
         self.unnamed_number = 0

@@ -113,30 +113,34 @@ class Client(PreparingClient):
                         self._gather(server, buffer, start, position)
                         start = position
                         self._parse_again(server)
+                    if kind == BIND and self.unnamed_controls:
+                        server.pipeline.controls = True
                     if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
                         self._gather(server, buffer, start, position)
                         start = position
-                        if self._names_in_doubt(server, self.unnamed_finding):
-                            self._await(server)
+                        if self._names_in_doubt(server, self.unnamed_finding) or self._sequences_first(
+                            server, self.unnamed_finding
+                        ):
+                            self._ask_batch(server)
                             self._stop(server, position, end)
                             return
                         self._run_unnamed(server, self.unnamed_finding)
                         if self.unnamed_finding.reason == "setting":
                             self._learn_bound(position, min(following, end))
             elif (
-                kind == QUERY
-                and following <= end
-                and self.prepared is not None
+                (kind == QUERY or kind == FUNCTION_CALL)
                 and not settled
-                and self._names_wanted(buffer, position + 5, following - 1)
+                and self._must_await(server, kind, buffer, position, following, end)
             ):
                 self._gather(server, buffer, start, position)
-                self.awaiting = True
+                self._ask_batch(server)
                 self._stop(server, position, end)
                 return
             noted = self._note(server, kind, buffer, position, following, end)
             if noted == HELD:
                 self._gather(server, buffer, start, position)
+                if server.pipeline.open:
+                    self._ask_batch(server)
                 self._stop(server, position, end)
                 self._give_back(server)
                 return
@@ -152,6 +156,23 @@ class Client(PreparingClient):
         self.stream.keep(position, end)
         if server is not None and server.pipeline.quiet() and framer.rest == 0 and start < end:
             server.review()
+
+    def _must_await(
+        self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int
+    ) -> bool:
+        """A Query or FunctionCall behind what is not answered: whether it must wait for that, because it ends
+        a batch, so that an error could be of either, or because of the statements that it names."""
+        pipeline = server.pipeline
+        if pipeline.asked() or pipeline.doomed():
+            return False
+        if pipeline.open:
+            return pipeline.border is not None or pipeline.divisible()
+        return (
+            kind == QUERY
+            and following <= end
+            and self.prepared is not None
+            and self._names_wanted(buffer, position + 5, following - 1)
+        )
 
     def _needs_no_server(self, kind: int) -> bool:
         """Whether a message means nothing while no server is attached. What belongs to a refused batch is

@@ -38,6 +38,7 @@ cdef class ClientSession(Sink):
     cdef public int unnamed_ordinal
     cdef public bint drew
     cdef public bint unnamed_draws
+    cdef public bint unnamed_controls
     cdef public Finding unnamed_finding
     cdef public ClientStatements prepared
     cdef public bint local

@@ -63,7 +63,7 @@ class ClientSession(Sink):
     __slots__ = (
         "_greeting", "_prefix", "_proof", "address", "cautious", "connected_at", "controls", "discarding",
         "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed", "pid", "pool",
-        "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_draws",
+        "prepared", "resets", "server", "session", "startup", "stream", "unnamed", "unnamed_controls", "unnamed_draws",
         "unnamed_finding", "unnamed_followed", "unnamed_number", "unnamed_ordinal", "unnamed_turn",
         "vanished",
     )  # fmt: skip
@@ -107,6 +107,7 @@ class ClientSession(Sink):
         self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_draws = False  #: it may draw from a sequence
+        self.unnamed_controls = False  #: it begins or ends a transaction
         self.unnamed_finding: Finding | None = None  #: what is remarkable about it
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say

@@ -26,6 +26,7 @@ from poolproxy.session.prepared import (
     CHANGED,
     NAME_BYTES,
     NOBODYS,
+    UNDRAWN,
     UNSETTLED,
     ClientStatements,
     Statement,
@@ -83,7 +84,9 @@ class PreparingClient(ClientSession):
             self._exchange(server, None)
             return True
         finding = self._look(buffer, position + 5, following - 1)
-        if finding is not None and self._hub_first(server, finding, False):
+        if finding is not None and (
+            self._hub_first(server, finding, False) or self._sequences_first(server, finding)
+        ):
             return False
         self.forget_unnamed(server)
         if finding is not None:
@@ -159,9 +162,32 @@ class PreparingClient(ClientSession):
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
         another client's (sessions.md, rule 14)."""
         pipeline = server.pipeline
-        if server.pin or self.drew or pipeline.status == STATUS_FAILED or not pipeline.quiet():
+        if server.pin or self.drew or pipeline.status == STATUS_FAILED or pipeline.owes_client():
             return
-        self._prefix += server.ahead(b"DISCARD SEQUENCES")
+        if pipeline.settled():
+            self._prefix += server.ahead(b"DISCARD SEQUENCES")
+            self.drew = True  # what is there from now on is its own
+        elif pipeline.asked():
+            self._prefix += server.divide(b"DISCARD SEQUENCES")
+            self.drew = True
+
+    def _sequences_first(self, server: Server, finding: Finding) -> bool:
+        """Whether a text must wait that asks for a sequence's last value: until it is known which transaction it
+        is in, and that a batch ahead of it went well."""
+        pipeline = server.pipeline
+        if not finding.sequence or self.drew or server.pin or pipeline.doomed():
+            return False
+        if pipeline.owes_client() or (pipeline.open and not pipeline.asked() and pipeline.divisible()):
+            self.awaiting = True
+            return True
+        return False
+
+    def _anothers(self, server: Server, finding: Finding) -> bool:
+        """Whether a text that is about to be run would be told another client's number: what it needs could not
+        be sent ahead of it in its batch."""
+        return (
+            finding.sequence and not self.drew and not server.pin and server.pipeline.status != STATUS_FAILED
+        )
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -181,7 +207,9 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and self._hub_first(server, finding, True):
+        if finding is not None and (
+            self._hub_first(server, finding, True) or self._sequences_first(server, finding)
+        ):
             return False
         assignments = self._follow(server, finding)
         pipeline = server.pipeline
@@ -192,6 +220,7 @@ class PreparingClient(ClientSession):
             self.unnamed_ordinal = pipeline.parses
             self.unnamed_finding = finding
             self.unnamed_draws = _scanner.writes
+            self.unnamed_controls = _scanner.controls
         pipeline.parse(assignments)
         return True
 
@@ -221,6 +250,9 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
+        if self._anothers(server, finding):
+            # Another client's number: without its statement, PostgreSQL says so.
+            self._prefix += server.replace_unnamed(self.pool.number_statement(), None)
 
     def _learn_bound(self, position: int, end: int) -> None:
         """The values of a Bind may name the custom settings that its statement sets."""
@@ -264,6 +296,13 @@ class PreparingClient(ClientSession):
                 return position
         elif kind == CLOSE:
             target = self._close_named(server, statement, key)
+        elif (
+            kind == BIND
+            and statement.finding is not None
+            and self._sequences_first(server, statement.finding)
+        ):
+            self._ask_batch(server)
+            return -1
         else:
             found = self._usable(server, statement, kind)
             if found is None:
@@ -274,6 +313,13 @@ class PreparingClient(ClientSession):
         names = self.stream.copy(position + 5, name_at) + target + b"\0"
         self._prefix += head(kind, following - position - 1 + len(target) - len(name), names)
         return name_end + 1
+
+    def _ask_batch(self, server: Server) -> None:
+        """What has been forwarded of a batch is to be done before more is: its answers are asked for."""
+        if server.pipeline.border is None and server.pipeline.divisible():
+            self._prefix += _CLOSE_NOTHING
+            server.pipeline.ask()
+        self._await(server)
 
     def _await(self, server: Server) -> int:
         """More answers are needed; those of an open batch come at a Flush only."""
@@ -317,8 +363,12 @@ class PreparingClient(ClientSession):
         if kind == BIND:
             if statement.draws:
                 self.drew = True
+            if statement.controls:
+                pipeline.controls = True
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
+                if self._anothers(server, statement.finding):
+                    target = UNDRAWN
             pipeline.bind()
         else:
             pipeline.extended()
@@ -355,6 +405,9 @@ class PreparingClient(ClientSession):
             body = self.stream.copy(rest, following)
             if finding is not None and self._hub_first(server, finding, True):
                 return -1
+            if finding is not None and self._sequences_first(server, finding):
+                self._ask_batch(server)
+                return -1
         else:
             server.suspect("large_text")
             server.pin_down("unaudited")  # it cannot be parsed anywhere else
@@ -381,6 +434,7 @@ class PreparingClient(ClientSession):
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             statement.draws = _scanner.writes
+            statement.controls = _scanner.controls
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
                 statement = None  # one name of ours for one of its: errors tell which
@@ -394,6 +448,7 @@ class PreparingClient(ClientSession):
         if statement is None:
             statement = self.pool.registry.private(body, self.parameters, finding)
             statement.draws = body is None or _scanner.writes
+            statement.controls = _scanner.controls
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
         prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
@@ -446,6 +501,9 @@ class PreparingClient(ClientSession):
     ) -> None:
         """The same for a Query, ahead of it."""
         prepared = self.prepared
+        if server.pipeline.open:  # a batch, which no Sync of ours is to end
+            self._name_for_batch(server, finding, self.stream.copy(begin, stop))
+            return
         if finding.reason == "sql_prepare" and prepared is not None:
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):

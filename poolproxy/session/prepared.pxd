@@ -9,6 +9,7 @@ cdef class Statement:
     cdef readonly Finding finding
     cdef readonly bint shared
     cdef public bint draws
+    cdef public bint controls
     cdef public bytes types
     cdef public bytes shape
 

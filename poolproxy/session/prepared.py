@@ -23,6 +23,8 @@ PREFIX: Final = b"_poolproxy_"
 NOBODYS: Final = b"_poolproxy_none"
 #: What nobody prepares either: a Bind of it fails, and the client is told why it had to.
 CHANGED: Final = b"_poolproxy_changed"
+#: The same, where a sequence's last value is asked for that may be another client's.
+UNDRAWN: Final = b"_poolproxy_undrawn"
 
 #: Bytes of a statement's name that count.
 NAME_BYTES: Final = 63
@@ -34,7 +36,9 @@ class Statement:
     """What one or more clients' names stand for. `body` is what a Parse carries behind the name; None: too
     long to be kept, so that it lives on the server that has it alone."""
 
-    __slots__ = ("__weakref__", "body", "draws", "finding", "name", "settings", "shape", "shared", "types")
+    __slots__ = (
+        "__weakref__", "body", "controls", "draws", "finding", "name", "settings", "shape", "shared", "types",
+    )  # fmt: skip
 
     def __init__(
         self, name: bytes, body: bytes | None, settings: ParameterSet, finding: Finding | None, shared: bool
@@ -47,6 +51,7 @@ class Statement:
         self.finding = finding  #: what is remarkable about its text
         self.shared = shared
         self.draws = False  #: it may draw from a sequence
+        self.controls = False  #: it begins or ends a transaction
         self.types: bytes | None = (
             None  #: the body of its ParameterDescription, once a server has described it
         )

@@ -198,3 +198,41 @@ def test_a_batch_without_a_sync_that_an_exchange_of_another_kind_ends(stage: Sta
     server.take_all()
     server << END
     stage.nothing_more()
+
+
+NOTHING = close_statement("_poolproxy_none")
+BEGIN = parse("begin") + bind() + execute()
+
+
+def test_a_query_behind_begin_waits_until_that_has_gone_well(stage: Stage) -> None:
+    """As pgjdbc does it with autosave: whose an error behind it is can be told, and the server stays shared."""
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + extended("select 1") + SYNC
+    server << BEGIN + NOTHING + FLUSH
+    server >> PARSED + BOUND + tag("BEGIN") + CLOSED
+    client << PARSED + BOUND + tag("BEGIN")
+    server << query("savepoint s") + extended("select 1") + SYNC
+    said = done("SAVEPOINT", "T") + PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + ready("T")
+    server >> said
+    client << said
+    client >> query("commit")
+    server << query("commit")
+    server >> done("COMMIT")
+    client << done("COMMIT")
+    assert not server.server.pin
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_behind_a_begin_that_fails_everything_is_skipped(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + SYNC
+    server << BEGIN + NOTHING + FLUSH
+    server >> PARSED + error("25001")
+    client << PARSED + error("25001")
+    server << query("savepoint s") + SYNC
+    server >> ready()
+    client << ready()
+    assert not server.server.pin
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
