@@ -172,11 +172,13 @@ class Pipeline:
         return not self.open and not self.copying_in and not self.unclear
 
     def divisible(self) -> bool:
-        """Whether PostgreSQL itself keeps the open batch and a Query behind it apart. Where the batch has begun
-        an implicit transaction it does not: that may go on behind the Query, and the statement after its Sync
-        gets XX000 (18.6), whosever it is."""
+        """Whether PostgreSQL itself keeps the open batch and a Query behind it apart. Where the batch has run
+        something in an implicit transaction it does not: that may go on behind the Query, and the statement
+        after its Sync gets XX000 (18.6), whosever it is."""
         if self.owes_client() or self.unclear or self.copying_in or self.swallowed:
             return False
+        if self.executes == 0:
+            return True
         if self.controls:
             return self.binds == 1 and self.executes == 1
         return self.status != STATUS_IDLE and self.executes <= self.binds

@@ -9,10 +9,13 @@ from tests.dialogues.words import (
     BOUND,
     CALLED,
     CLOSED,
+    COPY_DONE,
+    COPY_IN,
     DESCRIPTION,
     EMPTY,
     END,
     NO_DATA,
+    PARAMETERS,
     PARSED,
     SUSPENDED,
     answer,
@@ -220,6 +223,27 @@ def test_a_query_behind_begin_waits_until_that_has_gone_well(stage: Stage) -> No
     server >> done("COMMIT")
     client << done("COMMIT")
     assert not server.server.pin
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_query_behind_what_was_only_parsed(stage: Stage) -> None:
+    """As asyncpg does it in copy_records_to_table: the types of the columns are asked for without a Sync."""
+    server, client = stage.server(), stage.client()
+    client >> parse("select a from t") + describe_statement() + FLUSH
+    server << parse("select a from t") + describe_statement() + FLUSH
+    server >> PARSED + PARAMETERS + DESCRIPTION
+    client << PARSED + PARAMETERS + DESCRIPTION
+    client >> query("copy t from stdin")
+    server << NOTHING + FLUSH
+    server >> CLOSED
+    server << query("copy t from stdin")
+    server >> COPY_IN
+    client << COPY_IN
+    client >> COPY_DONE
+    server << COPY_DONE
+    server >> done("COPY 0")
+    client << done("COPY 0")
     assert stage.pool().idle == [server.server]
     stage.nothing_more()
 
