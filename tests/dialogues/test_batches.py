@@ -208,7 +208,7 @@ BEGIN = parse("begin") + bind() + execute()
 
 
 def test_a_query_behind_begin_waits_until_that_has_gone_well(stage: Stage) -> None:
-    """As pgjdbc does it with autosave: whose an error behind it is can be told, and the server stays shared."""
+    """As pgjdbc does it with autosave: whose an error behind it is can be told."""
     server, client = stage.server(), stage.client()
     client >> BEGIN + query("savepoint s") + extended("select 1") + SYNC
     server << BEGIN + NOTHING + FLUSH
@@ -228,7 +228,7 @@ def test_a_query_behind_begin_waits_until_that_has_gone_well(stage: Stage) -> No
 
 
 def test_a_query_behind_what_was_only_parsed(stage: Stage) -> None:
-    """As asyncpg does it in copy_records_to_table: the types of the columns are asked for without a Sync."""
+    """As asyncpg does it in copy_records_to_table: the columns' types are asked for without a Sync."""
     server, client = stage.server(), stage.client()
     client >> parse("select a from t") + describe_statement() + FLUSH
     server << parse("select a from t") + describe_statement() + FLUSH
