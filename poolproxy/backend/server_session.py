@@ -33,7 +33,7 @@ from poolproxy.session.parameters import (
 )
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import NOBODYS, ServerStatements, Statement
+from poolproxy.session.prepared import ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -181,7 +181,8 @@ class ServerSession(Member):
         """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
         In a failed transaction it fails, as that will."""
         self.own_draws = self.forgotten = True
-        return self.ahead(b"DISCARD SEQUENCES", _ignore)
+        forgetting = b"DISCARD SEQUENCES"
+        return self.divide(forgetting) if self.pipeline.open else self.ahead(forgetting, _ignore)
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
@@ -220,6 +221,14 @@ class ServerSession(Member):
             message = messages.parameter_status(name, value)
             sink.write(message, 0, len(message))
         sink.told = self.reported
+
+    def divide(self, sql: bytes) -> bytes:
+        """A Query of ours in a batch of the client's, which it divides: only in an explicit transaction, and
+        once the batch has been asked, so that what is behind it goes on as it would have."""
+        self.unnamed_number = 0
+        self.pipeline.divide()
+        self._errands.append(_ignore)
+        return messages.query(sql)
 
     def ask(self, sql: bytes, done: Done | None) -> None:
         """A Query of our own; `done` gets the fields of its error, or None."""
@@ -287,17 +296,6 @@ class ServerSession(Member):
     def _prepared_under(self, statement: Statement, refusal: Refusal | None) -> None:
         if refusal is not None:
             self.prepared.unparsable = statement  # the next try, in the message's place, tells the client why
-
-    def fence_batch(self) -> bytes:
-        """To go behind the client's open batch: see `Pipeline.put_fence`."""
-        self.pipeline.put_fence()
-        return messages.close(b"S", NOBODYS)
-
-    def end_batch(self) -> bytes:
-        """To go behind that: the client's Query is to be an exchange of its own."""
-        self.pipeline.end_batch()
-        self._errands.append(None)
-        return messages.sync()
 
     def parse_as(self, name: bytes, body: bytes) -> bytes:
         """Something under its client's own name, which SQL text may mean."""

@@ -29,6 +29,7 @@ from poolproxy.session.prepared import (
     CHANGED,
     NAME_BYTES,
     NOBODYS,
+    UNDRAWN,
     UNSETTLED,
     ClientStatements,
     Statement,
@@ -89,7 +90,9 @@ class PreparingClient(ClientSession):
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
         if finding is not None and (
-            self._others_first(server, finding, False) or self._tells_first(server, finding)
+            self._others_first(server, finding, False)
+            or self._tells_first(server, finding)
+            or self._sequences_first(server, finding)
         ):
             return HELD
         self.forget_unnamed(server)
@@ -233,10 +236,30 @@ class PreparingClient(ClientSession):
         put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
         self.pool.sequences_asked = True
-        if server.own_draws or self.drew or self.pool.session_mode or not pipeline.settled():
+        if self._own_numbers(server) or pipeline.owes_client():
             return
-        if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
+        if pipeline.asked() or (pipeline.settled() and pipeline.status != STATUS_FAILED):
             self._prefix += server.forget_sequences()
+
+    def _own_numbers(self, server: Server) -> bool:
+        """Whether what this server says of sequences is this client's."""
+        return self.drew or server.own_draws or self.pool.session_mode
+
+    def _sequences_first(self, server: Server, finding: Finding) -> bool:
+        """Whether a text must wait that asks for a sequence's last value: until it is known which transaction
+        it is in, and that a batch ahead of it went well."""
+        pipeline = server.pipeline
+        if not finding.sequence or self._own_numbers(server) or pipeline.doomed():
+            return False
+        if pipeline.owes_client() or (pipeline.open and not pipeline.asked() and pipeline.divisible()):
+            self.awaiting = True
+            return True
+        return False
+
+    def _anothers(self, server: Server, finding: Finding) -> bool:
+        """Whether a text that is about to be run would be told another client's number: what it needs could
+        not be sent ahead of it in its batch."""
+        return finding.sequence and not self._own_numbers(server) and server.pipeline.status != STATUS_FAILED
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -276,7 +299,9 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and self._others_first(server, finding, True):
+        if finding is not None and (
+            self._others_first(server, finding, True) or self._sequences_first(server, finding)
+        ):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -302,6 +327,7 @@ class PreparingClient(ClientSession):
         self.unnamed_finding = finding
         self.unnamed_words = self.pool.words
         self.unnamed_draws = _scanner.writes
+        self.unnamed_controls = _scanner.controls
 
     def _look_again(self, finding: Finding | None, text: bytes) -> Finding | None:
         """What is remarkable about a text that is run by other words than it was looked at with: a routine in
@@ -344,6 +370,9 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
+        if self._anothers(server, finding):
+            # Another client's number: without its statement, PostgreSQL says so.
+            self._prefix += server.replace_unnamed(self.pool.number_statement(), None)
 
     def _learn_bound(self, position: int, end: int) -> None:
         """The values of a Bind may name the custom settings that its statement sets."""
@@ -387,6 +416,13 @@ class PreparingClient(ClientSession):
                 return position
         elif kind == CLOSE:
             target = self._close_named(server, statement, key)
+        elif (
+            kind == BIND
+            and statement.finding is not None
+            and self._sequences_first(server, statement.finding)
+        ):
+            self._ask_batch(server)
+            return -1
         else:
             found = self._usable(server, statement, kind)
             if found is None:
@@ -397,6 +433,13 @@ class PreparingClient(ClientSession):
         names = self.stream.copy(position + 5, name_at) + target + b"\0"
         self._prefix += head(kind, following - position - 1 + len(target) - len(name), names)
         return name_end + 1
+
+    def _ask_batch(self, server: Server) -> None:
+        """What has been forwarded of a batch is to be done before more is: its answers are asked for."""
+        if server.pipeline.border is None and server.pipeline.divisible():
+            self._prefix += _CLOSE_NOTHING
+            server.pipeline.ask()
+        self._await(server)
 
     def _await(self, server: Server) -> int:
         """More answers are needed; those of an open batch come at a Flush only."""
@@ -446,11 +489,15 @@ class PreparingClient(ClientSession):
         if kind == BIND:
             if statement.draws:
                 self.drew = True
+            if statement.controls:
+                pipeline.controls = True
             if statement.words is not self.pool.words and statement.body is not None:
                 statement.finding = self._look_again(statement.finding, statement.body)
                 statement.words = self.pool.words
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
+                if self._anothers(server, statement.finding):
+                    target = UNDRAWN
             pipeline.bind()
         else:
             pipeline.extended()
@@ -487,6 +534,9 @@ class PreparingClient(ClientSession):
             body = self.stream.copy(rest, following)
             if finding is not None and self._others_first(server, finding, True):
                 return -1
+            if finding is not None and self._sequences_first(server, finding):
+                self._ask_batch(server)
+                return -1
             if self._names_in_doubt(server, finding):
                 return self._await(server)
         else:
@@ -519,6 +569,7 @@ class PreparingClient(ClientSession):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             statement.finding, statement.words = finding, self.pool.words  # of now
             statement.draws = _scanner.writes
+            statement.controls = _scanner.controls
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
                 statement = None  # one name of ours for one of its: errors tell which
@@ -533,6 +584,7 @@ class PreparingClient(ClientSession):
             statement = self.pool.registry.private(body, self.parameters, finding)
             statement.words = self.pool.words
             statement.draws = body is None or _scanner.writes
+            statement.controls = _scanner.controls
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
         prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
@@ -591,6 +643,9 @@ class PreparingClient(ClientSession):
     ) -> None:
         """The same for a Query, ahead of it."""
         prepared = self.prepared
+        if server.pipeline.open:  # a batch, which no Sync of ours is to end
+            self._name_for_batch(server, finding, self.stream.copy(begin, stop))
+            return
         if finding.prepares and prepared is not None:
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
@@ -603,7 +658,9 @@ class PreparingClient(ClientSession):
     def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
         """Whether a statement with this finding cannot be run yet."""
         return finding is not None and (
-            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
+            self._names_in_doubt(server, finding)
+            or self._tells_first(server, finding)
+            or self._sequences_first(server, finding)
         )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
