@@ -226,7 +226,7 @@ class Pipeline:
 
     def endable(self) -> bool:
         """Whether the open batch has run nothing, so that it does not matter where it ends: a Query behind it
-        may be an exchange of its own. Not after an Execute: of that, the Query would commit, and undo."""
+        may be an exchange of its own. Not after an Execute: the Query would commit that, or undo it."""
         return (
             self.open
             and self.executes == 0

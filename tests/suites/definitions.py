@@ -137,14 +137,15 @@ def _sqlalchemy() -> Suite:
         name="sqlalchemy",
         distribution="sqlalchemy",
         version="2.1.9",
-        copied=("test", "setup.cfg", "pyproject.toml"),
+        # Its conftest reads pytest's plugin from there; what is tested is the installed package all the same.
+        copied=("test", "lib/sqlalchemy/testing/plugin", "setup.cfg", "pyproject.toml"),
         requirements=("sqlalchemy==2.1.9", "psycopg2-binary==2.9.13", *PYTEST),
         arguments=lambda place: [
-            *("-o", "addopts=", "-p", "warnings", "-p", "logging", "--maxfail=100000"),
+            *("-o", "addopts=", "--maxfail=100000", "--nomemory", "--notimingintensive", "--nomypy"),
             f"--dburi=postgresql+psycopg2://{place.user}:{place.password}@{place.host}:{place.port}/test",
             *("test/dialect/postgresql", "test/dialect/test_suite.py"),
         ],
-        environment=lambda _: {},
+        environment=lambda _: {"PYTHONNOUSERSITE": "1"},  # see its noxfile.py, `test-wheel`
         statements={
             "test": "create extension hstore; create extension citext;"
             "create schema test_schema; create schema test_schema_2;"
