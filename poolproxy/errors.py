@@ -189,6 +189,13 @@ class ServerLoginRefused(PoolproxyError):
     cure = "Correct the url or password of this database or user in the settings."
 
 
+class NoSuchDatabase(ServerLoginRefused):
+    sqlstate, severity, fault = "3D000", "FATAL", "client"
+    template = "{reason}"
+    cause = "PostgreSQL has no such database (its own message); it is served here by its name, or by `*`."
+    cure = "Create the database, or correct its name, in the client or in the url of the settings."
+
+
 class ServerLost(PoolproxyError):
     sqlstate, severity, fault = "08006", "FATAL", "server"
     template = "the server connection was lost; a transaction in progress has an unknown outcome"
