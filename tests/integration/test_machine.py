@@ -22,7 +22,7 @@ from tests.support.stage import Stage
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
 #: Pool modes and servers per pool, and how many of the programs of `make test` run on such pools.
-POOLS = {("transaction", 1): 60, ("transaction", 2): 80, ("transaction", 3): 40, ("session", 8): 20}
+POOLS = {("transaction", 1): 50, ("transaction", 2): 70, ("transaction", 3): 35, ("session", 8): 15}
 
 
 @pytest.fixture(scope="module", autouse=True)
