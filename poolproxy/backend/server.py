@@ -17,7 +17,7 @@ from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, UNDRAWN, names_of_ours, shape_of, with_names
+from poolproxy.session.prepared import CHANGED, PREFIX, UNDRAWN, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -244,6 +244,8 @@ class Server(AuditedServer):
         """Tags tell what a DEALLOCATE has really done."""
         if tag == b"DEALLOCATE" and self.forgets:
             name = self.forgets.pop(0)
+            if name.startswith(PREFIX):
+                self.prepared.drop_named(name)  # it may have been others', too
             if self.sink is not None:
                 self.sink.deallocated(name)
         elif tag == b"DEALLOCATE ALL" or tag == b"DISCARD ALL":

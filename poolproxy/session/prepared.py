@@ -209,6 +209,11 @@ class ServerStatements:
         if self._held.pop(statement, None) is not None:
             self.surplus.append(statement.name)
 
+    def distrust(self) -> None:
+        """Some of them have been deallocated, nobody knows which."""
+        for statement in list(self._held):
+            self.discard(statement)
+
     def clear(self) -> None:
         """DEALLOCATE ALL."""
         self._held.clear()
