@@ -233,9 +233,11 @@ class PreparingClient(ClientSession):
         put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
         self.pool.sequences_asked = True
-        if server.own_draws or self.drew or self.pool.session_mode or not pipeline.settled():
+        if server.own_draws or self.drew or self.pool.session_mode or pipeline.doomed():
             return
-        if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
+        if pipeline.copying_in or pipeline.unclear or pipeline.hasty:
+            return
+        if pipeline.owes_client() or pipeline.status != STATUS_FAILED:
             self._prefix += server.forget_sequences()
 
     def _restore(self, server: Server) -> None:
