@@ -183,7 +183,8 @@ class DatabaseDown(PoolproxyError):
 
 
 class ServerLoginRefused(PoolproxyError):
-    sqlstate, severity, fault = "08006", "FATAL", "server"
+    sqlstate, severity = "08006", "FATAL"
+    fault: ClassVar[Fault] = "server"
     template = "PostgreSQL refused the proxy's login for pool {database}/{user} ({reason})"
     cause = "The server rejected the credentials or the database name that the proxy holds."
     cure = "Correct the url or password of this database or user in the settings."

@@ -13,7 +13,7 @@ cdef int NOTED, HELD, TAKEN
 cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
 cdef Statement UNSETTLED
-cdef bytes NOBODYS, CHANGED, UNDRAWN
+cdef bytes NOBODYS, CHANGED
 cdef Scanner _scanner
 
 cdef class PreparingClient(ClientSession):
@@ -31,13 +31,9 @@ cdef class PreparingClient(ClientSession):
     @cython.locals(statement=Statement)
     cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(pipeline=Pipeline)
-    cdef bint _sequences_first(self, Server server, Finding finding) except -1
-    @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
     cdef Finding _look_again(self, Finding finding, bytes text)
     cdef _unnamed_again(self)
-    cdef bint _own_numbers(self, Server server) except -1
-    cdef bint _anothers(self, Server server, Finding finding) except -1
     cdef _run_unnamed(self, Server server, Finding finding)
     cdef _learn_bound(self, Py_ssize_t position, Py_ssize_t end)
     cdef _restore(self, Server server)

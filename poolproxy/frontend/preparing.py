@@ -29,7 +29,6 @@ from poolproxy.session.prepared import (
     CHANGED,
     NAME_BYTES,
     NOBODYS,
-    UNDRAWN,
     UNSETTLED,
     ClientStatements,
     Statement,
@@ -90,9 +89,7 @@ class PreparingClient(ClientSession):
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
         if finding is not None and (
-            self._others_first(server, finding, False)
-            or self._tells_first(server, finding)
-            or self._sequences_first(server, finding)
+            self._others_first(server, finding, False) or self._tells_first(server, finding)
         ):
             return HELD
         self.forget_unnamed(server)
@@ -236,30 +233,12 @@ class PreparingClient(ClientSession):
         put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
         self.pool.sequences_asked = True
-        if self._own_numbers(server) or pipeline.owes_client():
+        if self.drew or server.own_draws or self.pool.session_mode or pipeline.doomed():
             return
-        if pipeline.asked() or (pipeline.settled() and pipeline.status != STATUS_FAILED):
+        if pipeline.copying_in or pipeline.unclear or pipeline.hasty:
+            return
+        if pipeline.owes_client() or pipeline.status != STATUS_FAILED:
             self._prefix += server.forget_sequences()
-
-    def _own_numbers(self, server: Server) -> bool:
-        """Whether what this server says of sequences is this client's."""
-        return self.drew or server.own_draws or self.pool.session_mode
-
-    def _sequences_first(self, server: Server, finding: Finding) -> bool:
-        """Whether a text must wait that asks for a sequence's last value: until it is known which transaction
-        it is in, and that a batch ahead of it went well."""
-        pipeline = server.pipeline
-        if not finding.sequence or self._own_numbers(server) or pipeline.doomed():
-            return False
-        if pipeline.owes_client() or (pipeline.open and not pipeline.asked() and pipeline.divisible()):
-            self.awaiting = True
-            return True
-        return False
-
-    def _anothers(self, server: Server, finding: Finding) -> bool:
-        """Whether a text that is about to be run would be told another client's number: what it needs could
-        not be sent ahead of it in its batch."""
-        return finding.sequence and not self._own_numbers(server) and server.pipeline.status != STATUS_FAILED
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -299,9 +278,7 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and (
-            self._others_first(server, finding, True) or self._sequences_first(server, finding)
-        ):
+        if finding is not None and self._others_first(server, finding, True):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -370,9 +347,6 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
-        if self._anothers(server, finding):
-            # Another client's number: without its statement, PostgreSQL says so.
-            self._prefix += server.replace_unnamed(self.pool.number_statement(), None)
 
     def _learn_bound(self, position: int, end: int) -> None:
         """The values of a Bind may name the custom settings that its statement sets."""
@@ -416,13 +390,6 @@ class PreparingClient(ClientSession):
                 return position
         elif kind == CLOSE:
             target = self._close_named(server, statement, key)
-        elif (
-            kind == BIND
-            and statement.finding is not None
-            and self._sequences_first(server, statement.finding)
-        ):
-            self._ask_batch(server)
-            return -1
         else:
             found = self._usable(server, statement, kind)
             if found is None:
@@ -496,8 +463,6 @@ class PreparingClient(ClientSession):
                 statement.words = self.pool.words
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
-                if self._anothers(server, statement.finding):
-                    target = UNDRAWN
             pipeline.bind()
         else:
             pipeline.extended()
@@ -533,9 +498,6 @@ class PreparingClient(ClientSession):
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
             if finding is not None and self._others_first(server, finding, True):
-                return -1
-            if finding is not None and self._sequences_first(server, finding):
-                self._ask_batch(server)
                 return -1
             if self._names_in_doubt(server, finding):
                 return self._await(server)
@@ -658,9 +620,7 @@ class PreparingClient(ClientSession):
     def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
         """Whether a statement with this finding cannot be run yet."""
         return finding is not None and (
-            self._names_in_doubt(server, finding)
-            or self._tells_first(server, finding)
-            or self._sequences_first(server, finding)
+            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
         )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:

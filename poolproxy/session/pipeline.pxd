@@ -70,8 +70,6 @@ cdef class Pipeline:
     cpdef close(self)
     cpdef expect(self, Step step)
     cpdef ask(self)
-    @cython.locals(unit=Unit)
-    cpdef divide(self)
     cpdef bind(self)
     cpdef execute(self)
     cpdef early_copy_data(self)

@@ -258,14 +258,6 @@ class Pipeline:
         self.border = Step(CLOSED, True)
         self.expect(self.border)
 
-    def divide(self) -> None:
-        """A Query of ours in the open batch, which has been asked: what follows is a batch of its own."""
-        unit = Unit(skip=True)
-        self._hand_over(unit)
-        self._units.append(unit)
-        self.open = False
-        self._end_batch()
-
     def bind(self) -> None:
         """A Bind."""
         self.open = True
