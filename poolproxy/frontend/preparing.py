@@ -269,6 +269,7 @@ class PreparingClient(ClientSession):
         pipeline = server.pipeline
         self.unnamed_number = server.unnamed_number = self.pool.number_statement()
         self.unnamed = self.stream.copy(position, following) if following > position else None
+        self.unnamed_large = self.unnamed is None
         self.unnamed_turn = self.unnamed_followed = pipeline.turn()
         self.unnamed_ordinal = pipeline.parses
         self.unnamed_finding = finding
