@@ -17,7 +17,7 @@ from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, names_of_ours, shape_of, with_names
+from poolproxy.session.prepared import CHANGED, UNDRAWN, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -401,8 +401,19 @@ class Server(AuditedServer):
     def _renamed(self, report: bytes, sqlstate: str, ours: list[bytes]) -> bytes:
         """An error about a statement by a name of ours, as the client is to read it."""
         if CHANGED in ours:
+            # pgjdbc parses again where the error is of this routine, and only there.
             return messages.error_response_fields(
-                "ERROR", _FEATURE_NOT_SUPPORTED, "cached plan must not change result type"
+                "ERROR",
+                _FEATURE_NOT_SUPPORTED,
+                "cached plan must not change result type",
+                routine="RevalidateCachedQuery",
+            )
+        if UNDRAWN in ours:
+            return messages.error_response_fields(
+                "ERROR",
+                _NOT_IN_PREREQUISITE_STATE,
+                "no sequence has been used in this transaction yet",
+                hint=_LAST_VALUES_HINT,
             )
         if sqlstate == _UNDEFINED_STATEMENT:
             for name in ours:

@@ -120,6 +120,8 @@ class Client(PreparingClient):
                         self._gather(server, buffer, start, position)
                         start = position
                         self._parse_again(server)
+                    if kind == BIND and self.unnamed_controls:
+                        server.pipeline.controls = True
                     if kind == BIND and self.unnamed_words is not self.pool.words:
                         self._unnamed_again()
                     if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():

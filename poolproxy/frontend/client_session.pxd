@@ -39,6 +39,7 @@ cdef class ClientSession(Sink):
     cdef public int unnamed_ordinal
     cdef public bint drew
     cdef public bint unnamed_draws
+    cdef public bint unnamed_controls
     cdef public Finding unnamed_finding
     cdef public Words unnamed_words
     cdef public ClientStatements prepared

@@ -13,7 +13,7 @@ cdef int NOTED, HELD, TAKEN
 cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
 cdef Statement UNSETTLED
-cdef bytes NOBODYS, CHANGED
+cdef bytes NOBODYS, CHANGED, UNDRAWN
 cdef Scanner _scanner
 
 cdef class PreparingClient(ClientSession):
@@ -32,6 +32,8 @@ cdef class PreparingClient(ClientSession):
     cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
+    cdef bint _sequences_first(self, Server server, Finding finding) except -1
+    cdef bint _anothers(self, Server server, Finding finding) except -1
     cdef Finding _look_again(self, Finding finding, bytes text)
     cdef _unnamed_again(self)
     cdef _run_unnamed(self, Server server, Finding finding)

@@ -29,6 +29,7 @@ from poolproxy.session.prepared import (
     CHANGED,
     NAME_BYTES,
     NOBODYS,
+    UNDRAWN,
     UNSETTLED,
     ClientStatements,
     Statement,
@@ -89,7 +90,9 @@ class PreparingClient(ClientSession):
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
         if finding is not None and (
-            self._others_first(server, finding, False) or self._tells_first(server, finding)
+            self._others_first(server, finding, False)
+            or self._tells_first(server, finding)
+            or self._sequences_first(server, finding)
         ):
             return HELD
         self.forget_unnamed(server)
@@ -238,6 +241,29 @@ class PreparingClient(ClientSession):
         if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
             self._prefix += server.forget_sequences()
 
+    def _sequences_first(self, server: Server, finding: Finding) -> bool:
+        """Whether the first text of all that asks for a last value must wait, because nothing of ours can be
+        put into the batch that it is in: that is to end ahead of it. Later ones find it done as theirs
+        begins."""
+        if not finding.sequence or self.pool.sequences_asked or not self._anothers(server, finding):
+            return False
+        if not server.pipeline.endable():
+            return False
+        if server.pipeline.fenced():
+            self._prefix += server.end_batch()
+            return False
+        self._prefix += server.fence_batch()
+        self._await(server)
+        return True
+
+    def _anothers(self, server: Server, finding: Finding) -> bool:
+        """Whether a text would be told another client's last value here."""
+        return (
+            finding.sequence
+            and not (self.drew or server.own_draws or self.pool.session_mode)
+            and server.pipeline.status != STATUS_FAILED
+        )
+
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
         names, self.resets = self.resets, None
@@ -276,7 +302,9 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and self._others_first(server, finding, True):
+        if finding is not None and (
+            self._others_first(server, finding, True) or self._sequences_first(server, finding)
+        ):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -302,6 +330,7 @@ class PreparingClient(ClientSession):
         self.unnamed_finding = finding
         self.unnamed_words = self.pool.words
         self.unnamed_draws = _scanner.writes
+        self.unnamed_controls = _scanner.controls
 
     def _look_again(self, finding: Finding | None, text: bytes) -> Finding | None:
         """What is remarkable about a text that is run by other words than it was looked at with: a routine in
@@ -344,6 +373,9 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
+        if self._anothers(server, finding):
+            # Without its statement PostgreSQL refuses it.
+            self._prefix += server.replace_unnamed(self.pool.number_statement(), None)
 
     def _learn_bound(self, position: int, end: int) -> None:
         """The values of a Bind may name the custom settings that its statement sets."""
@@ -446,11 +478,15 @@ class PreparingClient(ClientSession):
         if kind == BIND:
             if statement.draws:
                 self.drew = True
+            if statement.controls:
+                pipeline.controls = True
             if statement.words is not self.pool.words and statement.body is not None:
                 statement.finding = self._look_again(statement.finding, statement.body)
                 statement.words = self.pool.words
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
+                if self._anothers(server, statement.finding):
+                    target = UNDRAWN
             pipeline.bind()
         else:
             pipeline.extended()
@@ -485,7 +521,9 @@ class PreparingClient(ClientSession):
         if following <= end:
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
-            if finding is not None and self._others_first(server, finding, True):
+            if finding is not None and (
+                self._others_first(server, finding, True) or self._sequences_first(server, finding)
+            ):
                 return -1
             if self._names_in_doubt(server, finding):
                 return self._await(server)
@@ -519,6 +557,7 @@ class PreparingClient(ClientSession):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             statement.finding, statement.words = finding, self.pool.words  # of now
             statement.draws = _scanner.writes
+            statement.controls = _scanner.controls
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
                 statement = None  # one name of ours for one of its: errors tell which
@@ -533,6 +572,7 @@ class PreparingClient(ClientSession):
             statement = self.pool.registry.private(body, self.parameters, finding)
             statement.words = self.pool.words
             statement.draws = body is None or _scanner.writes
+            statement.controls = _scanner.controls
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
         prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
@@ -603,7 +643,9 @@ class PreparingClient(ClientSession):
     def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
         """Whether a statement with this finding cannot be run yet."""
         return finding is not None and (
-            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
+            self._names_in_doubt(server, finding)
+            or self._tells_first(server, finding)
+            or self._sequences_first(server, finding)
         )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:

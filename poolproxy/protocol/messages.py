@@ -133,8 +133,11 @@ def error_response(error: PoolproxyError) -> bytes:
     return error_response_fields(error.severity, error.sqlstate, error.message, hint=error.hint)
 
 
-def error_response_fields(severity: str, sqlstate: str, text: str, detail: str = "", hint: str = "") -> bytes:
-    return message(codes.ERROR_RESPONSE, _report(severity, sqlstate, text, detail, hint))
+def error_response_fields(
+    severity: str, sqlstate: str, text: str, detail: str = "", hint: str = "", routine: str = ""
+) -> bytes:
+    """`routine`: of PostgreSQL, where drivers tell errors by it."""
+    return message(codes.ERROR_RESPONSE, _report(severity, sqlstate, text, detail, hint, routine))
 
 
 def notice_response_fields(
@@ -143,9 +146,17 @@ def notice_response_fields(
     return message(codes.NOTICE_RESPONSE, _report(severity, sqlstate, text, detail, hint))
 
 
-def _report(severity: str, sqlstate: str, text: str, detail: str, hint: str) -> bytes:
+def _report(severity: str, sqlstate: str, text: str, detail: str, hint: str, routine: str = "") -> bytes:
     """Fields of ErrorResponse and NoticeResponse. V repeats S: servers may translate S, we never do."""
-    fields = (("S", severity), ("V", severity), ("C", sqlstate), ("M", text), ("D", detail), ("H", hint))
+    fields = (
+        ("S", severity),
+        ("V", severity),
+        ("C", sqlstate),
+        ("M", text),
+        ("D", detail),
+        ("H", hint),
+        ("R", routine),
+    )
     # An error report must never fail to be built: what does not fit is replaced, not refused.
     present = (
         (letter + value).replace("\0", "").encode("utf-8", "replace") for letter, value in fields if value

@@ -40,6 +40,8 @@ cdef class Pipeline:
     cdef public int early_copy_ends
     cdef public int parses
     cdef public int executes
+    cdef public int binds
+    cdef public bint controls
     cdef public int parses_seen
     cdef public tuple batch_assignments
     cdef public list steps

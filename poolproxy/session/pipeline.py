@@ -76,8 +76,10 @@ class Pipeline:
         "_units",
         "answered",
         "batch_assignments",
+        "binds",
         "closes",
         "closes_seen",
+        "controls",
         "copy_ends",
         "copying_in",
         "early_bind",
@@ -111,6 +113,8 @@ class Pipeline:
         self.parses = 0  #: Parse messages in the open batch
         self.closes = 0  #: Close messages in it
         self.executes = 0  #: Execute messages in it
+        self.binds = 0  #: Bind messages in it
+        self.controls = False  #: one of them is of a statement that begins or ends a transaction
         self.parses_seen = 0  #: ParseCompletes of the unit being answered
         self.closes_seen = 0  #: CloseCompletes of it
         self.copy_ends = 0  #: as in Unit, of the open batch
@@ -225,13 +229,16 @@ class Pipeline:
         self.steps.append(step)
 
     def endable(self) -> bool:
-        """Whether the open batch has run nothing, so that it does not matter where it ends: a Query behind it
-        may be an exchange of its own. Not after an Execute: of that, the Query would commit, and undo."""
-        return (
-            self.open
-            and self.executes == 0
-            and not (self.doomed() or self.unclear or self.copying_in or self.swallowed)
-        )
+        """Whether it does not matter where the open batch ends, so that a Query behind it may be an exchange
+        of its own: it has run nothing, or one statement that begins or ends a transaction, or is part of one.
+        Not after any other Execute: of that, the Query would commit, and undo."""
+        if not self.open or self.doomed() or self.unclear or self.copying_in or self.swallowed:
+            return False
+        if self.executes == 0:
+            return True
+        if self.controls:
+            return self.binds == 1 and self.executes == 1
+        return self.status != STATUS_IDLE and self.executes <= self.binds and not self.owes_client()
 
     def put_fence(self) -> None:
         """A Close of nothing, at the end of the open batch: once it is answered, everything ahead of it has
@@ -254,6 +261,7 @@ class Pipeline:
     def bind(self) -> None:
         """A Bind."""
         self.open = True
+        self.binds += 1
         if self.parses == 0:
             self.early_bind = True
 
@@ -295,6 +303,8 @@ class Pipeline:
         self.executes = 0
         self.copy_ends = 0
         self.early_bind = False
+        self.binds = 0
+        self.controls = False
         self.fence = None
         if self.batch_assignments:
             self.batch_assignments = ()

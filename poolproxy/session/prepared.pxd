@@ -11,6 +11,7 @@ cdef class Statement:
     cdef public Words words
     cdef readonly bint shared
     cdef public bint draws
+    cdef public bint controls
     cdef public bytes types
     cdef public bytes shape
 

@@ -24,6 +24,8 @@ PREFIX: Final = b"_poolproxy_"
 NOBODYS: Final = b"_poolproxy_none"
 #: What nobody prepares either: a Bind of it fails, and the client is told why it had to.
 CHANGED: Final = b"_poolproxy_changed"
+#: The same, where a sequence's last value is asked for that may be another client's.
+UNDRAWN: Final = b"_poolproxy_undrawn"
 
 #: Bytes of a statement's name that count.
 NAME_BYTES: Final = 63
@@ -36,7 +38,8 @@ class Statement:
     long to be kept, so that it lives on the server that has it alone."""
 
     __slots__ = (
-        "__weakref__", "body", "draws", "finding", "name", "settings", "shape", "shared", "types", "words",
+        "__weakref__", "body", "controls", "draws", "finding", "name", "settings", "shape", "shared", "types",
+        "words",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +54,7 @@ class Statement:
         self.words: Words = NO_WORDS
         self.shared = shared
         self.draws = False  #: it may draw from a sequence
+        self.controls = False  #: it begins or ends a transaction
         self.types: bytes | None = (
             None  #: the body of its ParameterDescription, once a server has described it
         )

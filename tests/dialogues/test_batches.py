@@ -234,6 +234,63 @@ def test_a_query_behind_a_batch_that_has_run_nothing_is_an_exchange_of_its_own(
     stage.nothing_more()
 
 
+BEGIN = parse("begin") + bind() + execute()
+
+
+def test_a_query_behind_begin_is_an_exchange_of_its_own(stage: Stage) -> None:
+    """As pgjdbc does it with autosave."""
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + extended("select 1") + SYNC
+    server << BEGIN + FENCE
+    server >> PARSED + BOUND + tag("BEGIN") + CLOSED
+    client << PARSED + BOUND + tag("BEGIN")
+    server << SYNC + query("savepoint s") + extended("select 1") + SYNC
+    said = done("SAVEPOINT", "T") + PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + ready("T")
+    server >> ready("T") + said
+    client << said
+    client >> extended("insert") + query("commit")
+    server << extended("insert") + FENCE
+    server >> PARSED + BOUND + NO_DATA + tag("INSERT 0 1") + CLOSED
+    client << PARSED + BOUND + NO_DATA + tag("INSERT 0 1")
+    server << SYNC + query("commit")
+    server >> ready("T") + done("COMMIT")
+    client << done("COMMIT")
+    assert not server.server.pin
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_behind_a_begin_that_fails_a_query_is_skipped(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + SYNC
+    server << BEGIN + FENCE
+    server >> PARSED + error("25001")
+    client << PARSED + error("25001")
+    server << query("savepoint s") + SYNC
+    server >> ready()
+    client << ready()
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [BEGIN + BEGIN, BEGIN + extended("select 1"), parse("begin") + bind() + extended("select 1")],
+    ids=["twice", "with more", "not run"],
+)
+def test_what_runs_more_than_a_begin_may_not_be_parted(stage: Stage, batch: bytes) -> None:
+    """It may have begun an implicit transaction, which the Query would end."""
+    server, client = stage.server(), stage.client()
+    client >> batch + query("select 2")
+    server << batch + query("select 2")
+    assert server.server.pipeline.unclear
+    client >> TERMINATE
+    client << END
+    server.take_all()
+    server << END
+    stage.nothing_more()
+
+
 def test_a_query_behind_a_batch_that_has_failed_is_skipped(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
     client >> parse("select nonsense") + FLUSH + query("select 2")

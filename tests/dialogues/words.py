@@ -50,8 +50,8 @@ def parameter(name: str, value: str) -> bytes:
     return m.message("S", m.text(name) + m.text(value))
 
 
-def error(sqlstate: str, text: str = "no", severity: str = "ERROR") -> bytes:
-    return m.message("E", _fields(S=severity, V=severity, C=sqlstate, M=text))
+def error(sqlstate: str, text: str = "no", severity: str = "ERROR", **more: str) -> bytes:
+    return m.message("E", _fields(S=severity, V=severity, C=sqlstate, M=text, **more))
 
 
 def fatal(sqlstate: str, text: str = "no") -> bytes:

@@ -236,3 +236,57 @@ def test_pin_on(stage: Stage, second: Direct) -> None:
             assert client.value("select lastval()") == number
     finally:
         stage.postgres.sql("drop sequence tick", "second")
+
+
+LAST = "select lastval()"
+BEGIN = m.parse("begin") + m.bind() + m.execute()
+
+#: Ways to ask for another client's number, with how many ReadyForQuery they get.
+ASKING = {
+    "behind a setting": (m.query("set work_mem to '5MB'") + m.query(LAST), 2),
+    "behind begin": (m.query("begin") + m.query(LAST), 2),
+    "in one batch with begin": (BEGIN + m.extended(LAST) + m.SYNC, 1),
+    "by name in one batch with begin": (BEGIN + m.extended(LAST, statement="s") + m.SYNC, 1),
+    "a query behind begin": (BEGIN + m.query(LAST), 1),
+    "in an implicit transaction": (m.extended("select 1") + m.extended(LAST) + m.SYNC, 1),
+    "by name in an implicit one": (m.extended("select 1") + m.extended(LAST, statement="s") + m.SYNC, 1),
+}
+
+
+@pytest.mark.parametrize("asking", ASKING)
+def test_nobody_is_told_anothers_number(stage: Stage, second: Direct, asking: str) -> None:
+    """In a database where no hand-over resets anything (rule 14)."""
+    stage.postgres.sql("create sequence tick; grant all on tick to public", "second")
+    try:
+        proxy = proxy_of(stage)
+        wait_for_the_look(proxy)
+        with proxy.login(database="second") as drawing, proxy.login(database="second") as client:
+            assert drawing.value("select nextval('tick')") == "1"
+            question, answers = ASKING[asking]
+            client.send(question)
+            said = [client.read_ready() for _ in range(answers)][-1]
+            assert m.errors(said) == ["26000" if asking == "in an implicit transaction" else "55000"]
+            client.query("rollback")
+            assert client.value("select 1") == "1"
+    finally:
+        stage.postgres.sql("drop sequence tick", "second")
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_ones_own_number_is_told_in_a_batch(stage: Stage, second: Direct, name: str) -> None:
+    proxy = proxy_of(stage)
+    stage.postgres.sql("create sequence tick; grant all on tick to public", "second")
+    try:
+        with proxy.login(database="second") as client:
+            draw = m.extended("select nextval('tick')")
+            for batch in (
+                BEGIN + draw + m.extended(LAST, statement=name) + m.SYNC,
+                m.query("commit"),
+                draw + m.extended(LAST, statement=name and "t") + m.SYNC,
+            ):
+                said = client.ask(batch)
+                assert m.errors(said) == []
+                rows = m.rows(said)
+                assert not rows or rows[0] == rows[1]
+    finally:
+        stage.postgres.sql("drop sequence tick", "second")

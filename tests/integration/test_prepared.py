@@ -435,6 +435,7 @@ def test_a_result_of_another_kind_is_refused_as_postgresql_does(stage: Stage, di
             said = client.ask(m.extended("insert into note values (1, 'x')") + run("s"))
             assert m.errors(said) == ["0A000"]
             assert m.letters(said)[-2:] == "EZ"
+            assert said[-2].fields["R"] == "RevalidateCachedQuery"  # what pgjdbc knows it by
             assert client.value("select count(*) from note where id = 1") == "0"
             assert m.errors(client.ask(prepare("select * from changing", "t"))) == []
             assert m.errors(client.ask(run("t"))) == []

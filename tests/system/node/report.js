@@ -23,3 +23,11 @@ export const outcome = (promise, pick) => promise.then(pick, saidIn)
 export async function report(steps) {
   for (const step of steps) console.log(JSON.stringify([step.name, await step()]))
 }
+
+// For a crowd: what a client told of itself.
+export const tell = (client, step, answer) => console.log(JSON.stringify([client, step, answer]))
+
+// The clients of a crowd, all at once; each runs the steps one after the other.
+export const crowd = (clients, steps, ...given) => Promise.all(numbers(clients).map(async client => {
+  for (const step of steps) tell(client, step.name, await step(client, ...given))
+}))
