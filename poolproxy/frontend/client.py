@@ -143,7 +143,7 @@ class Client(PreparingClient):
                         self._await(server)
                         self._stop(server, position, end)
                         return
-                    self._prefix += server.end_batch()
+                    self._end_batch(server)
                 if (
                     following <= end
                     and self.prepared is not None

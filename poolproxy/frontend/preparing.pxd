@@ -33,6 +33,7 @@ cdef class PreparingClient(ClientSession):
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
     cdef bint _sequences_first(self, Server server, Finding finding) except -1
+    cdef _end_batch(self, Server server)
     cdef bint _anothers(self, Server server, Finding finding) except -1
     cdef Finding _look_again(self, Finding finding, bytes text)
     cdef _unnamed_again(self)

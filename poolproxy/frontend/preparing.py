@@ -250,11 +250,17 @@ class PreparingClient(ClientSession):
         if not server.pipeline.endable():
             return False
         if server.pipeline.fenced():
-            self._prefix += server.end_batch()
+            self._end_batch(server)
             return False
         self._prefix += server.fence_batch()
         self._await(server)
         return True
+
+    def _end_batch(self, server: Server) -> None:
+        """A Sync of ours: the open batch may end here, and has gone well."""
+        if server.pipeline.batch_assignments:
+            server.suspect("setting")  # in a transaction: what becomes of it is asked for
+        self._prefix += server.end_batch()
 
     def _anothers(self, server: Server, finding: Finding) -> bool:
         """Whether a text would be told another client's last value here."""
