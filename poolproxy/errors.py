@@ -183,10 +183,18 @@ class DatabaseDown(PoolproxyError):
 
 
 class ServerLoginRefused(PoolproxyError):
-    sqlstate, severity, fault = "08006", "FATAL", "server"
+    sqlstate, severity = "08006", "FATAL"
+    fault: ClassVar[Fault] = "server"
     template = "PostgreSQL refused the proxy's login for pool {database}/{user} ({reason})"
     cause = "The server rejected the credentials or the database name that the proxy holds."
     cure = "Correct the url or password of this database or user in the settings."
+
+
+class NoSuchDatabase(ServerLoginRefused):
+    sqlstate, severity, fault = "3D000", "FATAL", "client"
+    template = "{reason}"
+    cause = "PostgreSQL has no such database (its own message); it is served here by its name, or by `*`."
+    cure = "Create the database, or correct its name, in the client or in the url of the settings."
 
 
 class ServerLost(PoolproxyError):

@@ -152,6 +152,8 @@ class AuditedServer(ServerSession):
             self.listens = False
         self.lent = False
         self.unclaimed.clear()
+        if found.ours < len(self.prepared):
+            self._deallocated_out_of_sight(found.ours)
         if found.prepared - self.prepared.literal:
             left.add("sql_prepare")
         else:
@@ -186,6 +188,12 @@ class AuditedServer(ServerSession):
             return
         left.discard("listen")
         self.ask(UNLISTEN, self._tidied)
+
+    def _deallocated_out_of_sight(self, left: int) -> None:
+        """By code, as no text shows it: all of them if none is left, else some."""
+        self.prepared.distrust()
+        if not left and self.sink is not None:
+            self.sink.deallocated(None)
 
     def _close_literal(self) -> None:
         """Statements that were parsed under their client's names for one text: the books know them."""

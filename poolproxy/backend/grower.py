@@ -17,7 +17,7 @@ from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRef
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.server import Server
 from poolproxy.backend.server_session import ServerSession
-from poolproxy.errors import ServerLoginRefused, UnexpectedServerAnswer
+from poolproxy.errors import NoSuchDatabase, ServerLoginRefused, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
@@ -39,6 +39,7 @@ LAST_RETRY = 0.6
 
 #: SQLSTATE classes and codes of a refused login that trying again will not change.
 _HOPELESS = ("28", "3D")
+_NO_DATABASE = "3D000"
 _TOO_MANY = "53300"
 
 
@@ -251,9 +252,9 @@ class Grower:
         if sqlstate.startswith(_HOPELESS):
             self._refused[pool] = asyncio.get_running_loop().call_later(LAST_RETRY, self._pardon, pool)
             if not pool.size():
+                refused = NoSuchDatabase if sqlstate == _NO_DATABASE else ServerLoginRefused
                 self._on_waiter_failed(
-                    pool,
-                    ServerLoginRefused(database=pool.route.database, user=pool.route.user, reason=reason),
+                    pool, refused(database=pool.route.database, user=pool.route.user, reason=reason)
                 )
         else:
             self._failures += 1

@@ -17,7 +17,7 @@ from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, UNDRAWN, names_of_ours, shape_of, with_names
+from poolproxy.session.prepared import CHANGED, FORGETTING, PREFIX, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -31,6 +31,7 @@ PARAMETER_STATUS = 0x53
 NOTIFICATION_RESPONSE = 0x41
 PARSE_COMPLETE = 0x31
 CLOSE_COMPLETE = 0x33
+BIND_COMPLETE = 0x32
 DATA_ROW = 0x44
 COPY_IN_RESPONSE = 0x47
 ROW_DESCRIPTION = 0x54
@@ -151,6 +152,11 @@ class Server(AuditedServer):
             return following
         elif kind == NOTICE_RESPONSE:
             mine = skipping or self._of_our_parse(self.stream.copy(position + 5, following))
+        elif self.swallowing > 0 and (kind in (BIND_COMPLETE, COMMAND_COMPLETE)):
+            self.swallowing -= 1
+            if not self.swallowing:
+                self.framer.stops = STOPS_CLOSELY if self.forgets else STOPS
+            mine = True
         elif self._unowed():
             self._out_of_sync(f"message type {kind:#04x} that nobody asked for")
         elif kind in (PARSE_COMPLETE, CLOSE_COMPLETE):
@@ -200,7 +206,10 @@ class Server(AuditedServer):
     def _completed(self, step: Step) -> None:
         """A Parse or Close of a statement that the books know has been done."""
         statement = step.statement
-        if statement is not None:
+        if statement is FORGETTING:
+            self.swallowing = 2  # it is bound, and run
+            self.framer.stops = STOPS_ALL
+        elif statement is not None:
             if step.kind == PARSED:
                 self.prepared.confirm(statement)
                 following = self.pipeline.next_step()
@@ -210,7 +219,7 @@ class Server(AuditedServer):
                 self.prepared.drop(statement)
         if step.name is not None and step.own and statement is None:
             self.prepared.literal.add(step.name)
-        elif self.sink is not None and (step.name is not None or step is self.pipeline.fence):
+        elif self.sink is not None and (step.name is not None or step is self.pipeline.border):
             if step.name is not None:
                 self.sink.step_completed(step)
             if self.sink.awaiting:
@@ -219,7 +228,9 @@ class Server(AuditedServer):
     def _give_up_steps(self) -> None:
         """After an error: what is still to come of its unit will not be done."""
         for step in self.pipeline.steps_left():
-            if step.statement is not None and step.kind != CLOSED:
+            if step.statement is FORGETTING:
+                self.own_draws = self.forgotten = False
+            elif step.statement is not None and step.kind != CLOSED:
                 self.prepared.failed(step.statement)
 
     def _described(self, description: bytes) -> None:
@@ -244,6 +255,8 @@ class Server(AuditedServer):
         """Tags tell what a DEALLOCATE has really done."""
         if tag == b"DEALLOCATE" and self.forgets:
             name = self.forgets.pop(0)
+            if name.startswith(PREFIX):
+                self.prepared.drop_named(name)  # it may have been others', too
             if self.sink is not None:
                 self.sink.deallocated(name)
         elif tag == b"DEALLOCATE ALL" or tag == b"DISCARD ALL":
@@ -372,6 +385,9 @@ class Server(AuditedServer):
         fields = messages.error_fields(report)
         sqlstate = fields.get("C", "XX000")
         self._fatal = fields.get("V", fields.get("S", "")) in ("FATAL", "PANIC")
+        if self.swallowing:
+            self.swallowing = 0
+            self.framer.stops = STOPS
         if skipping:
             self.refusal = fields
             self._give_up_steps()
@@ -393,7 +409,7 @@ class Server(AuditedServer):
                 self.sink.proceed()
         if sqlstate == _FEATURE_NOT_SUPPORTED:
             self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
-        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten:
+        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten and not self.pin:
             return _hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
@@ -407,13 +423,6 @@ class Server(AuditedServer):
                 _FEATURE_NOT_SUPPORTED,
                 "cached plan must not change result type",
                 routine="RevalidateCachedQuery",
-            )
-        if UNDRAWN in ours:
-            return messages.error_response_fields(
-                "ERROR",
-                _NOT_IN_PREREQUISITE_STATE,
-                "no sequence has been used in this transaction yet",
-                hint=_LAST_VALUES_HINT,
             )
         if sqlstate == _UNDEFINED_STATEMENT:
             for name in ours:

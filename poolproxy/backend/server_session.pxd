@@ -42,6 +42,7 @@ cdef class ServerSession(Member):
     cdef public ServerStatements prepared
     cdef public list forgets
     cdef public bint forgotten
+    cdef public int swallowing
     cdef public bint changing_schema
     cdef Step _describing
     cdef bytes _types

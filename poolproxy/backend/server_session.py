@@ -33,7 +33,7 @@ from poolproxy.session.parameters import (
 )
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import NOBODYS, ServerStatements, Statement
+from poolproxy.session.prepared import FORGETTING, ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -70,8 +70,7 @@ class ServerSession(Member):
         "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin",
         "own_draws", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported",
         "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
-        "transaction_at", "unclaimed",
-        "unnamed_number",
+        "swallowing", "transaction_at", "unclaimed", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -96,6 +95,7 @@ class ServerSession(Member):
         self.origin = reported  #: the same at its login
         self.suspected = False  #: its client may have left something in it that the books do not know
         self.auditing = False
+        self.swallowing = 0  #: answers to come to a statement of ours in its client's batch
         self.discarding = False  #: what it runs of ours is its client's DISCARD ALL
         self.ready_kept = False  #: its client's ReadyForQuery waits for the audit
         self.fencing = False  #: it waits until the client has heard what was notified before
@@ -151,7 +151,7 @@ class ServerSession(Member):
         if self.reset_due:
             self.reset_due = False
             self.dirty = None
-            self.own_draws = True
+            self.own_draws = self.forgotten = True
             self.pool.counters.handover_resets += 1
             queries = (HANDOVER, *difference(EMPTY, wanted, guarded))
         else:
@@ -179,9 +179,15 @@ class ServerSession(Member):
 
     def forget_sequences(self) -> bytes:
         """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
-        In a failed transaction it fails, as that will."""
-        self.own_draws = self.forgotten = True
-        return self.ahead(b"DISCARD SEQUENCES", _ignore)
+        In a failed transaction it fails, as that will; in an open batch no Query may stand."""
+        self.forgotten = True
+        # Behind what is not answered it may turn out to stand in a failed transaction.
+        self.own_draws = self.own_draws or not self.pipeline.owes_client()
+        if not self.pipeline.open:
+            return self.ahead(b"DISCARD SEQUENCES", _ignore)
+        for kind in (PARSED, CLOSED, CLOSED):
+            self.pipeline.expect(Step(kind, True, FORGETTING if kind == PARSED else None))
+        return _FORGET_IN_A_BATCH
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
@@ -287,17 +293,6 @@ class ServerSession(Member):
     def _prepared_under(self, statement: Statement, refusal: Refusal | None) -> None:
         if refusal is not None:
             self.prepared.unparsable = statement  # the next try, in the message's place, tells the client why
-
-    def fence_batch(self) -> bytes:
-        """To go behind the client's open batch: see `Pipeline.put_fence`."""
-        self.pipeline.put_fence()
-        return messages.close(b"S", NOBODYS)
-
-    def end_batch(self) -> bytes:
-        """To go behind that: the client's Query is to be an exchange of its own."""
-        self.pipeline.end_batch()
-        self._errands.append(None)
-        return messages.sync()
 
     def parse_as(self, name: bytes, body: bytes) -> bytes:
         """Something under its client's own name, which SQL text may mean."""
@@ -513,6 +508,15 @@ class ServerSession(Member):
 
 
 _ROLL_BACK = messages.parse(b"", b"ROLLBACK") + messages.bind(b"", b"") + messages.execute() + messages.sync()
+
+
+_FORGET_IN_A_BATCH = (
+    messages.parse(FORGETTING.name, b"DISCARD SEQUENCES")
+    + messages.bind(FORGETTING.name, FORGETTING.name)
+    + messages.execute(FORGETTING.name)
+    + messages.close(b"P", FORGETTING.name)
+    + messages.close(b"S", FORGETTING.name)
+)
 
 
 def _ignore(refusal: Refusal | None) -> None:

@@ -21,6 +21,8 @@ cdef bytes STOPS, STOPS_COPYING
 cdef class Client(PreparingClient):
     @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, ahead=Py_ssize_t, kind=int, noted=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
+    @cython.locals(pipeline=Pipeline)
+    cdef bint _must_await(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cdef bint _needs_no_server(self, int kind) except -1
     cdef Server _borrow(self, int kind)
     cdef _queued(self)

@@ -128,31 +128,21 @@ class Client(PreparingClient):
                         self._gather(server, buffer, start, position)
                         start = position
                         if self._bind_must_wait(server, self.unnamed_finding):
-                            self._await(server)
+                            self._ask_batch(server)
                             self._stop(server, position, end)
                             return
                         self._run_unnamed(server, self.unnamed_finding)
                         if self.unnamed_finding.reason == "setting":
                             self._learn_bound(position, min(following, end))
-            elif kind == QUERY and not settled:
-                if server.pipeline.endable() and not self.pool.session_mode:
-                    self._gather(server, buffer, start, position)
-                    start = position
-                    if not server.pipeline.fenced():
-                        self._prefix += server.fence_batch()
-                        self._await(server)
-                        self._stop(server, position, end)
-                        return
-                    self._end_batch(server)
-                if (
-                    following <= end
-                    and self.prepared is not None
-                    and self._names_wanted(buffer, position + 5, following - 1)
-                ):
-                    self._gather(server, buffer, start, position)
-                    self.awaiting = True
-                    self._stop(server, position, end)
-                    return
+            elif (
+                kind in (QUERY, FUNCTION_CALL)
+                and not settled
+                and self._must_await(server, kind, buffer, position, following, end)
+            ):
+                self._gather(server, buffer, start, position)
+                self._ask_batch(server)
+                self._stop(server, position, end)
+                return
             ahead = len(self._prefix)
             noted = self._note(server, kind, buffer, position, following, end)
             if len(self._prefix) > ahead and start < position:
@@ -166,6 +156,8 @@ class Client(PreparingClient):
                 if noted == TAKEN:
                     self._take(server, end)
                     return
+                if server.pipeline.open:
+                    self._ask_batch(server)
                 self._stop(server, position, end)
                 self._give_back(server)
                 return
@@ -178,6 +170,23 @@ class Client(PreparingClient):
         self.stream.keep(position, end)
         if server is not None and server.pipeline.quiet() and framer.rest == 0 and start < end:
             server.review()
+
+    def _must_await(
+        self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int
+    ) -> bool:
+        """A Query or FunctionCall behind what is not answered: whether it must wait for that, because it ends
+        a batch, so that an error could be of either, or because of the statements that it names."""
+        pipeline = server.pipeline
+        if pipeline.asked() or pipeline.doomed():
+            return False
+        if pipeline.open:
+            return pipeline.border is not None or pipeline.divisible()
+        return (
+            kind == QUERY
+            and following <= end
+            and self.prepared is not None
+            and self._names_wanted(buffer, position + 5, following - 1)
+        )
 
     def _needs_no_server(self, kind: int) -> bool:
         """Whether a message means nothing while no server is attached. What belongs to a refused batch is

@@ -245,7 +245,7 @@ class ClientSession(Sink):
         server = self.server
         if server is None:
             return  # it has left meanwhile: the server looks after itself
-        if refusal is not None and used_before(refusal):
+        if refusal is not None and used_before(refusal) and server.pin in ("", "session_mode"):
             take_another_server(self, server)
         elif refusal is not None:
             self.refuse(refusal)

@@ -13,7 +13,7 @@ cdef int NOTED, HELD, TAKEN
 cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
 cdef Statement UNSETTLED
-cdef bytes NOBODYS, CHANGED, UNDRAWN
+cdef bytes NOBODYS, CHANGED
 cdef Scanner _scanner
 
 cdef class PreparingClient(ClientSession):
@@ -32,9 +32,6 @@ cdef class PreparingClient(ClientSession):
     cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
-    cdef bint _sequences_first(self, Server server, Finding finding) except -1
-    cdef _end_batch(self, Server server)
-    cdef bint _anothers(self, Server server, Finding finding) except -1
     cdef Finding _look_again(self, Finding finding, bytes text)
     cdef _unnamed_again(self)
     cdef _run_unnamed(self, Server server, Finding finding)
@@ -51,6 +48,7 @@ cdef class PreparingClient(ClientSession):
     @cython.locals(pipeline=Pipeline, name_end=Py_ssize_t, name=bytes, key=bytes, names=bytes, target=bytes, found=bytes, statement=Statement)
     cdef Py_ssize_t _by_name(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
     cdef Py_ssize_t _await(self, Server server) except -2
+    cdef _ask_batch(self, Server server)
     @cython.locals(pipeline=Pipeline, turn=Py_ssize_t, held=Held)
     cdef bytes _usable(self, Server server, Statement statement, int kind)
     cdef _run_again(self, Server server, Finding finding, bytes body)

@@ -29,7 +29,6 @@ from poolproxy.session.prepared import (
     CHANGED,
     NAME_BYTES,
     NOBODYS,
-    UNDRAWN,
     UNSETTLED,
     ClientStatements,
     Statement,
@@ -90,9 +89,7 @@ class PreparingClient(ClientSession):
             return NOTED
         finding = self._look(buffer, position + 5, following - 1)
         if finding is not None and (
-            self._others_first(server, finding, False)
-            or self._tells_first(server, finding)
-            or self._sequences_first(server, finding)
+            self._others_first(server, finding, False) or self._tells_first(server, finding)
         ):
             return HELD
         self.forget_unnamed(server)
@@ -108,6 +105,8 @@ class PreparingClient(ClientSession):
 
     def _exchange(self, server: Server, finding: Finding | None) -> None:
         """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
+        if server.pipeline.batch_assignments:
+            server.suspect("setting")  # of the batch that this ends, in a transaction
         assignments = self._follow(server, finding)
         server.pipeline.query(assignments)
         if server.pipeline.unclear:
@@ -236,39 +235,12 @@ class PreparingClient(ClientSession):
         put ahead: from now on it is done as each exchange begins."""
         pipeline = server.pipeline
         self.pool.sequences_asked = True
-        if server.own_draws or self.drew or self.pool.session_mode or not pipeline.settled():
+        if self.drew or server.own_draws or self.pool.session_mode or pipeline.doomed():
             return
-        if not pipeline.quiet() or pipeline.status != STATUS_FAILED:
+        if pipeline.copying_in or pipeline.unclear or pipeline.hasty:
+            return
+        if pipeline.owes_client() or pipeline.status != STATUS_FAILED:
             self._prefix += server.forget_sequences()
-
-    def _sequences_first(self, server: Server, finding: Finding) -> bool:
-        """Whether the first text of all that asks for a last value must wait, because nothing of ours can be
-        put into the batch that it is in: that is to end ahead of it. Later ones find it done as theirs
-        begins."""
-        if not finding.sequence or self.pool.sequences_asked or not self._anothers(server, finding):
-            return False
-        if not server.pipeline.endable():
-            return False
-        if server.pipeline.fenced():
-            self._end_batch(server)
-            return False
-        self._prefix += server.fence_batch()
-        self._await(server)
-        return True
-
-    def _end_batch(self, server: Server) -> None:
-        """A Sync of ours: the open batch may end here, and has gone well."""
-        if server.pipeline.batch_assignments:
-            server.suspect("setting")  # in a transaction: what becomes of it is asked for
-        self._prefix += server.end_batch()
-
-    def _anothers(self, server: Server, finding: Finding) -> bool:
-        """Whether a text would be told another client's last value here."""
-        return (
-            finding.sequence
-            and not (self.drew or server.own_draws or self.pool.session_mode)
-            and server.pipeline.status != STATUS_FAILED
-        )
 
     def _restore(self, server: Server) -> None:
         """A RESET of its own has been forwarded: behind it goes what it started with."""
@@ -308,9 +280,7 @@ class PreparingClient(ClientSession):
             server.suspect("large_text")
         else:
             finding = self._look_at_parse(buffer, position, following)
-        if finding is not None and (
-            self._others_first(server, finding, True) or self._sequences_first(server, finding)
-        ):
+        if finding is not None and self._others_first(server, finding, True):
             return HELD
         pipeline = server.pipeline
         if finding is not None and finding.forgets and buffer[position + 5] == 0 and server.discardable():
@@ -379,9 +349,6 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
-        if self._anothers(server, finding):
-            # Without its statement PostgreSQL refuses it.
-            self._prefix += server.replace_unnamed(self.pool.number_statement(), None)
 
     def _learn_bound(self, position: int, end: int) -> None:
         """The values of a Bind may name the custom settings that its statement sets."""
@@ -435,6 +402,13 @@ class PreparingClient(ClientSession):
         names = self.stream.copy(position + 5, name_at) + target + b"\0"
         self._prefix += head(kind, following - position - 1 + len(target) - len(name), names)
         return name_end + 1
+
+    def _ask_batch(self, server: Server) -> None:
+        """What has been forwarded of a batch is to be done before more is: its answers are asked for."""
+        if server.pipeline.border is None and server.pipeline.divisible():
+            self._prefix += _CLOSE_NOTHING
+            server.pipeline.ask()
+        self._await(server)
 
     def _await(self, server: Server) -> int:
         """More answers are needed; those of an open batch come at a Flush only."""
@@ -491,8 +465,6 @@ class PreparingClient(ClientSession):
                 statement.words = self.pool.words
             if statement.finding is not None:
                 self._run_again(server, statement.finding, statement.body)
-                if self._anothers(server, statement.finding):
-                    target = UNDRAWN
             pipeline.bind()
         else:
             pipeline.extended()
@@ -527,9 +499,7 @@ class PreparingClient(ClientSession):
         if following <= end:
             finding = self._look_at_parse(buffer, position, following)
             body = self.stream.copy(rest, following)
-            if finding is not None and (
-                self._others_first(server, finding, True) or self._sequences_first(server, finding)
-            ):
+            if finding is not None and self._others_first(server, finding, True):
                 return -1
             if self._names_in_doubt(server, finding):
                 return self._await(server)
@@ -637,6 +607,9 @@ class PreparingClient(ClientSession):
     ) -> None:
         """The same for a Query, ahead of it."""
         prepared = self.prepared
+        if server.pipeline.open:  # a batch, which no Sync of ours is to end
+            self._name_for_batch(server, finding, self.stream.copy(begin, stop))
+            return
         if finding.prepares and prepared is not None:
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
@@ -649,9 +622,7 @@ class PreparingClient(ClientSession):
     def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
         """Whether a statement with this finding cannot be run yet."""
         return finding is not None and (
-            self._names_in_doubt(server, finding)
-            or self._tells_first(server, finding)
-            or self._sequences_first(server, finding)
+            self._names_in_doubt(server, finding) or self._tells_first(server, finding)
         )
 
     def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:

@@ -156,8 +156,16 @@ def read_deallocation(text: bytes) -> tuple[bytes, ...] | None:
     if match["all"]:
         return (b"",)
     if match["quoted"]:
-        return (match["quoted"].replace(b'""', b'"')[:63],)
-    return (match["plain"].lower()[:63],)
+        return (_clipped(match["quoted"].replace(b'""', b'"')),)
+    return (_clipped(match["plain"].lower()),)
+
+
+def _clipped(name: bytes) -> bytes:
+    """An identifier as far as it counts: 63 bytes, and no part of a character (manual 4.1.1)."""
+    end = 63
+    while len(name) > 63 and end > 60 and name[end] & 0xC0 == 0x80:
+        end -= 1
+    return name[:end]
 
 
 def _tokens(text: bytes) -> list[tuple[str, str]] | None:

@@ -45,8 +45,10 @@ AND refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()) \
 UNION SELECT 'left', 'holdable_cursor', '' FROM pg_catalog.pg_cursor() WHERE is_holdable \
 UNION SELECT 'channel', channel, '' FROM pg_catalog.pg_listening_channels() AS found (channel) \
 UNION SELECT 'lent', '', '' WHERE pg_catalog.current_setting('{LENT}', true) OPERATOR(pg_catalog.=) '1' \
-UNION SELECT 'prepared', name, '' FROM pg_catalog.pg_prepared_statement() \
-WHERE from_sql OR NOT pg_catalog.starts_with(name, '{PREFIX.decode()}')"""
+UNION SELECT CASE WHEN ours THEN 'ours' ELSE 'prepared' END, CASE WHEN ours THEN '' ELSE name END, \
+pg_catalog.count(*)::pg_catalog.text FROM (SELECT name, \
+NOT from_sql AND pg_catalog.starts_with(name, '{PREFIX.decode()}') AS ours \
+FROM pg_catalog.pg_prepared_statement()) AS statement GROUP BY 1, 2"""
 
 
 def audit_query(custom: CustomNames, held: Iterable[str] = ()) -> bytes:
@@ -68,11 +70,11 @@ def _query(names: tuple[str, ...]) -> bytes:
 
 class Audited:
     """What an audit has found. `left`: reasons to pin, in the order of pins.REASONS. `prepared`: the
-    statements that go by names of the client's. `channels`: what the server
-    listens to; `lent`: what it was lent is among it, if it is left. `unrepeatable`: a setting that another
-    server would not take. `role`: the one in force."""
+    statements that go by names of the client's; `ours`: how many go by names of ours. `channels`: what the
+    server listens to; `lent`: what it was lent is among it, if it is left. `unrepeatable`: a setting that
+    another server would not take. `role`: the one in force."""
 
-    __slots__ = ("channels", "left", "lent", "parameters", "prepared", "role", "unrepeatable")
+    __slots__ = ("channels", "left", "lent", "ours", "parameters", "prepared", "role", "unrepeatable")
 
     def __init__(
         self,
@@ -83,6 +85,7 @@ class Audited:
         channels: frozenset[str] = frozenset(),
         lent: bool = False,
         role: str = "none",
+        ours: int = 0,
     ) -> None:
         self.parameters = parameters
         self.left = left
@@ -91,6 +94,7 @@ class Audited:
         self.channels = channels
         self.lent = lent
         self.role = role
+        self.ours = ours
 
 
 def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, reported: Reported) -> Audited:
@@ -102,6 +106,7 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
     channels: set[str] = set()
     unrepeatable = lent = False
     role = default_role = "none"
+    ours = 0
     superuser = origin.value_of("is_superuser") == "on"
     for kind, name, value in rows:
         if kind == "left":
@@ -110,6 +115,8 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
             channels.add(name)
         elif kind == "lent":
             lent = True
+        elif kind == "ours":
+            ours = int(value)
         elif kind == "prepared":
             prepared.add(name.encode("utf-8", "surrogateescape"))
         elif kind == "role":
@@ -142,4 +149,5 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
         frozenset(channels),
         lent,
         role,
+        ours,
     )

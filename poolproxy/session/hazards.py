@@ -65,7 +65,7 @@ _GAP = r"(?:\s|--[^\n]*\n|/\*.*?\*/)*"
 _HAZARDOUS: Final = re.compile(
     r"set_config|setseed|pg_settings|advisory_lock|replication_origin|replication_slot|backup_start|dblink"
     r"|_to_xml|ts_stat|ts_rewrite|crosstab|connectby|u&\"|\\"
-    r"|\b(?:execute|temp|temporary|pg_temp|create|listen|load|prepare|hold|discard|do)\b"
+    r"|\b(?:execute|temp|temporary|pg_temp|create|listen|load|prepare|deallocate|hold|discard|do)\b"
     r"|(?:^|;|\bbegin\b|\bthen\b|\belse\b|\bloop\b)" + _GAP + r"(?:set|reset)\b",
     re.IGNORECASE | re.DOTALL,
 )

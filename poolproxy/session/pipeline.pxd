@@ -39,16 +39,16 @@ cdef class Pipeline:
     cdef public int copy_ends
     cdef public int early_copy_ends
     cdef public int parses
-    cdef public int executes
     cdef public int binds
+    cdef public int executes
     cdef public bint controls
     cdef public int parses_seen
     cdef public tuple batch_assignments
     cdef public list steps
     cdef public Py_ssize_t steps_seen
+    cdef public Step border
     cdef public int closes
     cdef public int closes_seen
-    cdef public Step fence
 
     cpdef Py_ssize_t owed(self) except -1
     @cython.locals(index=Py_ssize_t, unit=Unit)
@@ -58,6 +58,8 @@ cdef class Pipeline:
     cpdef bint idle(self) except -1
     cpdef bint doomed(self) except -1
     cpdef bint settled(self) except -1
+    cpdef bint divisible(self) except -1
+    cpdef bint asked(self) except -1
     cpdef skip_query(self)
     @cython.locals(unit=Unit)
     cpdef skip_batch(self, list steps)
@@ -67,11 +69,7 @@ cdef class Pipeline:
     cpdef parse(self, tuple assignments)
     cpdef close(self)
     cpdef expect(self, Step step)
-    cpdef bint endable(self) except -1
-    cpdef put_fence(self)
-    cpdef bint fenced(self) except -1
-    @cython.locals(unit=Unit)
-    cpdef end_batch(self)
+    cpdef ask(self)
     cpdef bind(self)
     cpdef execute(self)
     cpdef early_copy_data(self)

@@ -77,6 +77,7 @@ class Pipeline:
         "answered",
         "batch_assignments",
         "binds",
+        "border",
         "closes",
         "closes_seen",
         "controls",
@@ -86,7 +87,6 @@ class Pipeline:
         "early_copy_ends",
         "executes",
         "failed",
-        "fence",
         "hasty",
         "open",
         "parses",
@@ -112,9 +112,9 @@ class Pipeline:
         self.early_bind = False  #: a Bind stands in the open batch before its first Parse
         self.parses = 0  #: Parse messages in the open batch
         self.closes = 0  #: Close messages in it
-        self.executes = 0  #: Execute messages in it
         self.binds = 0  #: Bind messages in it
-        self.controls = False  #: one of them is of a statement that begins or ends a transaction
+        self.executes = 0  #: Execute messages in it
+        self.controls = False  #: it binds a statement that begins or ends a transaction
         self.parses_seen = 0  #: ParseCompletes of the unit being answered
         self.closes_seen = 0  #: CloseCompletes of it
         self.copy_ends = 0  #: as in Unit, of the open batch
@@ -122,7 +122,7 @@ class Pipeline:
         self.batch_assignments: tuple[Assignment, ...] = ()
         self.steps: list[Step] = []  #: as in Unit, of the open batch
         self.steps_seen = 0  #: how many steps of the unit being answered have been completed
-        self.fence: Step | None = None  #: see `put_fence`
+        self.border: Step | None = None  #: see `ask`
 
     def __repr__(self) -> str:
         marks = (" open" if self.open else "") + (" unclear" if self.unclear else "")
@@ -171,6 +171,29 @@ class Pipeline:
         """Whether a Query of ours may follow what was forwarded: it will be read as one, and answered."""
         return not self.open and not self.copying_in and not self.unclear
 
+    def divisible(self) -> bool:
+        """Whether PostgreSQL itself keeps the open batch and a Query behind it apart. Where the batch has run
+        something in an implicit transaction it does not: that may go on behind the Query, and the statement
+        after its Sync gets XX000 (18.6), whosever it is."""
+        if self.owes_client() or self.unclear or self.copying_in or self.swallowed:
+            return False
+        if self.executes == 0:
+            return True
+        if self.controls:
+            return self.binds == 1 and self.executes == 1
+        return self.status != STATUS_IDLE and self.executes <= self.binds
+
+    def asked(self) -> bool:
+        """Whether all of the open batch has been done without an error: the server has come to its `border`,
+        and nothing was forwarded since."""
+        return (
+            self.border is not None
+            and self.owed() == 0
+            and not self.failed
+            and self.steps_seen == len(self.steps)
+            and self.steps[self.steps_seen - 1] is self.border
+        )
+
     # What was forwarded.
 
     def skip_query(self) -> None:
@@ -185,11 +208,12 @@ class Pipeline:
 
     def query(self, assignments: tuple[Assignment, ...]) -> None:
         """A Query, or a FunctionCall. In a batch that has failed it is skipped; in one that has not, it ends
-        that batch, and whether a later error was the batch's or its own cannot be known."""
+        that batch, and whether a later error was the batch's or its own cannot be known, unless the batch
+        was asked before."""
         if self.open:
             if self.doomed():
                 return
-            self.unclear = True
+            self.unclear = self.unclear or not self.asked()
             self.open = False
             unit = Unit()
             self._hand_over(unit)
@@ -228,35 +252,11 @@ class Pipeline:
             self.closes += 1
         self.steps.append(step)
 
-    def endable(self) -> bool:
-        """Whether it does not matter where the open batch ends, so that a Query behind it may be an exchange
-        of its own: it has run nothing, or one statement that begins or ends a transaction, or is part of one.
-        Not after any other Execute: of that, the Query would commit, and undo."""
-        if not self.open or self.doomed() or self.unclear or self.copying_in or self.swallowed:
-            return False
-        if self.executes == 0:
-            return True
-        if self.controls:
-            return self.binds == 1 and self.executes == 1
-        return self.status != STATUS_IDLE and self.executes <= self.binds and not self.owes_client()
-
-    def put_fence(self) -> None:
-        """A Close of nothing, at the end of the open batch: once it is answered, everything ahead of it has
-        been, and without an error."""
-        self.fence = Step(CLOSED, True)
-        self.expect(self.fence)
-
-    def fenced(self) -> bool:
-        """Whether that is so now, and nothing has followed."""
-        return self.fence is not None and self.owed() == 0 and self.steps_seen == len(self.steps) > 0
-
-    def end_batch(self) -> None:
-        """A Sync of ours ends the open batch: `endable` and `fenced`."""
-        unit = Unit(batch=True, skip=True)
-        self._hand_over(unit)
-        self._units.append(unit)
-        self.open = False
-        self._end_batch()
+    def ask(self) -> None:
+        """A Close of nothing was forwarded, behind which the client's messages wait: its answer tells that
+        all before it went well."""
+        self.border = Step(CLOSED, True)
+        self.expect(self.border)
 
     def bind(self) -> None:
         """A Bind."""
@@ -300,12 +300,12 @@ class Pipeline:
     def _end_batch(self) -> None:
         self.parses = 0
         self.closes = 0
+        self.binds = 0
         self.executes = 0
+        self.controls = False
         self.copy_ends = 0
         self.early_bind = False
-        self.binds = 0
-        self.controls = False
-        self.fence = None
+        self.border = None
         if self.batch_assignments:
             self.batch_assignments = ()
 

@@ -24,8 +24,6 @@ PREFIX: Final = b"_poolproxy_"
 NOBODYS: Final = b"_poolproxy_none"
 #: What nobody prepares either: a Bind of it fails, and the client is told why it had to.
 CHANGED: Final = b"_poolproxy_changed"
-#: The same, where a sequence's last value is asked for that may be another client's.
-UNDRAWN: Final = b"_poolproxy_undrawn"
 
 #: Bytes of a statement's name that count.
 NAME_BYTES: Final = 63
@@ -73,6 +71,11 @@ class Statement:
 
 #: The answer to a question that only the server's next answers can tell.
 UNSETTLED: Final = Statement(b"", b"", EMPTY, None, False)
+
+
+#: What a batch is made to run so that nobody's last values are told in it: by a name of ours, so that neither
+#: the unnamed statement nor the unnamed portal is another one behind it.
+FORGETTING: Final = Statement(PREFIX + b"forget", b"DISCARD SEQUENCES\0\0\0", EMPTY, None, False)
 
 
 class Epoch:
@@ -208,6 +211,11 @@ class ServerStatements:
         """It is of no use here: close it before the next exchange."""
         if self._held.pop(statement, None) is not None:
             self.surplus.append(statement.name)
+
+    def distrust(self) -> None:
+        """Some of them have been deallocated, nobody knows which."""
+        for statement in list(self._held):
+            self.discard(statement)
 
     def clear(self) -> None:
         """DEALLOCATE ALL."""

@@ -102,10 +102,15 @@ class ServerPeer(Peer):
         self >> words.done("SET") * (len(asked) - 1) + words.tag("SET") + told + words.ready()
         return self
 
-    def audited(self, *found: tuple[str, str, str], role: str = "none", user: str = "app") -> ServerPeer:
-        """It is asked what it holds: `found`, as rows of the audit, besides who it is."""
+    def audited(
+        self, *found: tuple[str, str, str], role: str = "none", user: str = "app", ours: int | None = None
+    ) -> ServerPeer:
+        """It is asked what it holds: `found`, as rows of the audit, besides who it is, and `ours` of our
+        statements: all that it should have."""
         self << m.query(audit_query(self.server.pool.custom_names))
-        rows = b"".join(words.row(*row) for row in (("role", role, user), *found))
+        ours = len(self.server.prepared) if ours is None else ours
+        prepared = [("ours", "", str(ours))] if ours else []
+        rows = b"".join(words.row(*row) for row in (("role", role, user), *found, *prepared))
         self >> words.tag("SET") + words.DESCRIPTION + rows + words.tag("SELECT 1") + words.ready()
         return self
 

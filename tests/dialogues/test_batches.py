@@ -9,6 +9,8 @@ from tests.dialogues.words import (
     BOUND,
     CALLED,
     CLOSED,
+    COPY_DONE,
+    COPY_IN,
     DESCRIPTION,
     EMPTY,
     END,
@@ -201,7 +203,8 @@ def test_a_batch_without_a_sync_that_an_exchange_of_another_kind_ends(stage: Sta
     stage.nothing_more()
 
 
-FENCE = close_statement("_poolproxy_none") + FLUSH
+NOTHING = close_statement("_poolproxy_none")
+BEGIN = parse("begin") + bind() + execute()
 
 
 @pytest.mark.parametrize("pieces", [1, 2], ids=["at once", "after its answers"])
@@ -214,7 +217,7 @@ def test_a_query_behind_a_batch_that_has_run_nothing_is_an_exchange_of_its_own(
     said = PARSED + PARAMETERS + DESCRIPTION
     if pieces == 1:
         client >> begun + query("select 2")
-        server << begun + FENCE
+        server << begun + NOTHING + FLUSH
         server >> said
         client << said
     else:
@@ -223,78 +226,21 @@ def test_a_query_behind_a_batch_that_has_run_nothing_is_an_exchange_of_its_own(
         server >> said
         client << said
         client >> query("select 2")
-        server << FENCE
+        server << NOTHING + FLUSH
     stage.nothing_more()
     server >> CLOSED
-    server << SYNC + query("select 2")
-    server >> ready() + answer("2")
+    server << query("select 2")
+    server >> answer("2")
     client << answer("2")
     assert stage.pool().idle == [server.server]
     stage.ask(client, server, "select 3")
     stage.nothing_more()
 
 
-BEGIN = parse("begin") + bind() + execute()
-
-
-def test_a_query_behind_begin_is_an_exchange_of_its_own(stage: Stage) -> None:
-    """As pgjdbc does it with autosave."""
-    server, client = stage.server(), stage.client()
-    client >> BEGIN + query("savepoint s") + extended("select 1") + SYNC
-    server << BEGIN + FENCE
-    server >> PARSED + BOUND + tag("BEGIN") + CLOSED
-    client << PARSED + BOUND + tag("BEGIN")
-    server << SYNC + query("savepoint s") + extended("select 1") + SYNC
-    said = done("SAVEPOINT", "T") + PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + ready("T")
-    server >> ready("T") + said
-    client << said
-    client >> extended("insert") + query("commit")
-    server << extended("insert") + FENCE
-    server >> PARSED + BOUND + NO_DATA + tag("INSERT 0 1") + CLOSED
-    client << PARSED + BOUND + NO_DATA + tag("INSERT 0 1")
-    server << SYNC + query("commit")
-    server >> ready("T") + done("COMMIT")
-    client << done("COMMIT")
-    assert not server.server.pin
-    assert stage.pool().idle == [server.server]
-    stage.nothing_more()
-
-
-def test_behind_a_begin_that_fails_a_query_is_skipped(stage: Stage) -> None:
-    server, client = stage.server(), stage.client()
-    client >> BEGIN + query("savepoint s") + SYNC
-    server << BEGIN + FENCE
-    server >> PARSED + error("25001")
-    client << PARSED + error("25001")
-    server << query("savepoint s") + SYNC
-    server >> ready()
-    client << ready()
-    assert stage.pool().idle == [server.server]
-    stage.nothing_more()
-
-
-@pytest.mark.parametrize(
-    "batch",
-    [BEGIN + BEGIN, BEGIN + extended("select 1"), parse("begin") + bind() + extended("select 1")],
-    ids=["twice", "with more", "not run"],
-)
-def test_what_runs_more_than_a_begin_may_not_be_parted(stage: Stage, batch: bytes) -> None:
-    """It may have begun an implicit transaction, which the Query would end."""
-    server, client = stage.server(), stage.client()
-    client >> batch + query("select 2")
-    server << batch + query("select 2")
-    assert server.server.pipeline.unclear
-    client >> TERMINATE
-    client << END
-    server.take_all()
-    server << END
-    stage.nothing_more()
-
-
 def test_a_query_behind_a_batch_that_has_failed_is_skipped(stage: Stage) -> None:
     server, client = stage.server(), stage.client()
     client >> parse("select nonsense") + FLUSH + query("select 2")
-    server << parse("select nonsense") + FLUSH + FENCE
+    server << parse("select nonsense") + FLUSH + NOTHING + FLUSH
     server >> error("42703")
     client << error("42703")
     server << query("select 2")
@@ -313,10 +259,65 @@ def test_a_query_behind_a_batch_in_a_transaction(stage: Stage) -> None:
     server >> done("BEGIN", "T")
     client << done("BEGIN", "T")
     client >> parse("select 1") + FLUSH + query("select 2; commit")
-    server << parse("select 1") + FLUSH + FENCE
+    server << parse("select 1") + FLUSH + NOTHING + FLUSH
     server >> PARSED + CLOSED
-    server << SYNC + query("select 2; commit")
-    server >> ready("T") + done("COMMIT")
+    server << query("select 2; commit")
+    server >> done("COMMIT")
     client << PARSED + done("COMMIT")
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_query_behind_begin_waits_until_that_has_gone_well(stage: Stage) -> None:
+    """As pgjdbc does it with autosave: whose an error behind it is can be told."""
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + extended("select 1") + SYNC
+    server << BEGIN + NOTHING + FLUSH
+    server >> PARSED + BOUND + tag("BEGIN") + CLOSED
+    client << PARSED + BOUND + tag("BEGIN")
+    server << query("savepoint s") + extended("select 1") + SYNC
+    said = done("SAVEPOINT", "T") + PARSED + BOUND + DESCRIPTION + row("1") + tag("SELECT 1") + ready("T")
+    server >> said
+    client << said
+    client >> query("commit")
+    server << query("commit")
+    server >> done("COMMIT")
+    client << done("COMMIT")
+    assert not server.server.pin
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_a_query_behind_what_was_only_parsed(stage: Stage) -> None:
+    """As asyncpg does it in copy_records_to_table: the columns' types are asked for without a Sync."""
+    server, client = stage.server(), stage.client()
+    client >> parse("select a from t") + describe_statement() + FLUSH
+    server << parse("select a from t") + describe_statement() + FLUSH
+    server >> PARSED + PARAMETERS + DESCRIPTION
+    client << PARSED + PARAMETERS + DESCRIPTION
+    client >> query("copy t from stdin")
+    server << NOTHING + FLUSH
+    server >> CLOSED
+    server << query("copy t from stdin")
+    server >> COPY_IN
+    client << COPY_IN
+    client >> COPY_DONE
+    server << COPY_DONE
+    server >> done("COPY 0")
+    client << done("COPY 0")
+    assert stage.pool().idle == [server.server]
+    stage.nothing_more()
+
+
+def test_behind_a_begin_that_fails_everything_is_skipped(stage: Stage) -> None:
+    server, client = stage.server(), stage.client()
+    client >> BEGIN + query("savepoint s") + SYNC
+    server << BEGIN + NOTHING + FLUSH
+    server >> PARSED + error("25001")
+    client << PARSED + error("25001")
+    server << query("savepoint s") + SYNC
+    server >> ready()
+    client << ready()
+    assert not server.server.pin
     assert stage.pool().idle == [server.server]
     stage.nothing_more()

@@ -148,6 +148,7 @@ def test_another_description_is_refused_in_postgresqls_words(stage: Stage) -> No
     client << PARSED + BOUND + tag("INSERT 0 1")
     first << bind(statement="_poolproxy_changed") + RUN
     first >> error("26000", 'prepared statement "_poolproxy_changed" does not exist') + ready()
+    # With the routine: pgjdbc parses again where that is it.
     client << error("0A000", "cached plan must not change result type", R="RevalidateCachedQuery") + ready()
     client >> query("select 2")
     first << close_statement(ONE) + SYNC + query("select 2")
@@ -168,12 +169,8 @@ def test_a_description_that_has_changed_begins_as_postgresqls(stage: Stage) -> N
     first >> PARSED + PARAMETERS + DESCRIPTION
     first << close_statement(NOBODYS) + describe_statement("_poolproxy_changed") + RUN
     first >> CLOSED + error("26000", 'prepared statement "_poolproxy_changed" does not exist') + ready()
-    (
-        client
-        << PARAMETERS
-        + error("0A000", "cached plan must not change result type", R="RevalidateCachedQuery")
-        + ready()
-    )
+    said = error("0A000", "cached plan must not change result type", R="RevalidateCachedQuery")
+    client << PARAMETERS + said + ready()
     stage.nothing_more()
 
 

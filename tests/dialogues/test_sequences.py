@@ -5,10 +5,39 @@ from __future__ import annotations
 import pytest
 
 from tests.dialogues.stage import Stage
-from tests.dialogues.words import BOUND, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready, tag
-from tests.support.messages import SYNC, bind, execute, message, parse, query, text
+from tests.dialogues.words import (
+    BOUND,
+    CLOSED,
+    DESCRIPTION,
+    NO_DATA,
+    PARAMETERS,
+    PARSED,
+    answer,
+    done,
+    error,
+    ready,
+    row,
+    tag,
+)
+from tests.support.messages import (
+    SYNC,
+    Message,
+    bind,
+    close_portal,
+    close_statement,
+    describe_portal,
+    execute,
+    message,
+    parse,
+    query,
+)
+from tests.support.messages import text as cstring
 
 FORGET = query("DISCARD SEQUENCES")
+
+
+def frame(heard: Message) -> bytes:
+    return message(heard.letter, heard.body)
 
 
 def test_what_others_have_drawn_is_forgotten_first(stage: Stage) -> None:
@@ -126,8 +155,8 @@ def test_what_its_own_transaction_has_drawn_stays(stage: Stage, begin: str) -> N
 
 def failing(routine: str, hint: str = "") -> bytes:
     fields = {"S": "ERROR", "V": "ERROR", "C": "55000", "M": "not yet", **({"H": hint} if hint else {})}
-    body = b"".join(letter.encode() + text(value) for letter, value in fields.items())
-    return message("E", body + b"R" + text(routine) + b"\0")
+    body = b"".join(letter.encode() + cstring(value) for letter, value in fields.items())
+    return message("E", body + b"R" + cstring(routine) + b"\0")
 
 
 @pytest.mark.parametrize(
@@ -153,9 +182,8 @@ def test_who_finds_nothing_is_told_why(stage: Stage, routine: str, hint: str, to
         server >> failing(routine, hint) + ready("T")
         error_told = client.take()
         assert (error_told.sqlstate, error_told.fields["M"]) == ("55000", "not yet")
-        expected = told if "lastval" in sql else hint
-        assert expected in error_told.fields.get("H", "")
-        assert bool(error_told.fields.get("H")) == bool(expected)
+        assert told in error_told.fields.get("H", "")
+        assert bool(error_told.fields.get("H")) == bool(told)
         client << ready("T")
     stage.nothing_more()
 
@@ -166,6 +194,48 @@ def test_behind_others_in_a_pipeline_as_well(stage: Stage) -> None:
     server << query("select 1") + FORGET + query("select lastval()")
     server >> answer("1") + done("DISCARD SEQUENCES") + error("55000") + ready()
     client << answer("1") + error("55000") + ready()
+    stage.nothing_more()
+
+
+OURS = "_poolproxy_forget"
+FORGET_HERE = parse("DISCARD SEQUENCES", OURS) + bind(statement=OURS, portal=OURS) + execute(OURS)
+FORGET_HERE += close_portal(OURS) + close_statement(OURS)
+FORGOTTEN = PARSED + BOUND + tag("DISCARD SEQUENCES") + CLOSED + CLOSED
+
+
+@pytest.mark.parametrize("name", ["", "s"])
+def test_in_the_middle_of_a_batch_as_well(stage: Stage, name: str) -> None:
+    """Where no Query may stand: a statement of ours takes its place, and nobody hears of it."""
+    server, client = stage.server(), stage.client()
+    first = parse("select 1") + bind() + execute()
+    asked = parse("select lastval()", name) + bind(statement=name) + execute()
+    behind = parse("select 2") + bind() + describe_portal() + execute() + SYNC
+    client >> first + asked + behind
+    server << first
+    # In the midst of a batch that was forwarded when it came; whatever is behind is as the client sent it.
+    heard = b"".join(frame(each) for each in server.take_all())
+    assert heard.startswith(FORGET_HERE)
+    assert heard.endswith(behind)
+    described = PARAMETERS + DESCRIPTION if name else b""
+    server >> PARSED + BOUND + row("1") + tag("SELECT 1") + FORGOTTEN
+    server >> PARSED + described + BOUND + row("7") + tag("SELECT 1")
+    server >> PARSED + BOUND + DESCRIPTION + row("2") + tag("SELECT 1") + ready()
+    client << PARSED + BOUND + row("1") + tag("SELECT 1") + PARSED + BOUND + row("7") + tag("SELECT 1")
+    client << PARSED + BOUND + DESCRIPTION + row("2") + tag("SELECT 1") + ready()
+    stage.ask(client, server, "select 3", FORGET)
+    stage.nothing_more()
+
+
+@pytest.mark.parametrize("answered", [b"", PARSED, PARSED + BOUND])
+def test_an_error_where_it_stands(stage: Stage, answered: bytes) -> None:
+    server, client = stage.server(), stage.client()
+    batch = parse("select 1") + bind() + execute()
+    asked = parse("select lastval()") + bind() + execute() + SYNC
+    client >> batch + asked
+    server << batch + FORGET_HERE + asked
+    server >> PARSED + BOUND + row("1") + tag("SELECT 1") + answered + error("57014") + ready()
+    client << PARSED + BOUND + row("1") + tag("SELECT 1") + error("57014") + ready()
+    stage.ask(client, server, "select 3", FORGET)
     stage.nothing_more()
 
 

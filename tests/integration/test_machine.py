@@ -21,8 +21,8 @@ from tests.support.stage import Stage
 
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
-#: Servers per pool, and how many of the programs of `make test` run on such pools.
-SIZES = {1: 60, 2: 80, 3: 60}
+#: Pool modes and servers per pool, and how many of the programs of `make test` run on such pools.
+POOLS = {("transaction", 1): 50, ("transaction", 2): 70, ("transaction", 3): 35, ("session", 8): 15}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -59,12 +59,15 @@ def run_programs(worlds: Worlds, count: int, *, new: bool) -> None:
 
 
 @pytest.mark.timeout(0 if PROGRAMS else 600)
-@pytest.mark.parametrize("size", SIZES)
-def test_any_program(stage: Stage, size: int) -> None:
-    proxy = stage.fresh(databases=routes(stage), pool_size=size)
+@pytest.mark.parametrize(("mode", "size"), POOLS)
+def test_any_program(stage: Stage, mode: str, size: int) -> None:
+    proxy = stage.fresh(databases=routes(stage), pool_size=size, pool_mode=mode)
     worlds = Worlds(stage, proxy, size)
-    run_programs(worlds, PROGRAMS // len(SIZES) or SIZES[size], new=bool(PROGRAMS))
+    share = POOLS[mode, size]
+    count = -(-PROGRAMS * share // sum(POOLS.values())) or share
+    run_programs(worlds, count, new=bool(PROGRAMS))
     assert not worlds.differed
+    print(f"{worlds.programs} programs, {worlds.asked} exchanges, {mode} mode, {size} servers")
 
 
 @pytest.mark.parametrize("defect", DEFECTS)

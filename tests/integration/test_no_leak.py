@@ -9,6 +9,7 @@ import pytest
 
 from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS
+from tests.support.machine.heard import compared
 from tests.support.machine.vocabulary import (
     ASKING,
     CALLS,
@@ -23,7 +24,6 @@ from tests.support.machine.vocabulary import (
     STARTUP,
 )
 from tests.support.proxy import ProxyProcess
-from tests.support.sessions import normalised
 from tests.support.stage import Stage
 from tests.support.wire import Wire
 
@@ -76,7 +76,7 @@ def asked(wire: Wire, data: bytes) -> None:
 
 def seen(wire: Wire) -> list[str]:
     wire.send(PROBE)
-    return [normalised(each) for each in wire.read_ready(len(DEFAULTS) + 3)]
+    return [compared(each) for each in wire.read_ready(len(DEFAULTS) + 3)]
 
 
 @pytest.fixture(scope="module")

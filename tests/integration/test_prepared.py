@@ -136,6 +136,13 @@ PROGRAMS: dict[str, list[bytes]] = {
     ],
     "deallocate": [prepare("select 1", "s"), m.query("deallocate s"), run("s"), m.query("deallocate s")],
     "deallocate quoted": [prepare("select 1", 'S"'), m.query('deallocate "S"""'), run('S"')],
+    "deallocate a name that is cut": [
+        prepare("select 1", LONG[1:] + "é"),
+        m.query(f'deallocate "{LONG[1:]}é"'),
+        run(LONG[1:] + "é"),
+        m.query(f'execute "{LONG[1:]}é"'),
+        run(LONG[1:] + "é"),
+    ],
     "deallocate folds": [prepare("select 1", "S"), m.query("deallocate S"), run("S")],
     "deallocate all": [
         prepare("select 1", "s"),
@@ -372,6 +379,28 @@ def test_as_on_a_direct_connection_on_changing_servers(stage: Stage, name: str) 
                 found.append(answer)
                 other.query("begin" if other.status == "I" else "commit")
             assert found == should
+
+
+CODE = [
+    "do $$ begin execute 'deallocate all'; end $$",
+    "do $$ begin deallocate all; end $$",
+    "do $$ begin deallocate _poolproxy_1; end $$",
+    "deallocate _poolproxy_1",
+]
+
+
+@pytest.mark.parametrize("text", CODE)
+def test_who_deallocates_in_code_does_so_for_nobody_else(stage: Stage, text: str) -> None:
+    proxy = stage.fresh(pool_size=1)
+    with proxy.login() as client, proxy.login() as other:
+        for n in range(2):
+            assert m.errors(client.ask(prepare(f"select {n}", f"s{n}"))) == []
+        assert m.errors(other.ask(prepare("select 'other'", "s1"))) == []
+        other.query(text)
+        assert m.rows(client.ask(run("s0") + run("s1"))) == [[b"0"]]
+        assert m.rows(client.read_ready()) == [[b"1"]]
+        if "deallocate all" in text:
+            assert m.errors(other.ask(run("s1"))) == ["26000"]
 
 
 def test_clients_share_what_servers_have_parsed(stage: Stage) -> None:

@@ -31,7 +31,7 @@ def test_set_follows_its_client(narrow: ProxyProcess) -> None:
 @pytest.mark.parametrize("ending", ["commit", "rollback"])
 @pytest.mark.parametrize("name", ["", "s"])
 def test_set_in_a_batch_that_a_query_ends(narrow: ProxyProcess, name: str, ending: str) -> None:
-    """By a Sync of ours, in a transaction; what it sets is looked at all the same."""
+    """In a transaction a Query may end a batch; what that sets is looked at all the same."""
     with narrow.login() as one, narrow.login() as two:
         one.query("begin")
         one.send(m.extended("set work_mem = '7MB'", statement=name) + m.query(ending))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tests.suites import report, running
 from tests.suites.definitions import SUITES
-from tests.suites.outcomes import Comparison
 
 
 def main() -> int:
@@ -24,13 +23,7 @@ def main() -> int:
     suite = SUITES[given.suite]()
     folder = given.folder or Path(tempfile.mkdtemp(prefix=f"suite-{suite.name}-"))
     folder.mkdir(parents=True, exist_ok=True)
-    direct = []
-    for number in range(1, given.direct_runs + 1):
-        direct.append(running.run_directly(suite, folder / f"direct{number}", given.selection))
-        print(f"direct run {number}: {report.counts(direct[-1])}", file=sys.stderr)
-    proxied, figures = running.run_proxied(suite, folder / "proxied", given.selection)
-    print(f"proxied: {report.counts(proxied)}", file=sys.stderr)
-    comparison = Comparison(direct, proxied, suite.exceptions(), whole=not given.selection)
+    comparison, figures = running.compare(suite, folder, given.direct_runs, given.selection)
     report.failures(comparison, folder)
     print(report.markdown(suite, comparison, figures, running.server_version()))
     wrong = comparison.verdict() + figures.verdict(suite.ceiling())

@@ -62,12 +62,19 @@ class Comparison:
     proxied: Run
     exceptions: Mapping[str, str]
     """Test id -> why no proxy can make it pass."""
+    chance: frozenset[str] = frozenset()
+    """Those of them that pass now and then, by chance."""
     whole: bool = True
     """Whether the whole suite was run: else listed tests may be absent."""
+    again: Run | None = None
+    """Another direct run, of a few."""
 
     def steady(self) -> frozenset[str]:
         """The tests that passed in every direct run: those that the proxy must pass."""
-        return frozenset.intersection(*(run.passed() for run in self.direct))
+        steady = frozenset.intersection(*(run.passed() for run in self.direct))
+        if self.again is not None:
+            steady -= self.again.outcomes.keys() - self.again.passed()
+        return steady
 
     def flaky(self) -> frozenset[str]:
         """The tests that passed in some direct runs only: nothing can be said of them."""
@@ -92,7 +99,7 @@ class Comparison:
             if test not in self.proxied.outcomes:
                 if self.whole:
                     wrong.append(f"{test}: listed as an exception, but there is no such test")
-            elif test in passed:
+            elif test in passed and test not in self.chance:
                 wrong.append(f"{test}: listed as an exception, but passes: it must leave the list")
             elif test not in steady:
                 wrong.append(f"{test}: listed as an exception, but does not pass directly either")

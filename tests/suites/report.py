@@ -42,7 +42,7 @@ def markdown(suite: Suite, comparison: Comparison, figures: Figures, server: str
         f"### {suite.name} {suite.version}",
         "",
         (
-            f"{date.today().isoformat()}, PostgreSQL {server}, pool of {running.POOL_SIZE}, transaction mode. "
+            f"{date.today()}, PostgreSQL {server}, pool of {running.POOL_SIZE}, transaction mode. "
             f"Through the proxy {len(kept):,} of the {len(steady):,} tests that pass directly pass."
         ),
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -59,8 +60,10 @@ def command(suite: Suite, place: Place, selection: Sequence[str] = ()) -> list[s
     ]
 
 
-def run(suite: Suite, place: Place, folder: Path, selection: Sequence[str] = ()) -> outcomes.Run:
-    """Run the suite's tests in a new `folder`. What pytest said stays there, in `output`."""
+def run(
+    suite: Suite, place: Place, folder: Path, selection: Sequence[str] = (), only: Sequence[str] = ()
+) -> outcomes.Run:
+    """Run the suite's tests, or `only` some, in a new `folder`. What pytest said stays there, in `output`."""
     folder.mkdir()
     environment.unpack(suite, folder)
     plugins = folder / "plugins"
@@ -69,6 +72,9 @@ def run(suite: Suite, place: Place, folder: Path, selection: Sequence[str] = ())
     written = folder / "outcomes"
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "POOLPROXY_"))}
     variables = {"PYTHONPATH": str(plugins), "OUTCOMES_FILE": str(written), **suite.environment(place)}
+    if only:
+        (folder / "only").write_text("\n".join(only), "utf-8")
+        variables["ONLY_FILE"] = str(folder / "only")
     with (folder / "output").open("wb") as output:
         subprocess.run(
             command(suite, place, selection),
@@ -85,10 +91,12 @@ def run(suite: Suite, place: Place, folder: Path, selection: Sequence[str] = ())
     return outcomes.read(written.read_text("utf-8").splitlines())
 
 
-def run_directly(suite: Suite, folder: Path, selection: Sequence[str] = ()) -> outcomes.Run:
+def run_directly(
+    suite: Suite, folder: Path, selection: Sequence[str] = (), only: Sequence[str] = ()
+) -> outcomes.Run:
     with postgres_for(suite) as postgres:
         place = Place(postgres.host, postgres.port, postgres.superuser, postgres.password)
-        return run(suite, place, folder, selection)
+        return run(suite, place, folder, selection, only)
 
 
 def run_proxied(suite: Suite, folder: Path, selection: Sequence[str] = ()) -> tuple[outcomes.Run, Figures]:
@@ -106,6 +114,22 @@ def run_proxied(suite: Suite, folder: Path, selection: Sequence[str] = ()) -> tu
             (settings_folder / "log").write_text(proxy.log_text(), "utf-8")
             proxy.stop()
         return done, watch.figures
+
+
+def compare(
+    suite: Suite, folder: Path, direct_runs: int = 1, selection: Sequence[str] = ()
+) -> tuple[outcomes.Comparison, Figures]:
+    """All runs. What is lost to the proxy is tried directly once more: some tests fail now and then."""
+    direct = [
+        run_directly(suite, folder / f"direct{number}", selection) for number in range(1, direct_runs + 1)
+    ]
+    proxied, figures = run_proxied(suite, folder / "proxied", selection)
+    comparison = outcomes.Comparison(direct, proxied, suite.exceptions(), suite.chance(), whole=not selection)
+    lost = comparison.lost()
+    if lost:
+        again = run_directly(suite, folder / "again", selection, only=lost)
+        comparison = dataclasses.replace(comparison, again=again)
+    return comparison, figures
 
 
 def settings(suite: Suite, postgres: LocalPostgres) -> dict[str, object]:

@@ -224,15 +224,20 @@ class Wire:
         self.sock.close()
 
 
-def cancel(address: Address, pid: int, key: bytes, timeout: float = 15.0) -> bytes:
-    """Send a cancel request, wait until the other side closes, return what it said: nothing, by the
-    protocol.
+def cancel(address: Address, pid: int, key: bytes, timeout: float = 15.0, count: int = 1) -> bytes:
+    """Send a cancel request, or several at once, wait until the other side closes, return what it said:
+    nothing, by the protocol.
     """
-    with socket.socket(socket.AF_UNIX if isinstance(address, str) else socket.AF_INET) as sock:
-        sock.settimeout(timeout)
-        sock.connect(address)
-        sock.sendall(m.cancel_request(pid, key))
+    with contextlib.ExitStack() as stack:
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        socks = [stack.enter_context(socket.socket(family)) for _ in range(count)]
+        for sock in socks:
+            sock.settimeout(timeout)
+            sock.connect(address)
+        for sock in socks:
+            sock.sendall(m.cancel_request(pid, key))
         said = b""
-        while data := sock.recv(1024):
-            said += data
+        for sock in socks:
+            while data := sock.recv(1024):
+                said += data
         return said

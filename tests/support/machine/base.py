@@ -174,6 +174,7 @@ class Base(RuleBasedStateMachine):
             self.skipping.discard(number)
         if b"alter table shape" in exchange.data:
             self.worlds.reshaped = True
+        self.worlds.asked += 1
         self.same(number, expected, found)
         if found.ended:
             self.leave(number)

@@ -20,7 +20,10 @@ class Heard:
 
 
 def compared(message: Message) -> str:
-    """Where a row lies in its table, and where a lock was waited for, are not part of it."""
+    """Where a lock was waited for is not part of it, nor is a hint of poolproxy's."""
     if message.letter == "E" and message.sqlstate == "55P03":
         return f"E 55P03 {message.fields.get('M')}"
+    if message.letter == "E" and message.sqlstate == "55000":
+        fields = {field: value for field, value in message.fields.items() if field not in "FLRH"}
+        return f"E {fields}"
     return normalised(message)

@@ -181,6 +181,7 @@ class Worlds:
         self.differed = False  #: somebody has heard something else than directly
         self.reshaped = True  #: somebody may have changed a table
         self.programs = 0
+        self.asked = 0  #: exchanges that were compared
         directs = [{name: Direct(stage.postgres, name) for name in DATABASES}]
         directs.append({name: Direct(stage.postgres, _TWINS[name]) for name in DATABASES})
 

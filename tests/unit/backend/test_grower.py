@@ -211,7 +211,11 @@ class TestHopelessLogins:
         for _ in range(3):
             await around.fail(sqlstate)
         assert stage.refusals[0][0] is pool
-        assert "PostgreSQL refused the proxy's login" in stage.refusals[0][1].message
+        error = stage.refusals[0][1]
+        if sqlstate == "3D000":
+            assert error.sqlstate == sqlstate
+        else:
+            assert "PostgreSQL refused the proxy's login" in error.message
         assert pool.waiting.size() == 0
 
     async def test_not_of_those_who_wait_for_servers_that_work(

@@ -22,6 +22,13 @@ def test_nothing() -> None:
     found = read_audit([ROLE], EMPTY, ORIGIN, ORIGIN)
     assert found.parameters is EMPTY
     assert (found.left, found.prepared, found.unrepeatable) == (frozenset(), frozenset(), False)
+    assert found.ours == 0
+
+
+def test_statements() -> None:
+    rows = [ROLE, ["prepared", "mine", "1"], ["ours", "", "12"]]
+    found = read_audit(rows, EMPTY, "none", ORIGIN, ORIGIN)
+    assert (found.prepared, found.ours) == (frozenset({b"mine"}), 12)
 
 
 @pytest.mark.parametrize(

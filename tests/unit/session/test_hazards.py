@@ -42,6 +42,7 @@ HAZARDOUS = [
     "begin execute a; end",
     "begin listen a; end",
     "begin load 'a'; end",
+    "begin deallocate all; end",
     "select setseed(0.5)",
     "update pg_settings set setting = 'a'",
     "select dblink_connect('a')",
