@@ -104,6 +104,8 @@ class PreparingClient(ClientSession):
 
     def _exchange(self, server: Server, finding: Finding | None) -> None:
         """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
+        if server.pipeline.batch_assignments:
+            server.suspect("setting")  # of the batch that this ends, in a transaction
         assignments = self._follow(server, finding)
         server.pipeline.query(assignments)
         if server.pipeline.unclear:

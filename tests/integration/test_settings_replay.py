@@ -28,6 +28,19 @@ def test_set_follows_its_client(narrow: ProxyProcess) -> None:
             assert third.value("show work_mem") == "4MB"
 
 
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+@pytest.mark.parametrize("name", ["", "s"])
+def test_set_in_a_batch_that_a_query_ends(narrow: ProxyProcess, name: str, ending: str) -> None:
+    """In a transaction a Query may end a batch; what that sets is looked at all the same."""
+    with narrow.login() as one, narrow.login() as two:
+        one.query("begin")
+        one.send(m.extended("set work_mem = '7MB'", statement=name) + m.query(ending))
+        assert m.errors(one.read_ready()) == []
+        assert two.value("show work_mem") == "4MB"
+        assert one.value("show work_mem") == ("7MB" if ending == "commit" else "4MB")
+        assert narrow.metrics().by("poolproxy_servers_pinned", "reason") == {}
+
+
 @pytest.mark.parametrize(
     ("statement", "name", "value"),
     [

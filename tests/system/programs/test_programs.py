@@ -25,7 +25,7 @@ def test_as_on_a_direct_connection(stage: Stage, tmp_path: Path, program: Progra
 def test_the_page_tells_of_each_program() -> None:
     text = (ROOT / "docs" / "drivers.md").read_text("utf-8")
     assert page.known() in text, "run python -m tests.system.programs --write docs/drivers.md"
-    assert [program.name for program in PROGRAMS if text.count(f"| {program.name} |") != 2] == []
+    assert [program.name for program in PROGRAMS if text.count(f"| {program.name} |") < 2] == []
 
 
 def test_a_difference_is_found() -> None:
