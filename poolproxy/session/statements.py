@@ -356,7 +356,7 @@ class Scanner:
             if self._lead == DECLARE:
                 self._note("holdable_cursor")
         elif self._lead == EXPLAIN:
-            self._note("execute" if word == b"execute" else "ddl")
+            self._note("ddl")
 
     def _tracked(self, text: bytearray, end: int) -> Finding:
         """What a text with SET, RESET, DISCARD or DEALLOCATE does, as far as it can be followed; why it must

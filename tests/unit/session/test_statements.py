@@ -238,9 +238,15 @@ def test_a_text_that_notifies_says_so(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "prepares"),
-    [("prepare a as select 1", True), ("execute a", False), ("execute a; prepare b as select 1", True)],
+    [
+        ("prepare a as select 1", True),
+        ("execute a", True),
+        ("explain execute a", True),
+        ("create table t as execute a", True),
+        ("create table t as select 1", False),
+    ],
 )
-def test_only_a_prepare_prepares(text: str, prepares: bool) -> None:
+def test_a_text_that_may_name_prepared_statements_says_so(text: str, prepares: bool) -> None:
     finding = found(text)
     assert finding is not None
     assert finding.prepares == prepares
