@@ -169,7 +169,7 @@ def failing(routine: str, hint: str = "") -> bytes:
     ],
 )
 def test_who_finds_nothing_is_told_why(stage: Stage, routine: str, hint: str, told: str) -> None:
-    """Because it was made to forget; any other error is PostgreSQL's own."""
+    """Because it was made to forget; any error before that is PostgreSQL's own."""
     server, client = stage.server(), stage.client()
     client >> query("begin")
     server << query("begin")
@@ -182,8 +182,9 @@ def test_who_finds_nothing_is_told_why(stage: Stage, routine: str, hint: str, to
         server >> failing(routine, hint) + ready("T")
         error_told = client.take()
         assert (error_told.sqlstate, error_told.fields["M"]) == ("55000", "not yet")
-        assert told in error_told.fields.get("H", "")
-        assert bool(error_told.fields.get("H")) == bool(told)
+        expected = told if "lastval" in sql else hint
+        assert expected in error_told.fields.get("H", "")
+        assert bool(error_told.fields.get("H")) == bool(expected)
         client << ready("T")
     stage.nothing_more()
 
