@@ -14,5 +14,4 @@ cdef class AuditedServer(ServerSession):
     cdef _say_ready(self)
     cdef _hold_to(self, found)
     cdef _close_literal(self)
-    cdef _unpin(self)
     cpdef audit_again(self, double now)

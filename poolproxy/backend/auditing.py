@@ -76,7 +76,7 @@ class AuditedServer(ServerSession):
         self.parameters = EMPTY
         self.dirty = None
         self.listens = False
-        self._unpin()
+        self.unpin()
 
     def audit(self) -> None:
         """Ask what this server holds. Its client waits."""
@@ -170,7 +170,7 @@ class AuditedServer(ServerSession):
         if found.unrepeatable:
             self.pin_down("unaudited")
         elif self.pin not in left and (not self.pin or self.pin in AUDITED):
-            self._unpin()
+            self.unpin()
             for reason in AUDITED:
                 if reason in left:
                     self.pin_down(reason)
@@ -200,14 +200,6 @@ class AuditedServer(ServerSession):
         closes = [messages.close(b"S", name) for name in self.prepared.literal]
         self.prepared.literal.clear()
         self.ask_batch(b"".join(closes) + messages.sync(), self._tidied)
-
-    def _unpin(self) -> None:
-        reason, now = self.pin, self.stream.poller.now
-        if reason:
-            seconds = now - self.pinned_at
-            self.pool.unpinned(self, now)
-            if self.sink is not None:
-                self.sink.unpinned(reason, seconds)
 
     def audit_again(self, now: float) -> None:
         """The tick: what pins this server may have ended in a way that no text shows."""

@@ -367,7 +367,7 @@ class Server(AuditedServer):
         if fragment is None:
             return assignment
         value = self.reported.value_of(name)
-        if value is not None:
+        if value is not None and value.isascii():  # else its bytes are of the client's encoding
             return Assignment(name, fragment_of(name, value, escape=True))
         return Assignment(name, self.pool.spellings.fragment(name, fragment))
 

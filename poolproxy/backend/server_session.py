@@ -339,12 +339,28 @@ class ServerSession(Member):
         now = self.stream.poller.now
         if self.pin and (reason not in TAINTING or self.pin in TAINTING):
             return
-        self.pool.unpinned(self, now)
+        self.unpin()
         self.pool.pinned(self, reason, now)
         self.audited_at = now
         self.audit_pause = AUDIT_SOON
         if self.sink is not None:
             self.sink.pinned(reason)
+
+    def unpin(self) -> None:
+        """The pin has ended, if there is one: what caused it is gone, or undone behind its client, or
+        outranked, or the server ends."""
+        reason, now = self.pin, self.stream.poller.now
+        if not reason:
+            return
+        seconds = now - self.pinned_at
+        self.pool.unpinned(self, now)
+        if self.sink is not None:
+            self.sink.unpinned(reason, seconds)
+        elif _log.debugs():
+            route = self.pool.route
+            _log.debug(
+                "unpinned", database=route.database, user=route.user, reason=reason, seconds=round(seconds, 6)
+            )
 
     # Without a client.
 
@@ -431,7 +447,7 @@ class ServerSession(Member):
             self.prepared.clear()
             self.suspected = self.reset_due = self.listens = self.lent = False
             self.dirty = None
-            self.pool.unpinned(self, self.stream.poller.now)
+            self.unpin()
 
     def hand_over(self) -> None:
         """Undo what nobody can see, while nobody waits."""
@@ -477,7 +493,7 @@ class ServerSession(Member):
         if self.server_state == SERVER_IDLE:
             self.stream.send(messages.terminate())
         self.stream.close()
-        self.pool.unpinned(self, self.stream.poller.now)
+        self.unpin()
         self._return(0)
         self.pool.close_server(self)
         self.on_closed(self)

@@ -407,7 +407,7 @@ class PreparingClient(ClientSession):
                 or server.prepared.unparsable is statement
             ):
                 server.prepared.unparsable = None
-                if statement.finding is not None and statement.finding.prepares:
+                if statement.finding is not None and statement.finding.mentions:
                     self._name_to_run(server, statement.body)
                 self._prefix += server.prepare(statement)
                 return None
@@ -480,7 +480,7 @@ class PreparingClient(ClientSession):
         by_text = server.prepared.by_text
         if self._follow(server, finding):
             server.suspect("setting")
-        if finding is not None and finding.prepares:
+        if finding is not None and finding.mentions:
             self._name_to_run(server, body)
         if by_text and existing is None:
             pipeline.parse(())
@@ -557,7 +557,7 @@ class PreparingClient(ClientSession):
     def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
         """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there,
         under that name (rule 6)."""
-        if finding.prepares:
+        if finding.mentions:
             self._name_to_run(server, text)
         for name in self._to_stand_in(server, finding.forgets):
             self._prefix += server.parse_as(name, server.prepared.stand_in(name))
@@ -581,7 +581,7 @@ class PreparingClient(ClientSession):
         if server.pipeline.open:  # a batch, which no Sync of ours is to end
             self._name_for_batch(server, finding, self.stream.copy(begin, stop))
             return
-        if finding.prepares and prepared is not None:
+        if finding.mentions and prepared is not None:
             text = self.stream.copy(begin, stop)
             for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
                 if not server.names(name):
@@ -686,7 +686,7 @@ class PreparingClient(ClientSession):
 
 def _names_statements(finding: Finding | None) -> bool:
     """Whether a text with this finding may be about prepared statements by their names."""
-    return finding is not None and (finding.prepares or len(finding.forgets) > 0)
+    return finding is not None and (finding.mentions or len(finding.forgets) > 0)
 
 
 def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:

@@ -107,6 +107,7 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
     unrepeatable = lent = False
     role = default_role = "none"
     ours = 0
+    escape = origin.value_of("server_encoding") != "SQL_ASCII"  # which has bytes, and no characters
     superuser = origin.value_of("is_superuser") == "on"
     for kind, name, value in rows:
         if kind == "left":
@@ -127,7 +128,7 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
             default_role = name  # ALTER ROLE has given it one: RESET ROLE is not SET ROLE NONE (rule 8)
         else:
             unrepeatable = unrepeatable or (kind == "superuser" and not superuser)
-            values[name.lower()] = fragment_of(name.lower(), value, escape=True)
+            values[name.lower()] = fragment_of(name.lower(), value, escape)
     if role != default_role:
         values["role"] = literal(role, escape=True)
     for name, fragment in before.values.items():

@@ -1,6 +1,7 @@
 cdef class ParameterSet:
     cdef object __weakref__
     cdef readonly dict values
+    cdef readonly bint large
     cdef public bint refused
     cdef readonly double idle_limit
     cdef ParameterSet _planning

@@ -29,6 +29,10 @@ _GUARDING: Final = "exit_on_error"
 #: Turns a failing assignment into the end of that server before the client's bytes are read (rule 1).
 GUARD: Final = "SET LOCAL exit_on_error = on; "
 
+#: The same for a text that may fail before any of it is run: a character in it may be none of the database's
+#: encoding. Queries of a transaction, guarded from the first to the last.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL exit_on_error = on"
+
 #: Ahead of what needs a snapshot: under defaults that somebody has left (serializable, read only, deferrable)
 #: it would wait for the transactions of others (rule 3).
 AT_ONCE: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
@@ -57,14 +61,20 @@ DISCARD_ALL: Final = (
 )
 
 
+#: Characters of values. What is longer is worked out each time.
+LARGE: Final = 4096
+
+
 class ParameterSet:
     """An immutable mapping of setting names to SQL fragments; equal sets are the same object. Use
     `parameter_set`."""
 
-    __slots__ = ("__weakref__", "_planning", "idle_limit", "refused", "values")
+    __slots__ = ("__weakref__", "_planning", "idle_limit", "large", "refused", "values")
 
     def __init__(self, values: dict[str, str]) -> None:
         self.values = values
+        #: too much to be remembered a thousand times over
+        self.large = sum(map(len, values.values())) > LARGE
         #: applied only with waiting for the answer: a server has refused it once, or may, having used
         #: temporary tables (rule 18)
         self.refused = TEMP_BUFFERS in values
@@ -139,13 +149,18 @@ def apply_assignment(current: ParameterSet, assignment: Assignment) -> Parameter
     return current.assign(assignment.name, assignment.fragment)
 
 
-@lru_cache(maxsize=1024)
 def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
-    """The texts of the Queries (one or two) that take a server from `held` to `wanted`.
+    """The texts of the Queries that take a server from `held` to `wanted`.
 
     Back to the default is RESET, never a value. Nothing here depends on who held the server before: quoting
     is proof against standard_conforming_strings, and the encoding is set before any other byte is read.
     """
+    if held.large or wanted.large:
+        return _difference(held, wanted, guarded)
+    return _remembered_difference(held, wanted, guarded)
+
+
+def _difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:
     changed = [
         name
         for name in sorted(held.values.keys() | wanted.values.keys(), key=_place)
@@ -169,21 +184,29 @@ def difference(held: ParameterSet, wanted: ParameterSet, guarded: bool) -> tuple
         rest.append(_statement(_GUARDING, wanted.values.get(_GUARDING)))
     if masked:
         first = _LAY_DOWN + first
-    guard = GUARD if guarded else ""
-    if guarded and any(not wanted.values.get(name, "'") for name in changed):
-        guard += AT_ONCE
-    return tuple(
-        (guard + "; ".join(statements)).encode("utf-8", "surrogateescape")
-        for statements in (first, rest)
-        if statements
-    )
+    texts = ["; ".join(statements) for statements in (first, rest) if statements]
+    if guarded and any(" E'" in text or not text.isascii() for text in texts):
+        texts = [_BEGIN, *texts, "COMMIT"]
+    elif guarded:
+        at_once = any(not wanted.values.get(name, "'") for name in changed)
+        texts = [GUARD + (AT_ONCE if at_once else "") + text for text in texts]
+    return tuple(text.encode("utf-8", "surrogateescape") for text in texts)
 
 
-@lru_cache(maxsize=4096)
 def switch(held: ParameterSet, wanted: ParameterSet) -> tuple[bytes, int]:
     """The same, guarded, as messages, and how many."""
+    if held.large or wanted.large:
+        return _switch(held, wanted)
+    return _remembered_switch(held, wanted)
+
+
+def _switch(held: ParameterSet, wanted: ParameterSet) -> tuple[bytes, int]:
     queries = difference(held, wanted, True)
     return b"".join(map(query, queries)), len(queries)
+
+
+_remembered_difference = lru_cache(maxsize=1024)(_difference)
+_remembered_switch = lru_cache(maxsize=4096)(_switch)
 
 
 def _place(name: str) -> tuple[bool, str]:

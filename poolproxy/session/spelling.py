@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Final
 
 from poolproxy.session.assignments import LIST_QUOTE, literal
-from poolproxy.session.parameters import ParameterSet, parameter_set
+from poolproxy.session.parameters import LARGE, ParameterSet, parameter_set
 
 #: What is remembered: sets and values of a stranger's choice.
 _REMEMBERED: Final = 1000
@@ -58,11 +58,13 @@ class Spellings:
             return wanted
         found = self._sets.get(wanted)
         if found is None:
-            if len(self._sets) >= _REMEMBERED:
-                self._sets.clear()
-            found = self._sets[wanted] = parameter_set(
+            found = parameter_set(
                 {name: self.fragment(name, fragment) for name, fragment in wanted.values.items()}
             )
+            if not wanted.large:
+                if len(self._sets) >= _REMEMBERED:
+                    self._sets.clear()
+                self._sets[wanted] = found
         return found
 
     def fragment(self, name: str, fragment: str) -> str:
@@ -72,9 +74,11 @@ class Spellings:
         key = (name, fragment)
         found = self._fragments.get(key)
         if found is None:
-            if len(self._fragments) >= _REMEMBERED:
-                self._fragments.clear()
-            found = self._fragments[key] = _spelled(fragment, name, self._kinds.get(name))
+            found = _spelled(fragment, name, self._kinds.get(name))
+            if len(fragment) <= LARGE:
+                if len(self._fragments) >= _REMEMBERED:
+                    self._fragments.clear()
+                self._fragments[key] = found
         return found
 
 

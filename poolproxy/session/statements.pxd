@@ -25,6 +25,7 @@ cdef class Finding:
     cdef public bint unlistens
     cdef public bint notifies
     cdef public bint prepares
+    cdef public bint mentions
     cpdef bint remarkable(self)
 
 cdef class Scanner:
@@ -38,6 +39,7 @@ cdef class Scanner:
     cdef bint _unlistens
     cdef bint _notifies
     cdef bint _prepares
+    cdef bint _mentions
     cdef public Words words
     cdef bytes _sieve
     cdef str _reason

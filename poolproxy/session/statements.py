@@ -47,11 +47,12 @@ class Finding:
     (SET LOCAL), whether it may end what pins a server, whether it asks for a sequence's last value, the
     custom settings that it may name, the channels that it listens to (as it spells them), whether it may end
     that, the databases that it needs nobody to be in, whether all it does is to reset the role, whether it
-    may set temp_buffers, whether it notifies, and whether it may make or run statements of SQL PREPARE."""
+    may set temp_buffers, whether it notifies, whether it prepares statements by SQL, and whether it may mean
+    any by their names."""
 
     __slots__ = (
-        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "notifies",
-        "prepares", "reason", "resets_role", "sequence", "unlistens",
+        "assignments", "buffers", "channels", "custom", "databases", "ends", "forgets", "local", "mentions",
+        "notifies", "prepares", "reason", "resets_role", "sequence", "unlistens",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +76,7 @@ class Finding:
         self.buffers = False
         self.notifies = False
         self.prepares = False
+        self.mentions = False
         self.assignments = assignments
         self.forgets = forgets
         self.local = local
@@ -102,9 +104,9 @@ class Scanner:
     byte."""
 
     __slots__ = (
-        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_names", "_notifies", "_prepares",
-        "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious", "controls",
-        "words", "writes",
+        "_assigning", "_ends", "_escaped", "_first", "_lead", "_listens", "_mentions", "_names", "_notifies",
+        "_prepares", "_previous", "_reason", "_sequence", "_sieve", "_starts", "_unlistens", "cautious",
+        "controls", "words", "writes",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -124,7 +126,8 @@ class Scanner:
         self._listens = False
         self._unlistens = False
         self._notifies = False
-        self._prepares = False  # it may name prepared statements
+        self._prepares = False
+        self._mentions = False  # it may name prepared statements
         self._escaped = False  # an E'' string was seen: one of its continuations may look plain
         self._starts: list[int] = []
 
@@ -141,7 +144,7 @@ class Scanner:
         self._ends = False
         self._sequence = False
         self._names = False
-        self._listens = self._unlistens = self._notifies = self._prepares = False
+        self._listens = self._unlistens = self._notifies = self._prepares = self._mentions = False
         self._escaped = False
         while position < end:
             kind = CLASS[text[position]]
@@ -158,7 +161,8 @@ class Scanner:
         finding = self._tracked(text, end) if self._assigning else Finding(self._reason)
         finding.ends = finding.ends or self._ends
         finding.sequence = self._sequence
-        finding.prepares = self._prepares or finding.reason == "sql_prepare"
+        finding.prepares = self._prepares
+        finding.mentions = self._mentions or finding.reason == "sql_prepare"
         whole = bytes(text[begin:end])
         finding.custom = custom_names(whole)
         finding.unlistens = self._unlistens
@@ -192,7 +196,7 @@ class Scanner:
             if not self._reason or (reason in LASTING and self._reason not in LASTING):
                 self._reason = reason
         if reason == "sql_prepare":
-            self._prepares = True
+            self._mentions = True
         if reason in ("code", "sql_prepare"):
             self.writes = True  # perhaps
 
@@ -328,6 +332,8 @@ class Scanner:
                 self._starts = []
         elif lead.effect == SUSPECT:
             self._note(lead.reason)
+            if lead.word == b"prepare":
+                self._prepares = True
         if self._assigning:
             self._starts.append(start)
         self._lead = lead.context

@@ -249,8 +249,12 @@ def test_pins_are_counted_and_logged(stage: Stage) -> None:
         assert line["user"] == "app"
         assert line["database"] == "app"
         assert line["application_name"] == "pinner"
+    ended = proxy.wait_log(lambda line: line["event"] == "unpinned", timeout=5)
+    assert (ended["reason"], ended["user"]) == ("listen", "app")
     proxy.wait_gauge("poolproxy_servers_pinned", 0)
     assert proxy.metrics().by("poolproxy_pins_total", "reason") == {"listen": 1}
+    seconds = proxy.metrics().by("poolproxy_pinned_seconds_total", "reason")
+    assert seconds == {"listen": pytest.approx(ended["seconds"], abs=1e-5)}
 
 
 def test_session_mode_keeps_everything(stage: Stage) -> None:

@@ -449,3 +449,23 @@ def test_reset_returns_to_what_the_client_started_with(
         expected = b"9MBtenant" if sent[0] == "reset all" else b"9MBother"
         assert row == [expected]
         assert client.value(show) == expected.decode()
+
+
+def test_what_the_database_cannot_hold_ends_in_an_error_before_anything_is_run(
+    stage: Stage, direct: Direct
+) -> None:
+    """A database without an encoding takes bytes as they come, but no character of another one."""
+    stage.postgres.sql("create database bytes encoding 'SQL_ASCII' locale 'C' template template0")
+    url = f"postgres://{stage.postgres.host}:{stage.postgres.port}/bytes"
+    proxy = stage.fresh(databases={"bytes": {"url": url}}, pool_size=1)
+    try:
+        stage.postgres.sql("create table seen (v text); grant all on seen to public", "bytes")
+        with proxy.login(database="bytes") as client, proxy.login(database="bytes") as other:
+            client.query("begin; set app.v = 'é'; commit")
+            other.query("set app.v = 'of another'")
+            answer = client.ask(m.query("insert into seen values (current_setting('app.v'))"))
+            found = other.rows("select v from seen")
+            assert found == ([] if m.errors(answer) else [["é"]])
+    finally:
+        proxy.stop()
+        direct.rows("drop database bytes with (force)")

@@ -27,7 +27,7 @@ def test_nothing() -> None:
 
 def test_statements() -> None:
     rows = [ROLE, ["prepared", "mine", "1"], ["ours", "", "12"]]
-    found = read_audit(rows, EMPTY, "none", ORIGIN, ORIGIN)
+    found = read_audit(rows, EMPTY, ORIGIN, ORIGIN)
     assert (found.prepared, found.ours) == (frozenset({b"mine"}), 12)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import weakref
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +25,7 @@ from poolproxy.session.parameters import (
     report,
     reported_set,
     split_identifiers,
+    switch,
 )
 from tests.unit.session.looking import look
 
@@ -106,6 +108,28 @@ def test_every_query_is_guarded_when_asked_for() -> None:
     assert all(query.startswith(GUARD.encode()) for query in queries)
     plain = [query.removeprefix(GUARD.encode()).removeprefix(AT_ONCE.encode()) for query in queries]
     assert plain == list(difference(EMPTY, wanted, False))
+
+
+@pytest.mark.parametrize("fragment", [" E'\\U000000e9'", "'é'", "'\udce9'"])
+def test_a_text_that_may_not_be_readable_is_guarded_from_outside(fragment: str) -> None:
+    """Its own guard would not be run: no statement of a text is, of which one cannot be read."""
+    begin, *texts, end = difference(EMPTY, parameter_set({"app.v": fragment, "search_path": ""}), True)
+    assert begin.startswith(b"BEGIN")
+    assert begin.endswith(GUARD.rstrip("; ").encode())
+    assert texts == list(difference(EMPTY, parameter_set({"app.v": fragment, "search_path": ""}), False))
+    assert end == b"COMMIT"
+
+
+def test_what_is_large_is_not_remembered() -> None:
+    """Thousands of differences are: with values of 100 kB each they would take a gigabyte."""
+    large = parameter_set({"app.v": "'" + "x" * 100_000 + "'"})
+    gone = weakref.ref(large)
+    for one, other in ((EMPTY, large), (large, EMPTY)):
+        assert len(difference(one, other, False)) == 1
+        assert switch(one, other)[1] == 1
+    del large, one, other
+    gc.collect()
+    assert gone() is None
 
 
 def test_the_guard_itself_changes_last() -> None:
