@@ -135,6 +135,6 @@ def test_what_has_gone_is_gone(stage: Stage, shop: None) -> None:
         asked(client, TEXTS["drop"])
         one.send(m.query("select 1"))
         (error,) = [message for message in one.read_to_end() if message.letter == "E"]
-        assert error.sqlstate == "08006"
+        assert error.sqlstate == "3D000"
     with pytest.raises(WireError), proxy.login(database="shop") as late:
         late.query("select 1")
