@@ -13,11 +13,12 @@ from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.assignments import Assignment
+from poolproxy.session.last_values import FORGETTING, NOT_DEFINED, hinted
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, FORGETTING, PREFIX, names_of_ours, shape_of, with_names
+from poolproxy.session.prepared import CHANGED, PREFIX, names_of_ours, shape_of, with_names
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -41,15 +42,6 @@ COMMAND_COMPLETE = 0x43
 
 _FEATURE_NOT_SUPPORTED = "0A000"
 _UNDEFINED_STATEMENT = "26000"
-_NOT_IN_PREREQUISITE_STATE = "55000"
-
-#: What asks for a sequence's last value (sequence.c).
-_LAST_VALUES = frozenset({"lastval", "currval_oid"})
-_LAST_VALUES_HINT = (
-    "poolproxy may run each transaction on another server, and what was drawn from a sequence is told in the "
-    "same transaction only; pin_on names functions after which a session keeps its server."
-)
-
 #: What a server may report anew by itself: a promotion, a changed configuration.
 _STANDBY = b"in_hot_standby"
 _OF_THE_SERVER = frozenset({_STANDBY, b"default_transaction_read_only"})
@@ -409,8 +401,8 @@ class Server(AuditedServer):
                 self.sink.proceed()
         if sqlstate == _FEATURE_NOT_SUPPORTED:
             self.pool.registry.epoch.advance()  # it may be a cached plan that must not change
-        if sqlstate == _NOT_IN_PREREQUISITE_STATE and self.forgotten and not self.pin:
-            return _hinted(report, fields)
+        if sqlstate == NOT_DEFINED and self.forgotten and not self.pin:
+            return hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
 
@@ -525,10 +517,3 @@ class Server(AuditedServer):
     def on_drained(self) -> None:
         if self.sink is not None:
             self.sink.server_drained()
-
-
-def _hinted(report: bytes, fields: dict[str, str]) -> bytes | None:
-    """An error about a last value that was discarded, with a word about that."""
-    if fields.get("R") not in _LAST_VALUES or "H" in fields:
-        return None
-    return messages.message(ERROR_RESPONSE, report[:-1] + b"H" + _LAST_VALUES_HINT.encode() + b"\0\0")

@@ -19,6 +19,7 @@ from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
 from poolproxy.session.channels import lend_query
+from poolproxy.session.last_values import FORGET, FORGET_IN_A_BATCH, FORGETTING
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 from poolproxy.session.parameters import (
     AT_ONCE,
@@ -33,7 +34,7 @@ from poolproxy.session.parameters import (
 )
 from poolproxy.session.pins import TAINTING
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import FORGETTING, ServerStatements, Statement
+from poolproxy.session.prepared import ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -184,10 +185,10 @@ class ServerSession(Member):
         # Behind what is not answered it may turn out to stand in a failed transaction.
         self.own_draws = self.own_draws or not self.pipeline.owes_client()
         if not self.pipeline.open:
-            return self.ahead(b"DISCARD SEQUENCES", _ignore)
+            return self.ahead(FORGET, _ignore)
         for kind in (PARSED, CLOSED, CLOSED):
             self.pipeline.expect(Step(kind, True, FORGETTING if kind == PARSED else None))
-        return _FORGET_IN_A_BATCH
+        return FORGET_IN_A_BATCH
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may
@@ -508,15 +509,6 @@ class ServerSession(Member):
 
 
 _ROLL_BACK = messages.parse(b"", b"ROLLBACK") + messages.bind(b"", b"") + messages.execute() + messages.sync()
-
-
-_FORGET_IN_A_BATCH = (
-    messages.parse(FORGETTING.name, b"DISCARD SEQUENCES")
-    + messages.bind(FORGETTING.name, FORGETTING.name)
-    + messages.execute(FORGETTING.name)
-    + messages.close(b"P", FORGETTING.name)
-    + messages.close(b"S", FORGETTING.name)
-)
 
 
 def _ignore(refusal: Refusal | None) -> None:

@@ -6,15 +6,32 @@ unless it is oneself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from poolproxy.frontend.client_session import ClientSession
+from poolproxy.backend.server import Server
+from poolproxy.session.parameters import ParameterSet
 
 AUTHORIZATION: Final = "session_authorization"
 
 
-def prove_authorization(client: ClientSession) -> None:
+class GreetedClient(Protocol):
+    """What is asked of a client that is being greeted (client_session.py says what these are)."""
+
+    server: Server | None
+    holding: bool
+    startup: ParameterSet
+
+    def refuse(self, refusal: dict[str, str]) -> None:
+        """PostgreSQL does not take its parameters."""
+
+    def _settle_parameters(self) -> None:
+        """They are others now."""
+
+    def apply_parameters(self) -> None:
+        """Have the server take them."""
+
+
+def prove_authorization(client: GreetedClient) -> None:
     """Have the attached server check it, then go on with the greeting without it."""
     assert client.server is not None
     client.holding = True

@@ -122,6 +122,8 @@ class Client(PreparingClient):
                         self._parse_again(server)
                     if kind == BIND and self.unnamed_controls:
                         server.pipeline.controls = True
+                    if kind == BIND:
+                        self.unnamed_large = False
                     if kind == BIND and self.unnamed_words is not self.pool.words:
                         self._unnamed_again()
                     if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
@@ -310,6 +312,9 @@ class Client(PreparingClient):
         if kind == SYNC:
             if not pipeline.certain():
                 server.suspect("setting")
+            if self.unnamed_large:
+                server.pin_down("unaudited")  # it is parsed here only, and to be run later
+                self.unnamed_large = False
             pipeline.sync()
         elif kind == QUERY:
             return self._query(server, buffer, position, following, end)

@@ -40,6 +40,7 @@ cdef class ClientSession(Sink):
     cdef public bint drew
     cdef public bint unnamed_draws
     cdef public bint unnamed_controls
+    cdef public bint unnamed_large
     cdef public Finding unnamed_finding
     cdef public Words unnamed_words
     cdef public ClientStatements prepared

@@ -70,8 +70,8 @@ class ClientSession(Sink):
         "_greeting", "_prefix", "_proof", "address", "buffers", "cautious", "connected_at", "controls",
         "discarding", "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed",
         "pid", "pool", "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed",
-        "unnamed_controls", "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_number",
-        "unnamed_ordinal", "unnamed_turn", "unnamed_words", "vacated", "vanished",
+        "unnamed_controls", "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_large",
+        "unnamed_number", "unnamed_ordinal", "unnamed_turn", "unnamed_words", "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -116,6 +116,7 @@ class ClientSession(Sink):
         self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
         self.unnamed_draws = False  #: it may draw from a sequence
         self.unnamed_controls = False  #: it begins or ends a transaction
+        self.unnamed_large = False  #: it is too large to be kept, and was not bound yet
         self.unnamed_finding: Finding | None = None  #: what is remarkable about it, by these words:
         self.unnamed_words: Words = NO_WORDS
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none

@@ -20,9 +20,6 @@ cdef class PreparingClient(ClientSession):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
     cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cdef bint _others_first(self, Server server, Finding finding, bint again) except -1
-    cpdef _vacated(self, tuple names)
-    @cython.locals(pipeline=Pipeline)
-    cdef bint _buffers_first(self, Server server) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
     cdef bint _tells_first(self, Server server, Finding finding) except -1
     cdef _lend(self, Server server)

@@ -7,16 +7,15 @@ books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import cast
 
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import TooManyStatements
-from poolproxy.frontend.buffering import ASKED, NOT_ASKED, PROBE, YES, buffers_probed
 from poolproxy.frontend.client_session import HELD, NOTED, TAKEN, ClientSession
 from poolproxy.frontend.discarding import Taken, lone_discard_all
 from poolproxy.frontend.hearing import NOTHING, Hearing
+from poolproxy.frontend.waiting import must_wait
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
 from poolproxy.protocol.pieces import head
@@ -150,39 +149,10 @@ class PreparingClient(ClientSession):
     # Channels.
 
     def _others_first(self, server: Server, finding: Finding, again: bool) -> bool:
-        """Whether a text must wait for something else than its server: a database to be left by our idle
-        servers (rule 20), a server that takes temp_buffers, or the hub; `again` as there."""
-        if finding.buffers and self._buffers_first(server):
+        """Whether a text must wait for something else than its server; `again` as for the hub."""
+        if (finding.databases or finding.buffers) and must_wait(self, server, finding):
             return True
-        names = finding.databases
-        if names and names != self.vacated and not server.pipeline.doomed():
-            vacate = self.pool.vacate
-            if vacate is not None and vacate(names, partial(self._vacated, names)):
-                self.awaiting = True
-                return True
-        self.vacated = ()
         return self._hub_first(server, finding, again)
-
-    def _vacated(self, names: tuple[str, ...]) -> None:
-        if not self.closed():
-            self.vacated = names
-            self.proceed()
-
-    def _buffers_first(self, server: Server) -> bool:
-        """Whether a text that may set temp_buffers must wait: its server is asked whether it would take it,
-        and replaced where it has used temporary tables of somebody's (rule 18)."""
-        pipeline = server.pipeline
-        if self.buffers == YES or server.pin or pipeline.open or pipeline.unclear:
-            self.buffers = NOT_ASKED
-            return False
-        if not pipeline.owes_client():
-            if pipeline.status != STATUS_IDLE:
-                return False
-            if self.buffers == NOT_ASKED:
-                self.buffers = ASKED
-                self._prefix += server.ahead(PROBE, partial(buffers_probed, self, server))
-        self.awaiting = True
-        return True
 
     def _hub_first(self, server: Server, finding: Finding, again: bool) -> bool:
         """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
@@ -301,6 +271,7 @@ class PreparingClient(ClientSession):
         pipeline = server.pipeline
         self.unnamed_number = server.unnamed_number = self.pool.number_statement()
         self.unnamed = self.stream.copy(position, following) if following > position else None
+        self.unnamed_large = self.unnamed is None
         self.unnamed_turn = self.unnamed_followed = pipeline.turn()
         self.unnamed_ordinal = pipeline.parses
         self.unnamed_finding = finding

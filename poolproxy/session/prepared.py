@@ -73,11 +73,6 @@ class Statement:
 UNSETTLED: Final = Statement(b"", b"", EMPTY, None, False)
 
 
-#: What a batch is made to run so that nobody's last values are told in it: by a name of ours, so that neither
-#: the unnamed statement nor the unnamed portal is another one behind it.
-FORGETTING: Final = Statement(PREFIX + b"forget", b"DISCARD SEQUENCES\0\0\0", EMPTY, None, False)
-
-
 class Epoch:
     """The age of a database's catalogue, as far as we know: a Parse means the same as another only within
     one."""

@@ -303,6 +303,12 @@ PROGRAMS: dict[str, list[bytes]] = {
         run("s", b"x" * 400_000),
         run("s", b"x" * 1_000_000),
     ],
+    "large text, unnamed": [
+        m.parse("select 1 -- " + "x" * 400_000) + m.SYNC,
+        m.describe_statement() + m.SYNC,
+        run(""),
+        m.parse("select 2 -- " + "x" * 400_000) + run(""),
+    ],
     "large text": [m.parse("select 1 -- " + "x" * 400_000, "s") + m.SYNC, run("s"), run("s")],
     "settings": [
         prepare("select '1.2.2003'::date", "s"),

@@ -50,7 +50,7 @@ def server_version() -> str:
 
 def command(suite: Suite, place: Place, selection: Sequence[str] = ()) -> list[str]:
     """What runs the suite, in the folder with its tests."""
-    options = ["-p", "recorder", "-p", "no:cacheprovider", "--quiet", "--tb=short", "--timeout=120"]
+    options = ["-p", "recorder", "-p", "no:cacheprovider", "--quiet", "--tb=short", "--timeout=600"]
     options.append("--continue-on-collection-errors")
     return [
         *(str(environment.interpreter(suite)), "-m", "pytest"),

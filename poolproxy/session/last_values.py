@@ -1,0 +1,45 @@
+"""What a sequence told last: how a server is made to forget it, and what is said to who asks then (rule 14).
+
+Must not know connections.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from poolproxy.protocol import messages
+from poolproxy.session.parameters import EMPTY
+from poolproxy.session.prepared import PREFIX, Statement
+
+#: Outside a batch.
+FORGET: Final = b"DISCARD SEQUENCES"
+
+#: What a batch is made to run in its stead: by a name of ours, so that neither the unnamed statement nor the
+#: unnamed portal is another one behind it.
+FORGETTING: Final = Statement(PREFIX + b"forget", FORGET + b"\0\0\0", EMPTY, None, False)
+
+_NAME: Final = FORGETTING.name
+FORGET_IN_A_BATCH: Final = (
+    messages.parse(_NAME, FORGET)
+    + messages.bind(_NAME, _NAME)
+    + messages.execute(_NAME)
+    + messages.close(b"P", _NAME)
+    + messages.close(b"S", _NAME)
+)
+
+#: Who says that there is none (sequence.c), and with which SQLSTATE.
+NOT_DEFINED: Final = "55000"
+_ASKING: Final = frozenset({"lastval", "currval_oid"})
+
+_HINT: Final = (
+    b"poolproxy may run each transaction on another server, and what was drawn from a sequence is told in "
+    b"the same transaction only; pin_on names functions after which a session keeps its server."
+)
+
+
+def hinted(report: bytes, fields: dict[str, str]) -> bytes | None:
+    """An ErrorResponse with the fields of `report` and a word about why; None where it is about something
+    else."""
+    if fields.get("R") not in _ASKING or "H" in fields:
+        return None
+    return messages.message(0x45, report[:-1] + b"H" + _HINT + b"\0\0")

@@ -1,0 +1,22 @@
+"""asyncpg's own test suite, directly and through the proxy in transaction mode (see tests/suites)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.suites import report, running
+from tests.suites.definitions import SUITES
+
+
+@pytest.mark.timeout(900)
+def test_asyncpg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = SUITES["asyncpg"]()
+    comparison, figures = running.compare(suite, tmp_path)
+    with capsys.disabled():
+        print(f"\n{report.markdown(suite, comparison, figures, running.server_version())}")
+    report.failures(comparison, tmp_path)
+    wrong = comparison.verdict() + figures.verdict(suite.ceiling())
+    assert not wrong, "\n".join(wrong) + "\n" + (tmp_path / "lost").read_text("utf-8")
+    assert len(comparison.kept()) > 290  # of about 310: a run that tried nothing proves nothing
