@@ -123,7 +123,7 @@ def trust_descriptions() -> None:
 
 
 def drop_notification() -> None:
-    """Every fifth notification is lost on its way through the hub."""
+    """Every third notification is lost on its way through the hub."""
     from poolproxy.backend.hub import Hub
 
     notified = Hub.notified
@@ -132,7 +132,7 @@ def drop_notification() -> None:
     def forgetful(self: Any, message: bytes) -> None:
         nonlocal count
         count += 1
-        if count % 5:
+        if count % 3:
             notified(self, message)
 
     Hub.notified = forgetful  # type: ignore[method-assign]
@@ -156,15 +156,11 @@ def skip_handover() -> None:
 
 
 def wrong_pid() -> None:
-    """Notifications name the server process that sent them, one's own, too."""
-    from poolproxy.frontend.hearing import Hearing
+    """Notifications name somebody else as their sender, one's own, too."""
+    from poolproxy.frontend import hearing
 
-    hear = Hearing.hear
-
-    def foreign(self: Any, pid: int, name: str, body: tuple[bytes, bytes]) -> None:
-        hear(self, pid + 1, name, body)
-
-    Hearing.hear = foreign  # type: ignore[method-assign]
+    notification = hearing.notification
+    hearing.notification = lambda pid, *parts: notification(pid + 1, *parts)
 
 
 DEFECTS: dict[str, Callable[[], None]] = {

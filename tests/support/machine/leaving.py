@@ -11,7 +11,7 @@ from tests.support import messages as m
 from tests.support.machine.asking import NUMBERS
 from tests.support.machine.base import Base
 from tests.support.machine.exchanges import Exchange, exchanges, query, ready
-from tests.support.machine.vocabulary import STARTUP
+from tests.support.machine.vocabulary import LOOK, STARTUP
 from tests.support.messages import Message
 from tests.support.waiting import eventually
 
@@ -30,6 +30,16 @@ class Leaving(Base):
         if self.there(number):
             self.leave(number)
         self.log_in(number, parameters)
+
+    @rule(number=st.integers(0, 3), vanish=st.booleans())
+    def lock_and_leave(self, number: int, vanish: bool) -> None:
+        """The lock goes with its client, and whoever comes next can have it."""
+        for text in ("rollback", "select pg_try_advisory_lock(2)"):
+            self.exchange(number, query(text))
+        if self.there(number):
+            self.leave(number, vanish=vanish)
+        for text in ("rollback", LOOK[1]):
+            self.exchange((number + 1) % 4, query(text))
 
     @rule(number=NUMBERS)
     def vanish(self, number: int) -> None:

@@ -59,19 +59,21 @@ class Sharing(Base):
         self.exchange(number, query("select body from secret"))
 
     @rule(
-        number=NUMBERS,
-        other=NUMBERS,
+        number=st.integers(0, 3),
+        other=st.sampled_from([None, None, 0, 1, 2, 3]),
         listen=st.sampled_from([text for text in CHANNELS if text.startswith("listen")]),
-        said=st.lists(
-            st.sampled_from([text for text in CHANNELS if "notify" in text]), min_size=1, max_size=3
-        ),
+        said=st.lists(st.sampled_from([text for text in CHANNELS if "notify" in text]), max_size=2),
         extended=st.booleans(),
     )
-    def notify(self, number: int, other: int, listen: str, said: list[str], extended: bool) -> None:
-        """A listener, and another one who speaks; what is committed before the listener's next exchange is
-        heard before that is over."""
+    def notify(self, number: int, other: int | None, listen: str, said: list[str], extended: bool) -> None:
+        """A listener, and another one who speaks (None: itself); what is committed before the listener's next
+        exchange is heard before that is over."""
+        other = number if other is None else other
+        for each in {number, other}:
+            if self.there(each) and self.in_progress(each):
+                self.let_go(each)
         self.exchange(number, query(listen))
-        for text in said:
+        for text in (listen.split(";")[0].replace("listen", "notify"), *said):
             self.exchange(other, unnamed(text) if extended and ";" not in text else query(text))
         self.exchange(number, query("select 'heard'"))
 

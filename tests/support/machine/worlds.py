@@ -260,6 +260,8 @@ class Worlds:
         self.journal.append(what)
 
     def told(self) -> str:
+        """What a failure is told with."""
+        self.differed = True
         now = {name: self.gauges(name) for name in ("clients", "servers", "servers_pinned")}
         return "after\n" + "\n".join([*self.journal, str(now), self.proxy.log_text()[-1000:]])
 
