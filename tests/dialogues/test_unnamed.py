@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from poolproxy.session.parameters import HANDOVER
 from tests.dialogues.stage import Stage
 from tests.dialogues.words import BOUND, CLOSED, NO_DATA, PARAMETERS, PARSED, answer, done, error, ready
 from tests.support.messages import (

@@ -237,19 +237,21 @@ def test_a_text_that_notifies_says_so(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "prepares"),
+    ("text", "prepares", "mentions"),
     [
-        ("prepare a as select 1", True),
-        ("execute a", True),
-        ("explain execute a", True),
-        ("create table t as execute a", True),
-        ("create table t as select 1", False),
+        ("prepare a as select 1", True, True),
+        ("execute a", False, True),
+        ("explain execute a", False, True),
+        ("create table t as execute a", False, True),
+        ("create table t as select 1", False, False),
     ],
 )
-def test_a_text_that_may_name_prepared_statements_says_so(text: str, prepares: bool) -> None:
+def test_a_text_that_makes_or_means_prepared_statements_says_so(
+    text: str, prepares: bool, mentions: bool
+) -> None:
     finding = found(text)
     assert finding is not None
-    assert finding.prepares == prepares
+    assert (finding.prepares, finding.mentions) == (prepares, mentions)
 
 
 def test_a_deallocate_that_is_not_plain_pins() -> None:
