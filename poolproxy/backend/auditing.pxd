@@ -1,7 +1,7 @@
-from poolproxy.backend.server_session cimport ServerSession
+from poolproxy.backend.returning cimport ReturningServer
 from poolproxy.backend.sink cimport Sink
 
-cdef class AuditedServer(ServerSession):
+cdef class AuditedServer(ReturningServer):
     cpdef suspect(self, str reason)
     cpdef bint auditable(self) except -1
     cpdef bint discardable(self) except -1

@@ -9,7 +9,8 @@ audit finds it gone. Whatever an audit cannot see is undone before another clien
 
 from __future__ import annotations
 
-from poolproxy.backend.server_session import AUDIT_SOON, Refusal, ServerSession
+from poolproxy.backend.returning import ReturningServer
+from poolproxy.backend.server_session import AUDIT_SOON, Refusal
 from poolproxy.protocol import messages
 from poolproxy.session.audit import Audited, audit_query, read_audit
 from poolproxy.session.channels import UNLISTEN
@@ -33,7 +34,7 @@ _DISCARDED = {
 }
 
 
-class AuditedServer(ServerSession):
+class AuditedServer(ReturningServer):
     """See the module."""
 
     __slots__ = ()

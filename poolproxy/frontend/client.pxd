@@ -7,6 +7,7 @@ from poolproxy.pool.pool cimport Pool
 from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer, string_end
 from poolproxy.session.pipeline cimport Pipeline
+from poolproxy.session.statements cimport Finding
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -21,6 +22,8 @@ cdef bytes STOPS, STOPS_COPYING
 cdef class Client(PreparingClient):
     @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, ahead=Py_ssize_t, kind=int, noted=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
+    @cython.locals(finding=Finding)
+    cdef Py_ssize_t _by_no_name(self, Server server, int kind, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t end) except -2
     @cython.locals(pipeline=Pipeline)
     cdef bint _must_await(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cdef bint _needs_no_server(self, int kind) except -1

@@ -116,26 +116,10 @@ class Client(PreparingClient):
                     position = following if following <= end else framer.skip(position, end)
                     continue
                 if name_at != 0 and (name_at < 0 or buffer[name_at] == 0) and (kind in (BIND, DESCRIBE)):
-                    if self._unnamed_must_move(server):
-                        self._gather(server, buffer, start, position)
-                        start = position
-                        self._parse_again(server)
-                    if kind == BIND and self.unnamed_controls:
-                        server.pipeline.controls = True
-                    if kind == BIND:
-                        self.unnamed_large = False
-                    if kind == BIND and self.unnamed_words is not self.pool.words:
-                        self._unnamed_again()
-                    if kind == BIND and self.unnamed_finding is not None and not server.pipeline.doomed():
-                        self._gather(server, buffer, start, position)
-                        start = position
-                        if self._bind_must_wait(server, self.unnamed_finding):
-                            self._ask_batch(server)
-                            self._stop(server, position, end)
-                            return
-                        self._run_unnamed(server, self.unnamed_finding)
-                        if self.unnamed_finding.reason == "setting":
-                            self._learn_bound(position, min(following, end))
+                    start = self._by_no_name(server, kind, buffer, start, position, min(following, end))
+                    if start < 0:
+                        self._stop(server, position, end)
+                        return
             elif (
                 kind in (QUERY, FUNCTION_CALL)
                 and not settled
@@ -172,6 +156,34 @@ class Client(PreparingClient):
         self.stream.keep(position, end)
         if server is not None and server.pipeline.quiet() and framer.rest == 0 and start < end:
             server.review()
+
+    def _by_no_name(
+        self, server: Server, kind: int, buffer: bytearray, start: int, position: int, end: int
+    ) -> int:
+        """A Bind or Describe of the unnamed statement. Where the rest begins that is to be forwarded behind
+        `_prefix`; -1: not yet, `proceed` will follow."""
+        if self._unnamed_must_move(server):
+            self._gather(server, buffer, start, position)
+            start = position
+            self._parse_again(server)
+        if kind != BIND:
+            return start
+        self.unnamed_large = False
+        if self.unnamed_controls:
+            server.pipeline.controls = True
+        if self.unnamed_words is not self.pool.words:
+            self._unnamed_again()
+        finding = self.unnamed_finding
+        if finding is None or server.pipeline.doomed():
+            return start
+        self._gather(server, buffer, start, position)
+        if self._bind_must_wait(server, finding):
+            self._ask_batch(server)
+            return -1
+        self._run_unnamed(server, finding)
+        if finding.reason == "setting":
+            self._learn_bound(position, end)
+        return position
 
     def _must_await(
         self, server: Server, kind: int, buffer: bytearray, position: int, following: int, end: int

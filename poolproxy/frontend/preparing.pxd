@@ -1,7 +1,7 @@
 cimport cython
 
 from poolproxy.backend.server cimport Server
-from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.frontend.naming cimport NamingClient
 from poolproxy.protocol.framing cimport string_end
 from poolproxy.protocol.pieces cimport head
 from poolproxy.session.pipeline cimport Pipeline, Step
@@ -14,26 +14,12 @@ cdef int CLOSED, PARSED
 cdef Py_ssize_t NAME_BYTES
 cdef Statement UNSETTLED
 cdef bytes NOBODYS, CHANGED
-cdef Scanner _scanner
+cdef Scanner SCANNER
 
-cdef class PreparingClient(ClientSession):
-    cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
+cdef class PreparingClient(NamingClient):
     cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
-    cdef bint _others_first(self, Server server, Finding finding, bint again) except -1
-    cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
-    cdef bint _tells_first(self, Server server, Finding finding) except -1
-    cdef _lend(self, Server server)
-    cdef _exchange(self, Server server, Finding finding)
-    cdef tuple _follow(self, Server server, Finding finding)
     @cython.locals(statement=Statement)
     cdef bint _look_at_parsed(self, bytes name) except -1
-    @cython.locals(pipeline=Pipeline)
-    cdef _discard_sequences(self, Server server)
-    cdef Finding _look_again(self, Finding finding, bytes text)
-    cdef _unnamed_again(self)
-    cdef _run_unnamed(self, Server server, Finding finding)
-    cdef _learn_bound(self, Py_ssize_t position, Py_ssize_t end)
-    cdef _restore(self, Server server)
     @cython.locals(finding=Finding, pipeline=Pipeline, assignments=tuple)
     cdef int _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     @cython.locals(pipeline=Pipeline)
@@ -42,10 +28,12 @@ cdef class PreparingClient(ClientSession):
     cdef Finding _look_at_parse(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following)
     cdef bint _unnamed_must_move(self, Server server) except -1
     cdef _parse_again(self, Server server)
+    cdef _unnamed_again(self)
+    cdef _run_unnamed(self, Server server, Finding finding)
     @cython.locals(pipeline=Pipeline, name_end=Py_ssize_t, name=bytes, key=bytes, names=bytes, target=bytes, found=bytes, statement=Statement)
     cdef Py_ssize_t _by_name(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
-    cdef Py_ssize_t _await(self, Server server) except -2
     cdef _ask_batch(self, Server server)
+    cdef Py_ssize_t _await(self, Server server) except -2
     @cython.locals(pipeline=Pipeline, turn=Py_ssize_t, held=Held)
     cdef bytes _usable(self, Server server, Statement statement, int kind)
     cdef _run_again(self, Server server, Finding finding, bytes body)
@@ -55,23 +43,9 @@ cdef class PreparingClient(ClientSession):
     cdef bint _may_share(self, Server server) except -1
     @cython.locals(pipeline=Pipeline)
     cdef bytes _close_named(self, Server server, Statement statement, bytes key)
-    @cython.locals(statement=Statement)
-    cdef _name_for_batch(self, Server server, Finding finding, bytes text)
-    @cython.locals(statement=Statement)
-    cdef _name_to_run(self, Server server, bytes text)
     cdef bint _bind_must_wait(self, Server server, Finding finding) except -1
-    cdef bint _names_in_doubt(self, Server server, Finding finding) except -1
-    cdef _expect_deallocated(self, Server server, tuple names)
-    @cython.locals(prepared=ClientStatements, statement=Statement)
-    cdef _name_for_text(self, Server server, Finding finding, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
-    @cython.locals(finding=Finding)
-    cdef bint _names_wanted(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop) except -1
     cpdef step_completed(self, Step step)
     @cython.locals(old=Statement, own=Statement)
     cpdef described_anew(self, Step step, bytes types, bytes shape)
-    cpdef deallocated(self, bytes name)
-    @cython.locals(statement=Statement)
-    cpdef discarded(self)
-    cpdef proceed(self)
 
 cpdef Py_ssize_t statement_at(bytearray buffer, int kind, Py_ssize_t position, Py_ssize_t end) except -2

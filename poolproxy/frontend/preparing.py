@@ -1,4 +1,4 @@
-"""What a client's statements mean: the looks at their texts, and the names under which servers know them.
+"""What a client's Parse, Bind, Describe and Close mean: the names under which servers know its statements.
 
 A named statement outlives its server: a server that lacks it gets it right before the message that needs it
 (rule 9), and nothing is answered by us that PostgreSQL would not say: where it need not parse again it
@@ -7,22 +7,15 @@ books). `Client` (client.py) adds the relay. Compiled."""
 
 from __future__ import annotations
 
-from typing import cast
-
-from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
 from poolproxy.errors import TooManyStatements
-from poolproxy.frontend.client_session import HELD, NOTED, TAKEN, ClientSession
+from poolproxy.frontend.client_session import HELD, NOTED, TAKEN
 from poolproxy.frontend.discarding import Taken, lone_discard_all
-from poolproxy.frontend.hearing import NOTHING, Hearing
-from poolproxy.frontend.waiting import must_wait
+from poolproxy.frontend.naming import NamingClient
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import string_end
 from poolproxy.protocol.pieces import head
-from poolproxy.session.assignments import ALL, EVERYTHING, Assignment, is_discard_all
-from poolproxy.session.custom import bound_names
-from poolproxy.session.parameters import EMPTY, parameter_set
-from poolproxy.session.pins import TAINTING
+from poolproxy.session.assignments import is_discard_all
 from poolproxy.session.pipeline import CLOSED, PARSED, Step
 from poolproxy.session.prepared import (
     CHANGED,
@@ -33,7 +26,7 @@ from poolproxy.session.prepared import (
     Statement,
     escaped,
 )
-from poolproxy.session.statements import Finding, Scanner
+from poolproxy.session.statements import SCANNER, Finding
 
 STATUS_IDLE = 0x49
 STATUS_FAILED = 0x45
@@ -51,33 +44,11 @@ _PARAMETERS = 0x74
 #: More than this is not gathered with what goes ahead of it, but sent at once.
 GATHERED = 16384
 
-#: Settings that change how the next text is to be read.
-_READING = frozenset({"standard_conforming_strings", "client_encoding", ALL, EVERYTHING})
 
-#: What may hide an UNLISTEN.
-_HIDES_UNLISTEN = frozenset({"listen", "code", "routine", "unclear"})
-
-#: What may change what texts mean, for everybody.
-_SCHEMA_REASONS = frozenset({"ddl", "temp_object", "code", "function_call", "large_text", "unclear"})
-
-_scanner = Scanner()
-
-
-class PreparingClient(ClientSession):
+class PreparingClient(NamingClient):
     """See the module."""
 
     __slots__ = ()
-
-    # Texts.
-
-    def _look(self, buffer: bytearray, begin: int, stop: int) -> Finding | None:
-        _scanner.cautious = self.cautious
-        _scanner.words = self.pool.words
-        finding = _scanner.look(buffer, begin, stop)
-        self.controls = self.controls or _scanner.controls
-        if _scanner.writes:
-            self.drew = True
-        return finding
 
     def _query(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> int:
         """NOTED, HELD or TAKEN."""
@@ -101,129 +72,6 @@ class PreparingClient(ClientSession):
             self._name_for_text(server, finding, buffer, position + 5, following - 1)
         self._exchange(server, finding)
         return NOTED
-
-    def _exchange(self, server: Server, finding: Finding | None) -> None:
-        """A Query or FunctionCall: an exchange of its own; in an open batch it makes answers ambiguous."""
-        if server.pipeline.batch_assignments:
-            server.suspect("setting")  # of the batch that this ends, in a transaction
-        assignments = self._follow(server, finding)
-        server.pipeline.query(assignments)
-        if server.pipeline.unclear:
-            server.pin_down("unaudited")
-
-    def _follow(self, server: Server, finding: Finding | None) -> tuple[Assignment, ...]:
-        """The assignments of a text that can be followed; for everything else that it may leave, its server
-        is suspect."""
-        if finding is None:
-            return ()
-        self.local = self.local or finding.local
-        if finding.custom:
-            self.pool.custom_names.learn(finding.custom)
-        if finding.sequence or finding.reason == "function":
-            self._discard_sequences(server)
-        if (
-            self.hearing is not None
-            and self.hearing.channels
-            and (finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN)
-        ):
-            self._lend(server)
-        if finding.ends and server.pin:
-            server.suspect("ends")
-        if finding.reason:
-            server.suspect(finding.reason)
-            self.local = True
-            if finding.prepares:
-                server.prepared.by_text = True
-            if finding.reason in _SCHEMA_REASONS:
-                server.changes_schema()
-            if finding.resets_role:
-                self.resets = (*(self.resets or ()), "role")
-            return ()
-        for assignment in finding.assignments:
-            if assignment.fragment is None:
-                self.resets = (*(self.resets or ()), assignment.name)
-            if assignment.name in _READING:
-                self.cautious = True  # until its answer has told how the next texts are read
-        return finding.assignments
-
-    # Channels.
-
-    def _others_first(self, server: Server, finding: Finding, again: bool) -> bool:
-        """Whether a text must wait for something else than its server; `again` as for the hub."""
-        if (finding.databases or finding.buffers) and must_wait(self, server, finding):
-            return True
-        return self._hub_first(server, finding, again)
-
-    def _hub_first(self, server: Server, finding: Finding, again: bool) -> bool:
-        """Whether a text must wait for the hub, because of LISTEN or UNLISTEN in it (rule 15); `again`: it
-        may be run more than once."""
-        channels = finding.channels
-        if finding.unlistens and self.hearing is not None and self.hearing.channels:
-            channels += (NOTHING,)
-        if not channels or self.pool.hub is None or server.listens or server.pipeline.doomed():
-            return False
-        if server.pin in TAINTING:
-            server.listens = True
-            return False
-        if self.hearing is None:
-            self.hearing = Hearing(self, cast(Hub, self.pool.hub))
-        if self.hearing.must_wait(channels, again):
-            self.awaiting = True
-            return True
-        return False
-
-    def _tells_first(self, server: Server, finding: Finding) -> bool:
-        """Whether a text with NOTIFY must wait: from now on all that this server notifies is this client's,
-        and listeners are to know it by the pid that others know, but what came before is somebody else's. The
-        server is kept meanwhile."""
-        hub = cast("Hub | None", self.pool.hub)
-        if not finding.notifies or finding.channels or hub is None or not hub.hears():
-            return False
-        if server.listens or server.pipeline.doomed():
-            return False
-        if server.pipeline.owes_client() and not server.pipeline.open:
-            self.awaiting = True  # an exchange before it ends first, as it would have
-            return True
-        if self.hearing is None:
-            self.hearing = Hearing(self, hub)
-        if self.hearing.sends_from(server.pid):
-            return False
-        self.awaiting = True
-        if not server.pipeline.open:
-            self.holding = True
-        return True
-
-    def _lend(self, server: Server) -> None:
-        """What a text changes of what it listens to shows on a server that listens to that."""
-        server.suspect("listen")
-        if self.hearing is not None and server.pipeline.settled() and not (server.lent or server.listens):
-            self._prefix += server.lend(self.hearing.channels, self.hearing.encoding())
-
-    def _discard_sequences(self, server: Server) -> None:
-        """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is
-        another client's (sessions.md, rule 14). Whoever asks once asks again, perhaps where nothing can be
-        put ahead: from now on it is done as each exchange begins."""
-        pipeline = server.pipeline
-        self.pool.sequences_asked = True
-        if self.drew or server.own_draws or self.pool.session_mode or pipeline.doomed():
-            return
-        if pipeline.copying_in or pipeline.unclear or pipeline.hasty:
-            return
-        if pipeline.owes_client() or pipeline.status != STATUS_FAILED:
-            self._prefix += server.forget_sequences()
-
-    def _restore(self, server: Server) -> None:
-        """A RESET of its own has been forwarded: behind it goes what it started with."""
-        names, self.resets = self.resets, None
-        started = self.startup.over(self.pool.baseline)
-        if names is not None and EVERYTHING not in names:
-            started = (
-                started.without_identity()
-                if ALL in names
-                else parameter_set({name: started.values[name] for name in names if name in started.values})
-            )
-        if started.values and server.pipeline.settled():
-            server.restore(started)
 
     def _look_at_parsed(self, name: bytes) -> bool:
         """Look at the text of a statement that was parsed before, while no server is attached; False where it
@@ -276,16 +124,8 @@ class PreparingClient(ClientSession):
         self.unnamed_ordinal = pipeline.parses
         self.unnamed_finding = finding
         self.unnamed_words = self.pool.words
-        self.unnamed_draws = _scanner.writes
-        self.unnamed_controls = _scanner.controls
-
-    def _look_again(self, finding: Finding | None, text: bytes) -> Finding | None:
-        """What is remarkable about a text that is run by other words than it was looked at with: a routine in
-        it may have become hazardous meanwhile. `text` ends with a zero byte, as in a Parse."""
-        _scanner.cautious = self.cautious or finding is not None
-        _scanner.words = self.pool.words
-        found = _scanner.look(bytearray(text), 0, text.index(0))
-        return finding if found is None else found
+        self.unnamed_draws = SCANNER.writes
+        self.unnamed_controls = SCANNER.controls
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
         begin = string_end(buffer, position + 5, following) + 1
@@ -320,10 +160,6 @@ class PreparingClient(ClientSession):
             self._run_again(server, finding, self.unnamed)
         else:
             self._name_for_batch(server, finding, self.unnamed)
-
-    def _learn_bound(self, position: int, end: int) -> None:
-        """The values of a Bind may name the custom settings that its statement sets."""
-        self.pool.custom_names.learn(bound_names(self.stream.copy(position, end)))
 
     # Named statements. What these return is where the rest of the message begins that is to be forwarded
     # behind the new beginning in `_prefix`; -1: not yet, `proceed` will follow.
@@ -503,8 +339,8 @@ class PreparingClient(ClientSession):
         if body is not None and self._may_share(server):
             statement = self.pool.registry.shared(body, self.parameters, finding)
             statement.finding, statement.words = finding, self.pool.words  # of now
-            statement.draws = _scanner.writes
-            statement.controls = _scanner.controls
+            statement.draws = SCANNER.writes
+            statement.controls = SCANNER.controls
             held = server.prepared.find(statement, turn)
             if prepared.name_of(statement.name) is not None:
                 statement = None  # one name of ours for one of its: errors tell which
@@ -518,8 +354,8 @@ class PreparingClient(ClientSession):
         if statement is None:
             statement = self.pool.registry.private(body, self.parameters, finding)
             statement.words = self.pool.words
-            statement.draws = body is None or _scanner.writes
-            statement.controls = _scanner.controls
+            statement.draws = body is None or SCANNER.writes
+            statement.controls = SCANNER.controls
         server.prepared.expect(statement, turn, False)
         # Skipped, it leaves the name what it was: nothing, which the server will say itself, or something.
         prepared.expect(key, statement, turn, not pipeline.open or prepared.fresh(key))
@@ -554,89 +390,11 @@ class PreparingClient(ClientSession):
         pipeline.expect(Step(CLOSED, False, None if statement.shared else statement, key))
         return NOBODYS if statement.shared else statement.name
 
-    def _name_for_batch(self, server: Server, finding: Finding, text: bytes | None) -> None:
-        """Something with DEALLOCATE, EXECUTE or PREPARE is about to be run: what it names must be there,
-        under that name (rule 6)."""
-        if finding.mentions:
-            self._name_to_run(server, text)
-        for name in self._to_stand_in(server, finding.forgets):
-            self._prefix += server.parse_as(name, server.prepared.stand_in(name))
-        self._expect_deallocated(server, finding.forgets)
-
-    def _name_to_run(self, server: Server, text: bytes | None) -> None:
-        """What EXECUTE in a text may mean must be there already when that is parsed: it has its columns."""
-        if self.prepared is None or text is None:
-            return
-        pipeline = server.pipeline
-        for name, statement in self.prepared.mentioned(text, pipeline.turn(), pipeline.answered):
-            if not server.names(name):
-                server.suspect("sql_prepare")  # the audit closes it again
-                self._prefix += server.parse_as(name, statement.again())
-
-    def _name_for_text(
-        self, server: Server, finding: Finding, buffer: bytearray, begin: int, stop: int
-    ) -> None:
-        """The same for a Query, ahead of it."""
-        prepared = self.prepared
-        if server.pipeline.open:  # a batch, which no Sync of ours is to end
-            self._name_for_batch(server, finding, self.stream.copy(begin, stop))
-            return
-        if finding.mentions and prepared is not None:
-            text = self.stream.copy(begin, stop)
-            for name, statement in prepared.mentioned(text, server.pipeline.turn(), server.pipeline.answered):
-                if not server.names(name):
-                    self._prefix += server.parse_ahead(name, statement.again())
-        for name in self._to_stand_in(server, finding.forgets):
-            self._prefix += server.parse_ahead(name, server.prepared.stand_in(name))
-        self._expect_deallocated(server, finding.forgets)
-
     def _bind_must_wait(self, server: Server, finding: Finding | None) -> bool:
         """Whether a statement with this finding cannot be run yet."""
         return finding is not None and (
             self._names_in_doubt(server, finding) or self._tells_first(server, finding)
         )
-
-    def _names_in_doubt(self, server: Server, finding: Finding | None) -> bool:
-        """Whether what a text names depends on exchanges that are not answered."""
-        return (
-            self.prepared is not None
-            and _names_statements(finding)
-            and self.prepared.unsettled(server.pipeline.turn(), server.pipeline.answered)
-        )
-
-    def _to_stand_in(self, server: Server, names: tuple[bytes, ...]) -> list[bytes]:
-        """Which of these names the client knows, and the server does not."""
-        prepared = self.prepared
-        if prepared is None:
-            return []
-        turn, answered = server.pipeline.turn(), server.pipeline.answered
-        return [
-            name
-            for name in names
-            if not server.names(name) and prepared.find(name, turn, answered) not in (None, UNSETTLED)
-        ]
-
-    def _expect_deallocated(self, server: Server, names: tuple[bytes, ...]) -> None:
-        """Tags will tell what became of these."""
-        if not names:
-            return
-        server.look_closely()
-        server.forgets += names
-        turn = server.pipeline.turn()
-        if self.prepared is None:
-            self.prepared = ClientStatements()
-        for name in names:
-            if name:
-                self.prepared.expect(name, None, turn, False)
-            else:
-                self.prepared.expect_nothing(turn)
-
-    def _names_wanted(self, buffer: bytearray, begin: int, stop: int) -> bool:
-        """Whether the books must be settled before this text is run."""
-        if self.prepared is None:
-            return False
-        finding = self._look(buffer, begin, stop)
-        return _names_statements(finding)
 
     # From the server.
 
@@ -657,36 +415,6 @@ class PreparingClient(ClientSession):
             own = self.pool.registry.private(old.body, self.parameters, old.finding)
             own.types, own.shape = types, shape
             self.prepared.replace(step.name, old, own)
-
-    def deallocated(self, name: bytes | None) -> None:
-        if self.prepared is not None:
-            if name is None:
-                self.prepared.forget_all()
-            else:
-                self.prepared.forget(name)
-                if self.server is not None:
-                    self.server.prepared.literal.discard(name)
-
-    def discarded(self) -> None:
-        if self.prepared is not None and self.server is not None:
-            for statement in self.prepared.private():
-                self.server.prepared.discard(statement)
-            self.prepared.forget_all()
-        self.unlistened()
-        self.session = EMPTY
-        self._settle_parameters()
-
-    def name_of(self, name: bytes) -> bytes | None:
-        return None if self.prepared is None else self.prepared.name_of(name)
-
-    def proceed(self) -> None:
-        self.awaiting = False
-        self.read_on()
-
-
-def _names_statements(finding: Finding | None) -> bool:
-    """Whether a text with this finding may be about prepared statements by their names."""
-    return finding is not None and (finding.mentions or len(finding.forgets) > 0)
 
 
 def statement_at(buffer: bytearray, kind: int, position: int, end: int) -> int:

@@ -426,3 +426,7 @@ def _dollar_tag_end(text: bytearray, position: int, end: int) -> int:
             return 0
         position += 1
     return position + 1 if position < end else 0
+
+
+#: One is enough for all: a look leaves nothing in it but its answer.
+SCANNER = Scanner()

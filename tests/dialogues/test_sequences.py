@@ -175,7 +175,7 @@ def test_who_finds_nothing_is_told_why(stage: Stage, routine: str, hint: str, to
     server << query("begin")
     server >> done("BEGIN", "T")
     client << done("BEGIN", "T")
-    for sql in ("select lastval()", "select 1"):
+    for sql in ("select 1", "select lastval()"):
         client >> query(sql)
         server << (FORGET if "lastval" in sql else b"") + query(sql)
         server >> (done("DISCARD SEQUENCES", "T") if "lastval" in sql else b"")
