@@ -117,6 +117,11 @@ class Base(RuleBasedStateMachine):
                 self.pinned.update(unsure)
             elif surplus > 0:
                 self.let_go(unsure[0])
+                if (
+                    self.there(unsure[0])
+                    and self.worlds.active(pool) - len(self.holders(pool, -1)) == surplus
+                ):
+                    self.leave(unsure[0])  # some pins end with their client only
             self.unsure.difference_update(unsure if surplus in (0, len(unsure)) else unsure[:1])
 
     def let_go(self, number: int) -> None:
