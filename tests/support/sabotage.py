@@ -79,7 +79,7 @@ def late_cancel() -> None:
 
 def keep_lock() -> None:
     """A session's advisory lock does not pin, and is not released either."""
-    from poolproxy.backend import auditing, server_session
+    from poolproxy.backend import auditing, returning, server_session
 
     read = auditing.read_audit
 
@@ -91,7 +91,8 @@ def keep_lock() -> None:
     unlock = b"SELECT pg_catalog.pg_advisory_unlock_all()"
     assert unlock in server_session.HANDOVER
     auditing.read_audit = blind
-    server_session.HANDOVER = server_session.HANDOVER.replace(unlock, b"SELECT 1")
+    for module in (returning, server_session):
+        module.HANDOVER = module.HANDOVER.replace(unlock, b"SELECT 1")
 
 
 def believe_tag() -> None:
@@ -140,19 +141,19 @@ def drop_notification() -> None:
 
 def skip_handover() -> None:
     """Where the books know of nothing, nothing is reset for the next client."""
-    from poolproxy.backend import server_session
+    from poolproxy.backend import returning, server_session
     from poolproxy.session.parameters import EMPTY, HANDOVER
 
-    def credulous(method: Callable[..., Any]) -> Callable[..., Any]:
+    def credulous(module: Any, method: Callable[..., Any]) -> Callable[..., Any]:
         def reset(self: Any, *arguments: Any) -> Any:
-            server_session.HANDOVER = b"SELECT 1" if self.parameters is EMPTY else HANDOVER
+            module.HANDOVER = b"SELECT 1" if self.parameters is EMPTY else HANDOVER
             return method(self, *arguments)
 
         return reset
 
-    session = server_session.ServerSession
-    session.hand_over = credulous(session.hand_over)  # type: ignore[method-assign]
-    session._turn_into = credulous(session._turn_into)  # type: ignore[method-assign]
+    leaving, staying = returning.ReturningServer, server_session.ServerSession
+    leaving.hand_over = credulous(returning, leaving.hand_over)  # type: ignore[method-assign]
+    staying._turn_into = credulous(server_session, staying._turn_into)  # type: ignore[method-assign]
 
 
 def wrong_pid() -> None:
