@@ -299,6 +299,12 @@ class ServerSession(Member):
         self.pipeline.expect(Step(PARSED, True, None, name))
         return messages.message(PARSE, name + b"\0" + body)
 
+    def close_literal(self, name: bytes) -> bytes:
+        """The end of what `parse_as` has put there."""
+        self.prepared.literal.discard(name)
+        self.pipeline.expect(Step(CLOSED, True))
+        return messages.close(b"S", name)
+
     def parse_ahead(self, name: bytes, body: bytes) -> bytes:
         """The same, ahead of a Query. If it cannot be parsed any more, the Query will say so."""
         self.pipeline.skip_batch([Step(PARSED, True, None, name)])

@@ -319,6 +319,8 @@ class PreparingClient(NamingClient):
         if finding is not None and finding.mentions:
             self._name_to_run(server, body)
         if by_text and existing is None:
+            if key in server.prepared.literal:
+                self._prefix += server.close_literal(key)  # it was there for another text alone
             pipeline.parse(())
             return position  # SQL text may mean it: it is this server's, under its own name
         if existing is not None:
