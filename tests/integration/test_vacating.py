@@ -20,7 +20,7 @@ POSTGRES_WAITS = 5.0
 def shop(direct: Direct) -> Iterator[None]:
     """A database of the user app, who may make and drop databases."""
     direct.rows("alter role app createdb")
-    direct.rows("create database shop owner app")
+    direct.rows("create database shop owner app template template0")  # an idle server may be in template1
     yield
     direct.rows("alter role app nocreatedb")
     for name in ("shop", "store", "copy"):
