@@ -23,7 +23,7 @@ def shown(value: str, limit: int = 64) -> str:
 class PoolproxyError(Exception):
     """The base of all errors of ours. `template` is filled from the keyword arguments."""
 
-    sqlstate: ClassVar[str] = "XX000"
+    sqlstate: str = "XX000"
     severity: ClassVar[Severity] = "FATAL"
     fault: ClassVar[Fault] = "us"
     template: ClassVar[str] = "internal error"
@@ -93,14 +93,6 @@ class ReplicationRefused(PoolproxyError):
     hint = "Connect directly to the PostgreSQL server for replication."
     cause = "The startup message asks for a replication connection."
     cure = "Connect directly to the PostgreSQL server for replication."
-
-
-class StartupParameterRefused(PoolproxyError):
-    sqlstate, severity, fault = "0A000", "FATAL", "client"
-    template = 'startup parameter "{name}" cannot be set behind shared servers'
-    hint = "It can be given only when a server starts; set it for the role or database, or connect directly."
-    cause = "The parameter (or command-line option) can only be set when a PostgreSQL session starts."
-    cure = "Remove it from the connection string, or set it with ALTER ROLE / ALTER DATABASE."
 
 
 class InvalidStartupOptions(PoolproxyError):
@@ -195,6 +187,22 @@ class NoSuchDatabase(ServerLoginRefused):
     template = "{reason}"
     cause = "PostgreSQL has no such database (its own message); it is served here by its name, or by `*`."
     cure = "Create the database, or correct its name, in the client or in the url of the settings."
+
+
+class StartupParameterRefused(ServerLoginRefused):
+    """Told with PostgreSQL's own SQLSTATE, which this is one of."""
+
+    sqlstate, severity, fault = "22023", "FATAL", "client"
+    template = "{reason}"
+    cause = (
+        "PostgreSQL does not take a parameter of the startup message that only a starting session takes "
+        "(`ignore_system_indexes`, `log_connections`, ...): its own message and SQLSTATE (22023, 42501, ...)."
+    )
+    cure = "Correct the parameter in the connection string, or leave it to a user who may set it."
+
+    def __init__(self, sqlstate: str, reason: str) -> None:
+        super().__init__(reason=reason)
+        self.sqlstate = sqlstate
 
 
 class ServerLost(PoolproxyError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Literal
 
 
@@ -20,7 +21,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A pool's key (the names the client used), its target and its limits. Times are in seconds."""
+    """A pool's key (the names the client used, and what its servers start with), its target and its limits.
+    Times are in seconds."""
 
     database: str
     user: str
@@ -47,3 +49,13 @@ class Route:
     catalogue_poll_interval: float
     listener_loss: Literal["disconnect", "warn"]
     init_query: str
+    #: settings that only a starting session takes, with their values, sorted
+    at_start: tuple[tuple[str, str], ...] = ()
+
+    def key(self) -> tuple[str, ...]:
+        """What tells its pool from others: (database, user), and behind it what its servers start with."""
+        return (self.database, self.user, *chain.from_iterable(self.at_start))
+
+    def starting_with(self, at_start: tuple[tuple[str, str], ...]) -> Route:
+        """The same for servers that start with these, opened only for those who ask."""
+        return replace(self, at_start=at_start, min_pool_size=0)

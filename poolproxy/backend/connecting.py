@@ -11,7 +11,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -158,15 +158,18 @@ class LoginDriver(Handler):
 
 
 async def log_in(
-    poller: Poller, target: Target, options: TcpOptions, keys: ScramKeyCache
+    poller: Poller,
+    target: Target,
+    options: TcpOptions,
+    keys: ScramKeyCache,
+    at_start: Iterable[tuple[str, str]] = (),
 ) -> tuple[Stream, ServerGreeting]:
-    """A stream to a session that is ready for its first query, still paused. Raises OSError,
-    ServerRefusedLogin, UnexpectedServerAnswer; the caller bounds the time."""
+    """A stream to a session that is ready for its first query, still paused; `at_start`: settings it starts
+    with. Raises OSError, ServerRefusedLogin, UnexpectedServerAnswer; the caller bounds the time."""
     sock = await open_socket(target, options)
     local = target.unix_path is not None
-    driver = LoginDriver(
-        poller, sock, server_login(target.user, target.password, {"database": target.dbname}, local, keys)
-    )
+    parameters = {**dict(at_start), "database": target.dbname}
+    driver = LoginDriver(poller, sock, server_login(target.user, target.password, parameters, local, keys))
     try:
         return driver.stream, await driver.done
     except BaseException:

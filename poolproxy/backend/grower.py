@@ -17,7 +17,12 @@ from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRef
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.server import Server
 from poolproxy.backend.server_session import ServerSession
-from poolproxy.errors import NoSuchDatabase, ServerLoginRefused, UnexpectedServerAnswer
+from poolproxy.errors import (
+    NoSuchDatabase,
+    ServerLoginRefused,
+    StartupParameterRefused,
+    UnexpectedServerAnswer,
+)
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
@@ -41,6 +46,8 @@ LAST_RETRY = 0.6
 _HOPELESS = ("28", "3D")
 _NO_DATABASE = "3D000"
 _TOO_MANY = "53300"
+#: SQLSTATE classes of what passes: no room, or starting up and shutting down.
+_PASSING = ("53", "57")
 
 
 class Grower:
@@ -120,7 +127,7 @@ class Grower:
         """One connection and login, within server_connect_timeout; then it is no longer under way."""
         try:
             async with asyncio.timeout(route.server_connect_timeout):
-                return await log_in(self._poller, route.target, self._options, self._keys)
+                return await log_in(self._poller, route.target, self._options, self._keys, route.at_start)
         finally:
             self._under_way -= 1
 
@@ -249,13 +256,11 @@ class Grower:
             database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate,
             reason=reason,
         )  # fmt: skip
-        if sqlstate.startswith(_HOPELESS):
+        refusal = _refusal(pool.route, sqlstate, reason)
+        if refusal is not None:
             self._refused[pool] = asyncio.get_running_loop().call_later(LAST_RETRY, self._pardon, pool)
             if not pool.size():
-                refused = NoSuchDatabase if sqlstate == _NO_DATABASE else ServerLoginRefused
-                self._on_waiter_failed(
-                    pool, refused(database=pool.route.database, user=pool.route.user, reason=reason)
-                )
+                self._on_waiter_failed(pool, refusal)
         else:
             self._failures += 1
             self._schedule()
@@ -298,3 +303,13 @@ class Grower:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _refusal(route: Route, sqlstate: str, reason: str) -> ServerLoginRefused | None:
+    """What to tell those who wait for a server whose login was refused; None where it may succeed yet."""
+    if sqlstate.startswith(_HOPELESS):
+        refused = NoSuchDatabase if sqlstate == _NO_DATABASE else ServerLoginRefused
+        return refused(database=route.database, user=route.user, reason=reason)
+    if route.at_start and sqlstate and not sqlstate.startswith(_PASSING):
+        return StartupParameterRefused(sqlstate, reason)
+    return None

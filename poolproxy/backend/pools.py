@@ -53,7 +53,7 @@ class Pools:
         self._max_pools = max_pools
         self._keys = ScramKeyCache()
         self._fail_waiters = fail_waiters
-        self.known: dict[tuple[str, str], Pool] = {}  #: (database, user), as clients name them -> its pool
+        self.known: dict[tuple[str, ...], Pool] = {}  #: Route.key() -> its pool; most by (database, user)
         self._databases: dict[DatabaseKey, Database] = {}
         self._unused_since: dict[Pool, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
@@ -64,14 +64,14 @@ class Pools:
 
     def pool(self, route: Route) -> Pool:
         """The pool of a route, made if need be; TooManyPools where max_pools are in use."""
-        pool = self.known.get((route.database, route.user))
+        pool = self.known.get(route.key())
         if pool is None:
             if len(self.known) >= self._max_pools and not self._drop_unused():
                 raise TooManyPools(limit=self._max_pools)
             database = self._database(route)
             pool = Pool(route, database.grower.need, database.spare)
             pool.vacate = partial(self._vacate, route.target)
-            self.known[(route.database, route.user)] = pool
+            self.known[route.key()] = pool
             database.add(pool)
             if not pool.session_mode:
                 pool.hub = Hub(
@@ -89,7 +89,7 @@ class Pools:
         database = self._databases.get(key)
         if database is None:
             budget = Budget(route.database, route.max_connections)
-            grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._fail_waiters)
+            grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._refused)
             database = self._databases[key] = Database(self._poller, budget, grower, route)
         return database
 
@@ -105,6 +105,13 @@ class Pools:
             return False
         _server(rich.idle[0]).close("evicted for another pool of this database")
         return True
+
+    def _refused(self, pool: Pool, error: ServerLoginRefused) -> None:
+        """PostgreSQL lets nobody in: whoever waits need not. Where the reason is what a client wants its
+        server to start with, nobody else need hear of it."""
+        self._fail_waiters(pool, error)
+        if pool.route.at_start and _unused(pool):
+            self._drop(pool)
 
     def _vacate(self, target: Target, names: tuple[str, ...], done: Callable[[], None]) -> bool:
         """Leave these databases of the same PostgreSQL. False where nobody of ours can be in any of them;
@@ -128,7 +135,7 @@ class Pools:
 
     def _drop(self, pool: Pool) -> None:
         self._unused_since.pop(pool, None)
-        del self.known[(pool.route.database, pool.route.user)]
+        del self.known[pool.route.key()]
         key = _database_key(pool.route.target)
         database = self._databases[key]
         database.remove(pool)

@@ -1,11 +1,11 @@
 cimport cython
 
-from poolproxy.backend.server_session cimport ServerSession
+from poolproxy.backend.parsing cimport ParsingServer
 from poolproxy.session.pipeline cimport Pipeline
 
 cdef int STATUS_IDLE, SERVER_RESETTING
 
-cdef class ReturningServer(ServerSession):
+cdef class ReturningServer(ParsingServer):
     @cython.locals(pipeline=Pipeline)
     cpdef abandon(self, bint partial, bint vanished)
     cdef _end_batch(self)

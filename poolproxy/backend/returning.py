@@ -6,7 +6,8 @@ Must not know the frontend.
 
 from __future__ import annotations
 
-from poolproxy.backend.server_session import STOPS, STOPS_ALL, Refusal, ServerSession
+from poolproxy.backend.parsing import ParsingServer
+from poolproxy.backend.server_session import STOPS, STOPS_ALL, Refusal
 from poolproxy.protocol import messages
 from poolproxy.session.lifecycle import SERVER_RESETTING
 from poolproxy.session.parameters import EMPTY, HANDOVER
@@ -17,7 +18,7 @@ STATUS_IDLE = 0x49
 _ROLL_BACK = messages.parse(b"", b"ROLLBACK") + messages.bind(b"", b"") + messages.execute() + messages.sync()
 
 
-class ReturningServer(ServerSession):
+class ReturningServer(ParsingServer):
     """See the module."""
 
     __slots__ = ()

@@ -26,11 +26,6 @@ cdef class Server(AuditedServer):
     @cython.locals(pipeline=Pipeline, skipping=bint, mine=bint, step=Step)
     cdef Py_ssize_t _message(self, int kind, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t following) except -1
     cdef _replace(self, bytearray buffer, Py_ssize_t start, Py_ssize_t position, bytes message)
-    @cython.locals(following=Step)
-    cdef _completed(self, Step step)
-    cdef _give_up_steps(self)
-    cdef _described(self, bytes description)
-    cdef _command_complete(self, bytes tag)
     cdef _copy_in(self)
     cdef bint _unowed(self) except -1
     cdef _forward(self, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
@@ -40,8 +35,6 @@ cdef class Server(AuditedServer):
     cdef Py_ssize_t _client_ready(self, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t following) except -1
     cdef _assigned(self, Unit unit, int before)
     cdef bytes _error(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following, bint skipping)
-    @cython.locals(following=Step)
-    cdef bint _of_our_parse(self, bytes report) except -1
     cdef _notified(self, bytes message)
     cdef _parameter_status(self, bytes body)
     @cython.locals(pipeline=Pipeline, sink=Sink)

@@ -13,12 +13,12 @@ from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
 from poolproxy.session.assignments import Assignment
-from poolproxy.session.last_values import FORGETTING, NOT_DEFINED, hinted
+from poolproxy.session.last_values import NOT_DEFINED, hinted
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_RESETTING
 from poolproxy.session.parameters import apply_assignment, fragment_of, report
 from poolproxy.session.pins import TAINTING
-from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step, Unit
-from poolproxy.session.prepared import CHANGED, PREFIX, names_of_ours, shape_of, with_names
+from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Unit
+from poolproxy.session.prepared import names_of_ours
 from poolproxy.transport.stream import KEEP_LIMIT
 
 STATUS_IDLE = 0x49
@@ -41,13 +41,9 @@ PARAMETER_DESCRIPTION = 0x74
 COMMAND_COMPLETE = 0x43
 
 _FEATURE_NOT_SUPPORTED = "0A000"
-_UNDEFINED_STATEMENT = "26000"
 #: What a server may report anew by itself: a promotion, a changed configuration.
 _STANDBY = b"in_hot_standby"
 _OF_THE_SERVER = frozenset({_STANDBY, b"default_transaction_read_only"})
-
-#: Notices that a Parse may raise: nonstandard use of a backslash, a name that was cut.
-_ABOUT_TEXT = frozenset({"22P06", "42622"})
 
 
 class Server(AuditedServer):
@@ -193,77 +189,6 @@ class Server(AuditedServer):
         if self.sink is not None and not self.sink.write(message, 0, len(message)):
             self.stream.pause()
 
-    # Prepared statements.
-
-    def _completed(self, step: Step) -> None:
-        """A Parse or Close of a statement that the books know has been done."""
-        statement = step.statement
-        if statement is FORGETTING:
-            self.swallowing = 2  # it is bound, and run
-            self.framer.stops = STOPS_ALL
-        elif statement is not None:
-            if step.kind == PARSED:
-                self.prepared.confirm(statement)
-                following = self.pipeline.next_step()
-                if following is not None and following.kind == DESCRIBED:
-                    self.framer.stops = STOPS_CLOSELY
-            elif step.answer is None:
-                self.prepared.drop(statement)
-        if step.name is not None and step.own and statement is None:
-            self.prepared.literal.add(step.name)
-        elif self.sink is not None and (step.name is not None or step is self.pipeline.border):
-            if step.name is not None:
-                self.sink.step_completed(step)
-            if self.sink.awaiting:
-                self.sink.proceed()
-
-    def _give_up_steps(self) -> None:
-        """After an error: what is still to come of its unit will not be done."""
-        for step in self.pipeline.steps_left():
-            if step.statement is FORGETTING:
-                self.own_draws = self.forgotten = False
-            elif step.statement is not None and step.kind != CLOSED:
-                self.prepared.failed(step.statement)
-
-    def _described(self, description: bytes) -> None:
-        step, self._describing = self._describing, None
-        if not self.forgets:
-            self.framer.stops = STOPS
-        if step is None or step.statement is None:
-            return
-        shape = shape_of(description) if description else b""
-        same = self.prepared.described(step.statement, self._types, shape)
-        sink = self.sink
-        if not same:
-            self.pool.registry.epoch.advance()
-            if step.name is not None:
-                self.prepared.discard(step.statement)
-                if sink is not None:
-                    sink.described_anew(step, self._types, shape)
-        if sink is not None and sink.awaiting:
-            sink.proceed()
-
-    def _command_complete(self, tag: bytes) -> None:
-        """Tags tell what a DEALLOCATE has really done."""
-        if tag == b"DEALLOCATE" and self.forgets:
-            name = self.forgets.pop(0)
-            if name.startswith(PREFIX):
-                self.prepared.drop_named(name)  # it may have been others', too
-            if self.sink is not None:
-                self.sink.deallocated(name)
-        elif tag == b"DEALLOCATE ALL" or tag == b"DISCARD ALL":
-            if self.forgets and not self.forgets[0]:
-                self.forgets.pop(0)
-            self.prepared.clear()
-            if self.sink is not None:
-                self.sink.deallocated(None)
-                if tag == b"DISCARD ALL":
-                    self.sink.unlistened()
-        else:
-            return
-        if self.sink is not None and self.sink.awaiting:
-            self.sink.proceed()
-
     def _copy_in(self) -> None:
         self.pipeline.copy_in()
         if self.ending_batch:
@@ -405,30 +330,6 @@ class Server(AuditedServer):
             return hinted(report, fields)
         ours = names_of_ours(report)
         return self._renamed(report, sqlstate, ours) if ours and self.sink is not None else None
-
-    def _renamed(self, report: bytes, sqlstate: str, ours: list[bytes]) -> bytes:
-        """An error about a statement by a name of ours, as the client is to read it."""
-        if CHANGED in ours:
-            # pgjdbc parses again where the error is of this routine, and only there.
-            return messages.error_response_fields(
-                "ERROR",
-                _FEATURE_NOT_SUPPORTED,
-                "cached plan must not change result type",
-                routine="RevalidateCachedQuery",
-            )
-        if sqlstate == _UNDEFINED_STATEMENT:
-            for name in ours:
-                self.prepared.drop_named(name)
-        assert self.sink is not None
-        return messages.message(ERROR_RESPONSE, with_names(report, self.sink.name_of))
-
-    def _of_our_parse(self, report: bytes) -> bool:
-        """Whether a notice is about the text of a statement that is parsed again right now: its client has
-        heard it (rule 9)."""
-        following = self.pipeline.next_step()
-        if following is None or not following.own or following.kind != PARSED:
-            return False
-        return messages.error_fields(report).get("C", "") in _ABOUT_TEXT
 
     def _notified(self, message: bytes) -> None:
         """A notification. Where the hub listens in its client's stead it is not for that; who does shows in

@@ -6,11 +6,11 @@ from poolproxy.pool.queue cimport Member
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline, Step
-from poolproxy.session.prepared cimport ServerStatements, Statement
+from poolproxy.session.prepared cimport ServerStatements
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
-cdef int CLOSED, DESCRIBED, PARSED, PARSE
+cdef int CLOSED, PARSED
 cdef int SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 
 cdef class ServerSession(Member):
@@ -64,14 +64,8 @@ cdef class ServerSession(Member):
     cpdef bytes forget_sequences(self)
     cpdef bytes lend(self, frozenset channels, str encoding)
     cpdef ask(self, bytes sql, done)
-    cpdef bytes replace_unnamed(self, Py_ssize_t number, bytes parse)
-    cpdef bytes describe(self, Statement statement, bytes name)
-    cpdef bytes prepare(self, Statement statement)
-    cpdef bytes parse_as(self, bytes name, bytes body)
-    cpdef bytes parse_ahead(self, bytes name, bytes body)
     cpdef changes_schema(self)
     cdef _expect_own(self)
-    cpdef look_closely(self)
     cpdef pin_down(self, str reason)
     cdef _return(self, int count)
     cpdef close(self, str reason)

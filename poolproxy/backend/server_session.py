@@ -1,7 +1,7 @@
 """One server connection apart from its relay: the Queries of our own, its pins, its end.
 
-What follows when its client has left is returning.py's, what it may hold of its client's auditing.py's;
-`Server` (server.py) adds the relay. Must not know the frontend.
+Its prepared statements are parsing.py's, what follows when its client has left returning.py's, what it may
+hold of its client's auditing.py's; `Server` (server.py) adds the relay. Must not know the frontend.
 """
 
 from __future__ import annotations
@@ -32,15 +32,13 @@ from poolproxy.session.parameters import (
     switch,
 )
 from poolproxy.session.pins import TAINTING
-from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import ServerStatements, Statement
+from poolproxy.session.pipeline import CLOSED, PARSED, Pipeline, Step
+from poolproxy.session.prepared import ServerStatements
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
 
 STATUS_IDLE = 0x49
-
-PARSE = 0x50
 
 _IN_FAILED_TRANSACTION = "25P02"
 
@@ -175,7 +173,7 @@ class ServerSession(Member):
         """Ahead of a text that may change what its client listens to: all of that is here, so that an audit
         tells what is left. In a failed transaction it fails, as that text will."""
         self.lent = True
-        return self.ahead(lend_query(channels, encoding), _ignore)
+        return self.ahead(lend_query(channels, encoding), ignored)
 
     def forget_sequences(self) -> bytes:
         """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
@@ -184,7 +182,7 @@ class ServerSession(Member):
         # Behind what is not answered it may turn out to stand in a failed transaction.
         self.own_draws = self.own_draws or not self.pipeline.owes_client()
         if not self.pipeline.open:
-            return self.ahead(FORGET, _ignore)
+            return self.ahead(FORGET, ignored)
         for kind in (PARSED, CLOSED, CLOSED):
             self.pipeline.expect(Step(kind, True, FORGETTING if kind == PARSED else None))
         return FORGET_IN_A_BATCH
@@ -253,89 +251,15 @@ class ServerSession(Member):
         rows, self._rows = self._rows or [], None
         done(rows, refusal)
 
-    # Prepared statements: what to put among the client's messages.
-
-    def replace_unnamed(self, number: int, parse: bytes | None) -> bytes:
-        """What to put into a client's batch so that the unnamed statement is its own, of that number: its
-        `parse` (a whole message) again, or, when it has none, a Close of what another one may have left:
-        PostgreSQL will say that there is none."""
-        self.unnamed_number = number
-        self.pipeline.expect(Step(CLOSED if parse is None else PARSED, True))
-        return messages.close(b"S") if parse is None else parse
-
-    def describe(self, statement: Statement, name: bytes | None) -> bytes:
-        """To go right behind a Parse of it; `name` if that was the client's own."""
-        self.pipeline.expect(Step(DESCRIBED, True, statement, name))
-        return messages.describe(b"S", statement.name)
-
-    def prepare(self, statement: Statement) -> bytes:
-        """A statement that this server lacks. Its client must wait until it has been described."""
-        self.prepared.expect(statement, self.pipeline.turn(), True)
-        self.pipeline.expect(Step(PARSED, True, statement))
-        self.pool.counters.parses += 1
-        parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
-        return parse + self.describe(statement, None)
-
-    def prepare_under(self, statement: Statement, parameters: ParameterSet) -> bytes:
-        """The same between exchanges, where the client's settings (`parameters`) are not those that it was
-        parsed under: these for a moment, and back."""
-        then = statement.settings.over(parameters.without_planning())
-        guarded = self.pipeline.status == STATUS_IDLE  # in a transaction, the guard would stay
-        there = b"".join(map(self.ahead, difference(parameters, then, guarded)))
-        self.prepared.expect(statement, self.pipeline.turn(), True)
-        self.pool.counters.parses += 1
-        self.pipeline.skip_batch([Step(PARSED, True, statement), Step(DESCRIBED, True, statement)])
-        self._errands.append(lambda refusal: self._prepared_under(statement, refusal))
-        parse = messages.message(PARSE, statement.name + b"\0" + statement.again())
-        back = b"".join(map(self.ahead, difference(then, parameters, guarded)))
-        return there + parse + messages.describe(b"S", statement.name) + messages.sync() + back
-
-    def _prepared_under(self, statement: Statement, refusal: Refusal | None) -> None:
-        if refusal is not None:
-            self.prepared.unparsable = statement  # the next try, in the message's place, tells the client why
-
-    def parse_as(self, name: bytes, body: bytes) -> bytes:
-        """Something under its client's own name, which SQL text may mean."""
-        self.pipeline.expect(Step(PARSED, True, None, name))
-        return messages.message(PARSE, name + b"\0" + body)
-
-    def close_literal(self, name: bytes) -> bytes:
-        """The end of what `parse_as` has put there."""
-        self.prepared.literal.discard(name)
-        self.pipeline.expect(Step(CLOSED, True))
-        return messages.close(b"S", name)
-
-    def parse_ahead(self, name: bytes, body: bytes) -> bytes:
-        """The same, ahead of a Query. If it cannot be parsed any more, the Query will say so."""
-        self.pipeline.skip_batch([Step(PARSED, True, None, name)])
-        self._errands.append(_ignore)
-        return messages.message(PARSE, name + b"\0" + body) + messages.sync()
-
-    def names(self, name: bytes) -> bool:
-        """Whether that has been done."""
-        return name in self.prepared.literal or any(
-            step.own and step.name == name and step.statement is None for step in self.pipeline.steps
-        )
-
     def changes_schema(self) -> None:
         """What is about to be run may change the catalogue, now or when its transaction ends."""
         self.changing_schema = True
         self.pool.registry.epoch.advance()
 
-    def close_surplus(self) -> bytes:
-        """To go ahead of an exchange: statements that this server is not to keep."""
-        self._expect_own()
-        names = self.prepared.take_surplus(not self.pin)
-        return b"".join(messages.close(b"S", name) for name in names) + messages.sync()
-
     def _expect_own(self) -> None:
         """A unit of ours, whose answers nobody wants."""
         self.pipeline.skip_query()
         self._errands.append(None)
-
-    def look_closely(self) -> None:
-        """From now on also at what says how a DEALLOCATE ended, and what a statement's description is."""
-        self.framer.stops = STOPS_CLOSELY
 
     # Pins.
 
@@ -419,5 +343,5 @@ class ServerSession(Member):
         self._out_of_sync(error.message)
 
 
-def _ignore(refusal: Refusal | None) -> None:
+def ignored(refusal: Refusal | None) -> None:
     """For an errand whose failure shows elsewhere."""

@@ -16,7 +16,7 @@ cdef int WHOLE, UNSYNCED, UNSAFE
 cdef int QUERY, PARSE, BIND, DESCRIBE, EXECUTE, CLOSE, SYNC, FLUSH, FUNCTION_CALL, COPY_DATA, COPY_DONE, COPY_FAIL, TERMINATE
 cdef int CLIENT_IDLE
 cdef int UNKNOWN, NOTED, HELD, TAKEN
-cdef Py_ssize_t KEEP_LIMIT, HEAD, GATHERED
+cdef Py_ssize_t KEEP_LIMIT, HEAD
 cdef bytes STOPS, STOPS_COPYING
 
 cdef class Client(PreparingClient):
@@ -31,13 +31,7 @@ cdef class Client(PreparingClient):
     cdef _queued(self)
     cdef bint _begin(self, Server server) except -1
     cdef _forward_to(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    cdef _forward(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    cdef _gather(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
-    cdef _gather_behind(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end, Py_ssize_t ahead)
-    cdef _stop(self, Server server, Py_ssize_t position, Py_ssize_t end)
     cdef _take(self, Server server, Py_ssize_t end)
-    @cython.locals(pipeline=Pipeline)
-    cdef _give_back(self, Server server)
     cdef int _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)

@@ -10,17 +10,9 @@ from __future__ import annotations
 from poolproxy.backend.discarding import discard_all
 from poolproxy.backend.server import Server
 from poolproxy.errors import PoolFull, PoolproxyError, ProtocolViolation
-from poolproxy.frontend.client_session import (
-    NOTED,
-    STOPS,
-    STOPS_COPYING,
-    TAKEN,
-    UNKNOWN,
-    UNSAFE,
-    UNSYNCED,
-    WHOLE,
-)
-from poolproxy.frontend.preparing import GATHERED, PreparingClient, statement_at
+from poolproxy.frontend.client_session import NOTED, TAKEN, UNKNOWN, UNSAFE, UNSYNCED, WHOLE
+from poolproxy.frontend.connection import STOPS, STOPS_COPYING
+from poolproxy.frontend.preparing import PreparingClient, statement_at
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, string_end
 from poolproxy.session.lifecycle import CLIENT_IDLE
@@ -235,10 +227,10 @@ class Client(PreparingClient):
         if server.cancelling:
             self.holding = True
             return False
+        if self.hearing is not None and not self.hearing.begin_exchange():
+            return False
         server.began(self.stream.poller.now)
         self.controls = False
-        if self.hearing is not None:
-            self.hearing.begin_exchange()
         self.cautious = self.told.cautious
         if (
             (server.reset_due or (server.parameters is not self.parameters and not server.suspected))
@@ -262,55 +254,12 @@ class Client(PreparingClient):
         if server is not None:
             self._forward(server, buffer, start, end)
 
-    def _forward(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
-        """Send buffer[start:end] to the server, behind what must go ahead of it; stop reading while it is
-        full."""
-        if start >= end and not self._prefix:
-            return
-        self.last_active = self.stream.poller.now
-        self.pool.counters.bytes_received += end - start
-        if self._prefix:
-            data = self._prefix + self.stream.copy(start, end)
-            self._prefix = b""
-            taken = server.stream.write(data, 0, len(data))
-        else:
-            taken = server.stream.write(buffer, start, end)
-        if not taken:
-            self.stream.pause()
-
-    def _gather(self, server: Server, buffer: bytearray, start: int, end: int) -> None:
-        """buffer[start:end] goes out ahead of what will be put behind it, with it where it is little."""
-        if end - start > GATHERED:
-            self._forward(server, buffer, start, end)
-        elif start < end:
-            self.pool.counters.bytes_received += end - start
-            self._prefix += self.stream.copy(start, end)
-
-    def _gather_behind(self, server: Server, buffer: bytearray, start: int, end: int, ahead: int) -> None:
-        """Only the first `ahead` bytes of what has been gathered go ahead of buffer[start:end]: the rest is
-        for what comes then."""
-        rest = self._prefix[ahead:]
-        self._prefix = self._prefix[:ahead]
-        self._gather(server, buffer, start, end)
-        self._prefix += rest
-
-    def _stop(self, server: Server, position: int, end: int) -> None:
-        """The rest of what has been read waits until more answers have come."""
-        self._forward(server, self.stream.poller.buffer, position, position)
-        self.stream.keep(position, end)
-        self.stream.pause()
-
     def _take(self, server: Server, end: int) -> None:
         """What has been read up to `taking` is not forwarded: it is done in another way."""
         taking, self.taking = self.taking, None
         assert taking is not None
         self._stop(server, taking.end, end)
         discard_all(server, taking.answer)
-
-    def _give_back(self, server: Server) -> None:
-        """It waits for something else than this server, which may not be in use at all."""
-        if self.awaiting and server.pipeline.quiet():
-            server.review()
 
     # What the messages mean for the books. `following` is where a message ends, beyond `end` when it passes
     # in pieces.

@@ -9,7 +9,8 @@ from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
 from poolproxy.protocol.messages cimport backend_key_data
 from poolproxy.protocol.startup cimport StartupMessage
-from poolproxy.session.parameters cimport ParameterSet, Reported
+from poolproxy.session.parameters cimport Reported
+from poolproxy.session.startup_parameters cimport Wanted
 from poolproxy.transport.poller cimport Poller
 from poolproxy.transport.stream cimport Stream
 
@@ -46,7 +47,7 @@ cdef class FrontDoor(Door):
     cpdef UserSecret secret(self, str user)
     cpdef admit(self)
     @cython.locals(known=dict, pool=Pool, client=Client, name=str)
-    cpdef enter(self, Login login, StartupMessage startup, ParameterSet wanted, bytes proof)
+    cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     @cython.locals(results=dict, asked=tuple)
     cpdef left(self, Login login, str result, error)
     cdef _say_farewell(self, Stream stream)

@@ -28,7 +28,6 @@ from poolproxy.errors import (
     ServerLoginRefused,
     ShuttingDown,
     StartupOptionWithoutValue,
-    StartupParameterRefused,
     TooManyClients,
     UnknownParameter,
     UnsupportedProtocol,
@@ -46,8 +45,8 @@ from poolproxy.protocol.messages import backend_key_data
 from poolproxy.protocol.startup import StartupMessage
 from poolproxy.router import Router
 from poolproxy.session.lifecycle import SERVER_ACTIVE
-from poolproxy.session.parameters import ParameterSet, Reported
-from poolproxy.session.startup_parameters import application_name
+from poolproxy.session.parameters import Reported
+from poolproxy.session.startup_parameters import Wanted, application_name
 from poolproxy.settings import LOGIN_ROOM, Settings
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.poller import Poller
@@ -166,19 +165,20 @@ class FrontDoor(Door):
         if len(self.clients) >= self._limit:
             raise TooManyClients(limit=self._limit)
 
-    def enter(self, login: Login, startup: StartupMessage, wanted: ParameterSet, proof: bytes) -> None:
+    def enter(self, login: Login, startup: StartupMessage, wanted: Wanted, proof: bytes) -> None:
         assert self.pools is not None
         self.admit()
         # Whom a pool serves, the router has let pass once: it need not be asked for everyone who comes.
         known = self.pools.known
         pool = known.get((startup.database, startup.user))
-        if pool is None:
-            pool = self.pools.pool(self._router.route(startup.user, startup.database))
+        if pool is None or wanted.at_start:
+            route = self._router.route(startup.user, startup.database)
+            pool = self.pools.pool(route.starting_with(wanted.at_start) if wanted.at_start else route)
         name = startup.parameters.get("application_name")
         client = Client(
             login.stream,
             pool,
-            wanted,
+            wanted.parameters,
             application_name(name).encode() if name is not None else None,
             login.address,
             self.clients.new_key(startup.minor),
@@ -346,7 +346,6 @@ _REJECTIONS: dict[type, str] = {
     ProtocolViolation: "protocol",
     UnsupportedProtocol: "protocol",
     MissingUser: "protocol",
-    StartupParameterRefused: "startup_parameter",
     InvalidStartupOptions: "startup_parameter",
     StartupOptionWithoutValue: "startup_parameter",
     UnknownParameter: "startup_parameter",

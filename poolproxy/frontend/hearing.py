@@ -20,6 +20,7 @@ from poolproxy.errors import (
 )
 from poolproxy.pool.pool import Pool
 from poolproxy.protocol import messages
+from poolproxy.protocol.codes import STATUS_IDLE
 from poolproxy.protocol.encodings import Inconvertible, convert
 from poolproxy.protocol.notifications import notification
 from poolproxy.session.channels import channel, decoded
@@ -34,6 +35,9 @@ NOTHING = b""
 
 #: The pid of no server.
 NOBODY = -1
+
+#: What stands between a client and its next exchange: nothing, a fence of the hub's, one that is passed.
+OPEN, CLOSED, PASSED = range(3)
 
 _MISSED = messages.notice_response_fields(
     "WARNING", "01000", "notifications may have been missed: the listening server was lost, and is back"
@@ -67,8 +71,8 @@ class Hearing:
     """See the module. It is one of the hub's listeners."""
 
     __slots__ = (
-        "_asked", "_behind", "_client", "_heard", "_hub", "_kept", "_sender", "_settling", "_taken",
-        "channels",
+        "_asked", "_behind", "_client", "_fence", "_heard", "_hub", "_joins", "_kept", "_sender", "_settling",
+        "_taken", "channels",
     )  # fmt: skip
 
     def __init__(self, client: HearingClient, hub: Hub) -> None:
@@ -80,6 +84,8 @@ class Hearing:
         self._kept: frozenset[str] = frozenset()  #: names in statements that it may run again
         self._heard: list[tuple[str, bytes]] = []  #: what waits for a ReadyForQuery: channels and messages
         self._behind = 0  #: bytes of it
+        self._joins = False  #: its transaction under way may end with a channel that is new to it
+        self._fence = OPEN  #: ahead of an exchange in such a transaction
         self._sender = 0  #: the pid of a server that notifies for this client alone
         self._settling = 0  #: that of one that will, once what it notified for others has been heard
 
@@ -91,6 +97,7 @@ class Hearing:
         client is asked to `proceed`."""
         if self._taken == spelled:
             self._taken = ()
+            self._joins = True
             return False
         if self._asked != spelled:
             self._asked = spelled
@@ -167,11 +174,24 @@ class Hearing:
         client.last_active = client.stream.poller.now
         client.write(message, 0, len(message))
 
-    def begin_exchange(self) -> None:
-        """What was heard on channels that it does not listen to yet was not for it."""
+    def begin_exchange(self) -> bool:
+        """What was heard on channels that it does not listen to yet was not for it. False: not all of that
+        has been heard; its exchange may be the one that ends the transaction of its LISTEN, and what was
+        committed before is for those who listened before. `proceed` will follow."""
+        server = self._client.server
+        self._joins = self._joins and server is not None and server.pipeline.status != STATUS_IDLE
+        if self._joins and self._fence != PASSED:
+            if self._fence == OPEN:
+                self._fence = CLOSED
+                self._hub.fence(self)
+            if self._fence == CLOSED:  # it may have been passed at once
+                self._client.awaiting = True
+                return False
+        self._fence = OPEN
         if self._heard:
             self._heard = [each for each in self._heard if each[0] in self.channels]
             self._behind = sum(len(message) for _, message in self._heard)
+        return True
 
     def tell(self) -> None:
         """Everything that waits goes out now, ahead of a ReadyForQuery."""
@@ -193,6 +213,9 @@ class Hearing:
                 self._sender = settling
                 self._hub.senders[settling] = self._client.pid
                 self._set_listening()
+            self._client.proceed()
+        elif self._fence == CLOSED:
+            self._fence = PASSED
             self._client.proceed()
         elif server is not None:
             self.stop_sending()

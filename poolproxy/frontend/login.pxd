@@ -3,8 +3,7 @@ cimport cython
 from poolproxy.auth.client_login cimport ClientLogin, client_login
 from poolproxy.auth.credentials cimport UserSecret
 from poolproxy.protocol.startup cimport StartupMessage, negotiation, read_first_packet
-from poolproxy.session.parameters cimport ParameterSet
-from poolproxy.session.startup_parameters cimport wanted_parameters
+from poolproxy.session.startup_parameters cimport Wanted, wanted_parameters
 from poolproxy.transport.poller cimport Poller
 from poolproxy.transport.stream cimport Handler, Stream
 
@@ -18,14 +17,14 @@ cdef class Door:
     cdef public object random_bytes
     cpdef UserSecret secret(self, str user)
     cpdef admit(self)
-    cpdef enter(self, Login login, StartupMessage startup, ParameterSet wanted, bytes proof)
+    cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
 
 cdef class Login(Handler):
     cdef Door _door
     cdef ClientLogin _dialogue
     cdef StartupMessage _startup
-    cdef ParameterSet _wanted
+    cdef Wanted _wanted
     cdef frozenset _encryption_asked
     cdef readonly object address
     cdef readonly double began

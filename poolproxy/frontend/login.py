@@ -20,8 +20,7 @@ from poolproxy.protocol.startup import (
     negotiation,
     read_first_packet,
 )
-from poolproxy.session.parameters import ParameterSet
-from poolproxy.session.startup_parameters import wanted_parameters
+from poolproxy.session.startup_parameters import Wanted, wanted_parameters
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Handler, Stream
 
@@ -48,7 +47,7 @@ class Door:
         """A cancel request was received."""
         raise NotImplementedError
 
-    def enter(self, login: Login, startup: StartupMessage, wanted: ParameterSet, proof: bytes) -> None:
+    def enter(self, login: Login, startup: StartupMessage, wanted: Wanted, proof: bytes) -> None:
         """Authenticated: takes the stream over; `proof` goes ahead of AuthenticationOk. May refuse."""
         raise NotImplementedError
 
@@ -68,7 +67,7 @@ class Login(Handler):
         self._door = door
         self._dialogue: ClientLogin | None = None
         self._startup: StartupMessage | None = None
-        self._wanted: ParameterSet | None = None
+        self._wanted: Wanted | None = None
         self._encryption_asked: frozenset[type] = _NOTHING_ASKED
         self.address = address
         self.began = poller.now

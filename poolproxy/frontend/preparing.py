@@ -41,9 +41,6 @@ _PARSE_COMPLETE = messages.message(0x31)
 _CLOSE_NOTHING = messages.close(b"S", NOBODYS)
 _PARAMETERS = 0x74
 
-#: More than this is not gathered with what goes ahead of it, but sent at once.
-GATHERED = 16384
-
 
 class PreparingClient(NamingClient):
     """See the module."""

@@ -1,14 +1,14 @@
 cimport cython
 
 from poolproxy.backend.server cimport Server
-from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.frontend.forwarding cimport ForwardingClient
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.statements cimport Finding, Scanner
 
 cdef int STATUS_FAILED
 cdef Scanner SCANNER
 
-cdef class TextClient(ClientSession):
+cdef class TextClient(ForwardingClient):
     cdef Finding _look(self, bytearray buffer, Py_ssize_t begin, Py_ssize_t stop)
     cdef Finding _look_again(self, Finding finding, bytes text)
     cdef _exchange(self, Server server, Finding finding)

@@ -9,7 +9,7 @@ from typing import cast
 
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
-from poolproxy.frontend.client_session import ClientSession
+from poolproxy.frontend.forwarding import ForwardingClient
 from poolproxy.frontend.hearing import NOTHING, Hearing
 from poolproxy.frontend.waiting import must_wait
 from poolproxy.session.assignments import ALL, EVERYTHING, Assignment
@@ -30,7 +30,7 @@ _HIDES_UNLISTEN = frozenset({"listen", "code", "routine", "unclear"})
 _SCHEMA_REASONS = frozenset({"ddl", "temp_object", "code", "function_call", "large_text", "unclear"})
 
 
-class TextClient(ClientSession):
+class TextClient(ForwardingClient):
     """See the module."""
 
     __slots__ = ()

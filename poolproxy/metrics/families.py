@@ -64,7 +64,8 @@ class Family(Generic[S]):
         return tuple(self.name + suffix for suffix in suffixes.get(self.kind, ("",)))
 
 
-POOL_LABELS: Final = ("database", "user")
+#: The last one is there only where servers start with settings that cannot be set later.
+POOL_LABELS: Final = ("database", "user", "startup")
 POOL: Final[tuple[Family[PoolSnapshot], ...]] = (
     Family(
         "poolproxy_clients",

@@ -60,6 +60,8 @@ async def render(source: Source, openmetrics: bool) -> list[bytes | bytearray]:
             await page.add(database_family, identity, database)
     for pool in source.pool_snapshots():
         identity = (_label(pool.database), _label(pool.user))
+        if pool.at_start:
+            identity += (_label(pool.at_start),)
         for pool_family in POOL:
             await page.add(pool_family, identity, pool)
     return page.pieces()
@@ -127,7 +129,7 @@ def _samples(
 
 def _metric(family: Family[Any], identity: Labels, readings: list[tuple[Labels, Any]]) -> Metric:
     """prometheus-client's form of these readings."""
-    names = (*_identity_labels()[family], *family.labels)
+    names = (*_identity_labels()[family][: len(identity)], *family.labels)
     unit = next((unit for unit in _UNITS if family.name.endswith("_" + unit)), "")
     if family.kind == "histogram":
         histogram = HistogramMetricFamily(family.name, family.meaning, labels=names, unit=unit)

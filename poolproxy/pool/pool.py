@@ -277,4 +277,5 @@ class Pool:
             up=self.up,
             listeners=self.hub.listeners() if self.hub is not None else 0,
             counters=self.counters,
+            at_start=" ".join(f"{name}={value}" for name, value in self.route.at_start),
         )

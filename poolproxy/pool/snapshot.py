@@ -10,7 +10,7 @@ from poolproxy.counters import PoolCounters
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """One (database, user) pool at one moment."""
+    """One pool at one moment."""
 
     database: str
     user: str
@@ -22,6 +22,7 @@ class PoolSnapshot:
     listeners: int
     up: bool  #: the last attempt to connect a server succeeded (True before the first)
     counters: PoolCounters  #: read at once, not kept
+    at_start: str = ""  #: what its servers start with beyond that: name=value, separated by spaces
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -52,10 +54,17 @@ def pipelined(wire: Wire, *texts: str) -> list[Message]:
     return wire.read_ready(len(texts))
 
 
-def end_hub(stage: Stage) -> None:
+def hub_pids(stage: Stage) -> list[int]:
     """Its last text is a LISTEN or, where it was only a fence, an empty one."""
     mine = "backend_type = 'client backend' and application_name = '' and query in ('', 'LISTEN \"here\"')"
-    assert stage.direct.rows(f"select pg_terminate_backend(pid) from pg_stat_activity where {mine}")
+    return [int(pid) for (pid,) in stage.direct.rows(f"select pid from pg_stat_activity where {mine}")]
+
+
+def end_hub(stage: Stage) -> None:
+    pids = hub_pids(stage)
+    assert pids
+    for pid in pids:
+        stage.direct.rows(f"select pg_terminate_backend({pid})")
 
 
 def test_a_listener_holds_no_server(stage: Stage, proxy: ProxyProcess) -> None:
@@ -184,6 +193,24 @@ def test_what_was_notified_before_it_listened_is_not_heard(proxy: ProxyProcess) 
         run(other, "notify here, 'before its commit'")
         run(late, "select 1")
         assert heard(run(late, "commit")) == []
+
+
+def test_nor_where_the_hub_hears_of_it_late(stage: Stage, proxy: ProxyProcess) -> None:
+    with proxy.login() as first, proxy.login() as late, proxy.login() as other:
+        run(first, "listen here")
+        for ending in ("commit", "select 1; commit"):
+            run(late, "begin", "listen here")
+            (pid,) = hub_pids(stage)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                run(other, "notify here, 'before its commit'")
+                late.send(m.query(ending))
+                run(other, *["select 1"] * 10)  # it has been read, and all that nothing holds up is done
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            assert heard(late.read_ready()) == []
+            run(other, "notify here, 'behind it'")
+            assert heard(run(late, "unlisten here")) == [("here", "behind it")]
 
 
 def test_what_changes_a_subscription_behind_others_in_one_write(stage: Stage, proxy: ProxyProcess) -> None:

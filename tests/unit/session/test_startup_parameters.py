@@ -10,7 +10,6 @@ from poolproxy.errors import (
     PoolproxyError,
     ReplicationRefused,
     StartupOptionWithoutValue,
-    StartupParameterRefused,
     UnknownParameter,
 )
 from poolproxy.session.parameters import EMPTY, parameter_set
@@ -18,16 +17,16 @@ from poolproxy.session.startup_parameters import application_name, wanted_parame
 
 
 def wanted(**startup: str) -> dict[str, str]:
-    return wanted_parameters({"user": "a", "database": "b", **startup}).values
+    return wanted_parameters({"user": "a", "database": "b", **startup}).parameters.values
 
 
 def test_the_address_is_no_parameter() -> None:
-    assert wanted_parameters({"user": "a", "database": "b", "_pq_.x": "1"}) is EMPTY
+    assert wanted_parameters({"user": "a", "database": "b", "_pq_.x": "1"}).parameters is EMPTY
 
 
 def test_names_are_kept_small_and_values_quoted() -> None:
     assert wanted(DateStyle="ISO, DMY", TimeZone="it's") == {"datestyle": "'ISO, DMY'", "timezone": "'it''s'"}
-    assert wanted_parameters({"TimeZone": "UTC"}) is parameter_set({"timezone": "'UTC'"})
+    assert wanted_parameters({"TimeZone": "UTC"}).parameters is parameter_set({"timezone": "'UTC'"})
     assert wanted(search_path='"$user", public') == {"search_path": "'$user', 'public'"}
 
 
@@ -131,15 +130,25 @@ def test_settings_without_a_value(options: str, told: str) -> None:
      "log_disconnections", "local_preload_libraries", "session_preload_libraries",
      "Session_Preload_Libraries"],
 )  # fmt: skip
-def test_what_only_a_new_session_takes_is_refused(name: str) -> None:
-    with pytest.raises(StartupParameterRefused):
-        wanted_parameters({"user": "a", name: "1"})
+def test_what_only_a_starting_session_takes_is_told_apart(name: str) -> None:
+    found = wanted_parameters({"user": "a", name: "1", "work_mem": "9MB"})
+    assert found.at_start == ((name.lower(), "1"),)
+    assert found.parameters is parameter_set({"work_mem": "'9MB'"})
 
 
-@pytest.mark.parametrize("options", ["-P", "-W 1", "-c Post-Auth-Delay=1", "-eP"])
-def test_in_options_as_well(options: str) -> None:
-    with pytest.raises(StartupParameterRefused):
-        wanted(options=options)
+@pytest.mark.parametrize(
+    ("options", "at_start"),
+    [
+        ("-P", (("ignore_system_indexes", "true"),)),
+        ("-W 1", (("post_auth_delay", "1"),)),
+        ("-c Post-Auth-Delay=1", (("post_auth_delay", "1"),)),
+        ("-eP", (("ignore_system_indexes", "true"),)),
+        ("-W 1 -P -W 2", (("ignore_system_indexes", "true"), ("post_auth_delay", "2"))),
+        ("-e", ()),
+    ],
+)
+def test_in_options_as_well(options: str, at_start: tuple[tuple[str, str], ...]) -> None:
+    assert wanted_parameters({"options": options}).at_start == at_start
 
 
 @pytest.mark.parametrize(
