@@ -19,6 +19,8 @@ configuration, alerts and a Grafana dashboard are in `deploy/`.
 - Durations are in seconds, sizes in bytes. Counters only grow, from the start of the process or of the pool.
 - A pool is one (database, user) as clients name them. Its series begin with the first login that succeeds and
   end with the pool.
+- `startup` is there only where clients asked for settings that only a starting session takes
+  (`ignore_system_indexes=on`): they get a pool of their own.
 - The other labels have few values, all of them listed here or in the PostgreSQL manual (SQLSTATE classes).
 - Histograms have the edges {edges} seconds.
 """
@@ -26,7 +28,10 @@ configuration, alerts and a Grafana dashboard are in `deploy/`.
 SECTIONS: Final = {
     (): ("The process", "No identity labels: what belongs to no database."),
     ("database",): ("Each database", "Labels `database` and those named."),
-    ("database", "user"): ("Each pool", "Labels `database`, `user` and those named."),
+    ("database", "user", "startup"): (
+        "Each pool",
+        "Labels `database`, `user`, seldom `startup`, and those named.",
+    ),
 }
 
 PINS_INTRODUCTION: Final = """\

@@ -4,9 +4,9 @@ from poolproxy.session.pipeline cimport Step
 
 cdef class Sink(Waiter):
     cdef public Reported told
-    cdef public bint holding
-    cdef public bint listening
-    cdef public bint awaiting
+    cdef public unsigned char holding
+    cdef public unsigned char listening
+    cdef public unsigned char awaiting
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)
     cpdef assigned(self, tuple assignments)

@@ -30,30 +30,31 @@ cdef class ClientConnection(Sink):
     cdef public Server server
     cdef public object hearing
     cdef public Framer framer
-    cdef public bytes unnamed
-    cdef public Py_ssize_t unnamed_turn
-    cdef public Py_ssize_t unnamed_followed
-    cdef public Py_ssize_t unnamed_number
-    cdef public int unnamed_ordinal
-    cdef public bint drew
-    cdef public bint unnamed_draws
-    cdef public bint unnamed_controls
-    cdef public bint unnamed_large
-    cdef public Finding unnamed_finding
-    cdef public Words unnamed_words
     cdef public ClientStatements prepared
-    cdef public bint local
-    cdef public bint cautious
-    cdef public bint controls
-    cdef public bint discarding
     cdef public tuple vacated
-    cdef public int buffers
-    cdef public bint vanished
     cdef public tuple resets
     cdef public object taking
     cdef public bytes _prefix
     cdef bytes _proof
     cdef public object _greeting
+    cdef public bytes unnamed
+    cdef public Py_ssize_t unnamed_turn
+    cdef public Py_ssize_t unnamed_followed
+    cdef public Py_ssize_t unnamed_number
+    cdef public Finding unnamed_finding
+    cdef public Words unnamed_words
+    cdef public int unnamed_ordinal
+    # Bytes, not bints: there are thousands of clients.
+    cdef public unsigned char unnamed_draws
+    cdef public unsigned char unnamed_controls
+    cdef public unsigned char unnamed_large
+    cdef public unsigned char drew
+    cdef public unsigned char local
+    cdef public unsigned char cautious
+    cdef public unsigned char controls
+    cdef public unsigned char discarding
+    cdef public unsigned char vanished
+    cdef public unsigned char buffers
 
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)

@@ -6,7 +6,7 @@ Must not know how it gets a server (client_session.py). Compiled.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from poolproxy.backend.server import Server
 from poolproxy.backend.sink import Sink
@@ -34,9 +34,6 @@ from poolproxy.session.statements import Finding
 from poolproxy.session.words import NO_WORDS, Words
 from poolproxy.transport.stream import Stream
 
-if TYPE_CHECKING:
-    from poolproxy.frontend.client_session import ClientSession
-
 _log = get_logger()
 
 STATUS_IDLE = 0x49
@@ -46,7 +43,7 @@ STOPS = stop_table(b"")
 STOPS_COPYING = stop_table(b"d")
 
 #: From (client, the end of its login, what is reported to it) to the bytes that end with ReadyForQuery.
-Greeting: TypeAlias = "Callable[[ClientSession, bytes, Reported], bytes]"
+Greeting: TypeAlias = "Callable[[ClientConnection, bytes, Reported], bytes]"
 
 
 class ClientConnection(Sink):
@@ -69,7 +66,7 @@ class ClientConnection(Sink):
         address: object,
         key: bytes,
         now: float,
-        on_closed: Callable[[ClientSession], None],
+        on_closed: Callable[[ClientConnection], None],
     ) -> None:
         # What the classes above begin with, without a call of theirs: it is 1 us of every login.
         self._ahead = self._behind = None

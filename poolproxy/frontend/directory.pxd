@@ -2,6 +2,7 @@ cimport cython
 
 from poolproxy.auth.randomness cimport RandomBytes
 from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.frontend.connection cimport ClientConnection
 from poolproxy.protocol.messages cimport uint32
 
 cdef Py_ssize_t FIRST_PID, LAST_PID, SHORT_KEY, LONG_KEY
@@ -14,4 +15,4 @@ cdef class Directory:
     cpdef enlist(self, ClientSession client)
     @cython.locals(client=ClientSession)
     cpdef list silent_since(self, double moment)
-    cpdef remove(self, ClientSession client)
+    cpdef remove(self, ClientConnection client)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from poolproxy.auth.randomness import RandomBytes
 from poolproxy.frontend.client_session import ClientSession
+from poolproxy.frontend.connection import ClientConnection
 from poolproxy.protocol.messages import uint32
 
 #: Above every pid that Linux gives (PID_MAX_LIMIT), within the protocol's Int32.
@@ -59,14 +60,13 @@ class Directory:
                 silent.append(client)
         return silent
 
-    def rename(self, client: ClientSession, pid: int) -> None:
+    def rename(self, client: ClientConnection, pid: int) -> None:
         """Give it its server's pid, unless somebody has the same one of another server."""
         if pid not in self._clients:
-            del self._clients[client.pid]
+            self._clients[pid] = self._clients.pop(client.pid)
             client.pid = pid
-            self._clients[pid] = client
 
-    def remove(self, client: ClientSession) -> None:
+    def remove(self, client: ClientConnection) -> None:
         """It has left."""
         self._clients.pop(client.pid, None)
 

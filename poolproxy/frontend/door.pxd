@@ -4,7 +4,7 @@ from poolproxy.auth.credentials cimport Credentials, UserSecret
 from poolproxy.frontend.client cimport Client
 from poolproxy.frontend.directory cimport Directory
 from poolproxy.frontend.login cimport Door, Login
-from poolproxy.frontend.client_session cimport ClientSession
+from poolproxy.frontend.connection cimport ClientConnection
 from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
 from poolproxy.protocol.messages cimport backend_key_data
@@ -51,8 +51,8 @@ cdef class FrontDoor(Door):
     @cython.locals(results=dict, asked=tuple)
     cpdef left(self, Login login, str result, error)
     cdef _say_farewell(self, Stream stream)
-    cpdef _closed(self, ClientSession client)
+    cpdef _closed(self, ClientConnection client)
     @cython.locals(key=bytes)
-    cpdef bytes _greeting(self, ClientSession client, bytes proof, Reported reported)
+    cpdef bytes _greeting(self, ClientConnection client, bytes proof, Reported reported)
 
 cdef bytes _parameter_messages(Reported reported)

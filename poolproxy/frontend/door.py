@@ -34,6 +34,7 @@ from poolproxy.errors import (
 )
 from poolproxy.frontend.client import Client
 from poolproxy.frontend.client_session import ClientSession
+from poolproxy.frontend.connection import ClientConnection
 from poolproxy.frontend.directory import Directory
 from poolproxy.frontend.login import Door, Login
 from poolproxy.log import get_logger, repeated
@@ -194,7 +195,7 @@ class FrontDoor(Door):
             )  # fmt: skip
         client.begin(proof, self._greet)
 
-    def _greeting(self, client: ClientSession, proof: bytes, reported: Reported) -> bytes:
+    def _greeting(self, client: ClientConnection, proof: bytes, reported: Reported) -> bytes:
         """The end of the proof, AuthenticationOk, parameters, the cancel key, ReadyForQuery: one write."""
         if client.pool.session_mode and client.server is not None:
             self.clients.rename(client, client.server.pid)
@@ -247,7 +248,7 @@ class FrontDoor(Door):
 
     # What clients and pools tell.
 
-    def _closed(self, client: ClientSession) -> None:
+    def _closed(self, client: ClientConnection) -> None:
         self.clients.remove(client)
         self._say_farewell(client.stream)
         if self._full:

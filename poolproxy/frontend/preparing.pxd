@@ -48,4 +48,5 @@ cdef class PreparingClient(NamingClient):
     @cython.locals(old=Statement, own=Statement)
     cpdef described_anew(self, Step step, bytes types, bytes shape)
 
+@cython.locals(start=Py_ssize_t)
 cpdef Py_ssize_t statement_at(bytearray buffer, int kind, Py_ssize_t position, Py_ssize_t end) except -2

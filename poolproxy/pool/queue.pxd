@@ -7,8 +7,8 @@ cdef class Waiter(Handler):
     cdef public Waiter _ahead
     cdef public Waiter _behind
     cdef public int client_state
-    cdef public double waiting_since
     cdef public int overtaken
+    cdef public double waiting_since
     cdef public ParameterSet parameters
     cpdef granted(self, Member server)
     cpdef give_up(self, error)

@@ -89,8 +89,11 @@ class Framer:
 
 def string_end(buffer: bytearray, position: int, end: int) -> int:
     """Where the String that begins at `position` has its zero byte; -1 when it has none before `end`."""
+    if position < 0 or end > len(buffer):
+        raise IndexError(f"no bytes {position} to {end} in {len(buffer)}")
+    data = buffer  # compiled, a pointer
     while position < end:
-        if buffer[position] == 0:
+        if data[position] == 0:
             return position
         position += 1
     return -1

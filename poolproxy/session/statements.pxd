@@ -2,7 +2,7 @@ cimport cython
 
 from poolproxy.session.words cimport Lead, Words
 
-cdef bytes CLASS
+cdef bytes CLASS, IN_NAME, IN_WORD
 cdef list LEADS_BY_HASH
 cdef dict ANYWHERE
 cdef int WORD, MARK
@@ -50,22 +50,21 @@ cdef class Scanner:
     cdef bint _escaped
     cdef list _starts
 
-    @cython.locals(kind=int)
-    @cython.locals(finding=Finding, begin=Py_ssize_t)
+    @cython.locals(kind=int, finding=Finding, begin=Py_ssize_t, data=cython.p_uchar, classes=cython.p_uchar)
     cpdef Finding look(self, bytearray text, Py_ssize_t position, Py_ssize_t end)
-    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t, data=cython.p_uchar, in_word=cython.p_uchar)
     cdef Py_ssize_t _take_word(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(byte=int, following=int, found=Py_ssize_t, tag_end=Py_ssize_t)
     cdef Py_ssize_t _take_mark(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(start=Py_ssize_t)
     cdef Py_ssize_t _take_string(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bint escaped) except -1
-    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t, data=cython.p_uchar, in_name=cython.p_uchar)
     cdef Py_ssize_t _take_name(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     @cython.locals(found=Py_ssize_t)
     cdef Py_ssize_t _take_until(self, bytearray text, Py_ssize_t position, Py_ssize_t end, bytes closing) except -1
     @cython.locals(start=Py_ssize_t, depth=int)
     cdef Py_ssize_t _take_comment(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
-    @cython.locals(start=Py_ssize_t, value=Py_ssize_t)
+    @cython.locals(start=Py_ssize_t, value=Py_ssize_t, data=cython.p_uchar, in_name=cython.p_uchar)
     cdef Py_ssize_t _take_words(self, bytearray text, Py_ssize_t position, Py_ssize_t end) except -1
     cdef _begin_statement(self, bytearray text, Py_ssize_t start, Py_ssize_t end, Lead lead)
     cdef _word(self, bytearray text, Py_ssize_t start, Py_ssize_t end, bint code)

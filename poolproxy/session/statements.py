@@ -29,6 +29,8 @@ from poolproxy.session.words import (
     DATA,
     DECLARE,
     EXPLAIN,
+    IN_NAME,
+    IN_WORD,
     LEADS_BY_HASH,
     MARK,
     NO_WORDS,
@@ -133,6 +135,11 @@ class Scanner:
 
     def look(self, text: bytearray, position: int, end: int) -> Finding | None:
         """None when text[position:end] (SQL in the client's encoding) leaves no session state behind."""
+        if position < 0 or end > len(text):
+            raise IndexError(f"no text {position} to {end} in {len(text)} bytes")
+        # Compiled, these are pointers, here and below.
+        data = text
+        classes = CLASS
         begin = position
         self._sieve = self.words.sieve
         self._reason = ""
@@ -147,7 +154,7 @@ class Scanner:
         self._listens = self._unlistens = self._notifies = self._prepares = self._mentions = False
         self._escaped = False
         while position < end:
-            kind = CLASS[text[position]]
+            kind = classes[data[position]]
             if kind == WORD:
                 position = self._take_word(text, position, end)
             elif kind == MARK:
@@ -203,12 +210,12 @@ class Scanner:
     def _take_word(self, text: bytearray, position: int, end: int) -> int:
         """Look at the word that begins at `position`; the position behind it, or behind the string it
         introduces."""
+        data = text
+        in_word = IN_WORD
         start = position
         value = 0
-        while position < end and (
-            CLASS[text[position]] == 1 or CLASS[text[position]] == 2 or text[position] == 36
-        ):
-            value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+        while position < end and in_word[data[position]]:
+            value = (value * 31 + (data[position] | 0x20)) & 0xFFF
             position += 1
         if self._first:
             self._first = False
@@ -266,11 +273,13 @@ class Scanner:
 
     def _take_name(self, text: bytearray, position: int, end: int) -> int:
         """The position behind the closing quote of a name. ORMs quote every one: one walk, in C."""
-        while position < end and text[position] != 34:
+        data = text
+        in_name = IN_NAME
+        while position < end and data[position] != 34:
             start = position
             value = 0
-            while position < end and (CLASS[text[position]] == 1 or CLASS[text[position]] == 2):
-                value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+            while position < end and in_name[data[position]]:
+                value = (value * 31 + (data[position] | 0x20)) & 0xFFF
                 position += 1
             if position == start:
                 position += 1
@@ -306,11 +315,13 @@ class Scanner:
 
     def _take_words(self, text: bytearray, position: int, end: int) -> int:
         """Hold the words of a quoted stretch against the list that holds everywhere; returns `end`."""
+        data = text
+        in_name = IN_NAME
         while position < end:
             start = position
             value = 0
-            while position < end and (CLASS[text[position]] == 1 or CLASS[text[position]] == 2):
-                value = (value * 31 + (text[position] | 0x20)) & 0xFFF
+            while position < end and in_name[data[position]]:
+                value = (value * 31 + (data[position] | 0x20)) & 0xFFF
                 position += 1
             if position > start and self._sieve[value]:
                 self._word(text, start, position, False)

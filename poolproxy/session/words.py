@@ -155,6 +155,10 @@ def _leads_by_hash() -> list[Lead]:
 
 
 CLASS = _classes()
+#: Per byte: 1 where it goes on in a word, in one of a quoted stretch, as it stands in a name.
+IN_NAME = bytes(kind in (1, 2) for kind in CLASS)
+#: The same in code, where a dollar sign does, too.
+IN_WORD = bytes(IN_NAME[byte] or byte == ord("$") for byte in range(256))
 _SIEVE = _sieve()
 LEADS_BY_HASH = _leads_by_hash()
 

@@ -10,20 +10,21 @@ cdef class Stream(Pollable):
     cdef public Handler handler
     cdef bytes _kept
     cdef bytearray _backlog
+    cdef str _lost
     cdef Py_ssize_t _flushed
     cdef readonly Py_ssize_t backlog
-    cdef readonly bint paused
-    cdef bint _readable
-    cdef bint _replay
-    cdef bint _hangup
-    cdef public bint eager
-    cdef bint _finishing
     cdef Py_ssize_t _discarded
-    cdef bint _broken
-    cdef readonly bint paced
     cdef Py_ssize_t _flow
     cdef int _missed
-    cdef str _lost
+    # Bytes, not bints: there are thousands of streams.
+    cdef readonly unsigned char paused
+    cdef readonly unsigned char paced
+    cdef public unsigned char eager
+    cdef unsigned char _readable
+    cdef unsigned char _replay
+    cdef unsigned char _hangup
+    cdef unsigned char _finishing
+    cdef unsigned char _broken
     cdef unsigned int _interest(self)
     cdef int _pace(self, ssize_t count) except -1
     cdef int _end_pace(self) except -1

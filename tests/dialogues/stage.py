@@ -55,12 +55,12 @@ class Pools:
     """Pools without growers: servers come when the test brings them."""
 
     def __init__(self) -> None:
-        self.known: dict[tuple[str, str], Pool] = {}
+        self.known: dict[tuple[str, ...], Pool] = {}
         self.needs: list[Pool] = []
         self.canceller = Canceller()
 
     def pool(self, route: Route) -> Pool:
-        key = (route.database, route.user)
+        key = route.key()
         if key not in self.known:
             pool = self.known[key] = Pool(route, self.needs.append, lambda pool: pool.pool_size)
             pool.always_reset = route.handover_reset == "always"  # its catalogue is harmless

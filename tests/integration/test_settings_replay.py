@@ -140,7 +140,6 @@ def test_malformed_options(narrow: ProxyProcess, stage: Stage, options: str) -> 
         ({"work_mem": "nonsense"}, {"22023"}),
         ({"no_such_setting": "1"}, {"42704"}),
         ({"options": "-c log_connections=on"}, {"42501"}),
-        ({"post_auth_delay": "1"}, {"42501"}),
         ({"shared_buffers": "1GB"}, {"55P02"}),
         ({"log_statement": "all"}, {"42501"}),
     ],

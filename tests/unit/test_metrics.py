@@ -79,7 +79,7 @@ def test_names_units_and_labels_follow_the_rules() -> None:
     assert len(names) == len(set(names))
     for identity, family in families():
         assert re.fullmatch(r"poolproxy(_[a-z]+)+", family.name)
-        assert identity in ((), ("database",), ("database", "user"))
+        assert identity in ((), ("database",), ("database", "user", "startup"))
         assert set(family.labels) <= CLOSED_LABELS
         assert family.meaning.endswith(".")
         assert not family.values or family.labels
