@@ -379,6 +379,17 @@ class Client(PreparingClient):
                 return WHOLE if self._only_copy_data(buffer, position, size) else UNSAFE
         return UNSYNCED
 
+    def terminates(self, said: bytes) -> bool:
+        buffer = bytearray(said)
+        framer = Framer(STOPS)
+        position, kind = 0, NOTHING
+        while position < len(buffer):
+            position = framer.scan(buffer, position, len(buffer)) + framer.size
+            kind = framer.kind
+            if kind == PARTIAL or position > len(buffer):
+                return False
+        return kind == TERMINATE
+
     def _only_copy_data(self, buffer: bytearray, position: int, size: int) -> bool:
         """Whether nothing follows but what PostgreSQL ignores once an exchange has failed: the data of a COPY
         whose beginning was not awaited."""

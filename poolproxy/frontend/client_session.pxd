@@ -23,4 +23,5 @@ cdef class ClientSession(ClientConnection):
     cpdef _settle_parameters(self)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef forget_unnamed(self, Server server)
+    cpdef on_lost(self, str reason)
     cpdef server_lost(self, bint told, refusal)

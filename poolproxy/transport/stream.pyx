@@ -117,6 +117,10 @@ cdef class Stream(Pollable):
         self._kept = None
         return kept if kept is not None else b""
 
+    def put_back(self, bytes data):
+        """What `take_kept` gave is to be delivered after all."""
+        self._kept = data or None
+
     cdef int on_events(self, unsigned int events) except -1:
         if events & EPOLLOUT:
             self._flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -207,6 +208,58 @@ def test_waiting_for_a_server(stage: Stage) -> None:
     assert stage.pool().waiting.size() == 0
     assert len(stage.door.clients) == 0
     stage.nothing_more()
+
+
+SAID = query("insert a") + extended("insert b") + SYNC + TERMINATE
+
+
+def test_what_it_said_before_it_left_is_run_when_its_turn_comes(stage: Stage) -> None:
+    """Fired and forgotten: PostgreSQL would have run it."""
+    server, holder, client = stage.server(), stage.client(), stage.client()
+    holder >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client.push(SAID)
+    client.leave()
+    assert stage.pool().waiting.size() == 1
+    holder << done("BEGIN", "T")
+    holder >> query("commit")
+    server << query("commit")
+    server >> done("COMMIT")
+    server << query("insert a") + extended("insert b") + SYNC
+    assert len(stage.door.clients) == 1
+    server >> done("INSERT 0 1")
+    server >> PARSED + BOUND + done("INSERT 0 1")
+    holder << done("COMMIT")
+    is_free(stage, server)
+
+
+@pytest.mark.parametrize("missing", [1, len(TERMINATE), len(TERMINATE) + 1])
+def test_what_it_did_not_say_to_the_end_frees_its_place(stage: Stage, missing: int) -> None:
+    server, holder, client = stage.server(), stage.client(), stage.client()
+    holder >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client >> SAID[:-missing]
+    assert stage.pool().waiting.size() == 1
+    client.leave()
+    assert stage.pool().waiting.size() == 0
+    holder << done("BEGIN", "T")
+    stage.nothing_more()
+
+
+def test_what_it_said_before_it_was_greeted_is_run(stage: Stage) -> None:
+    client = stage.knock()
+    client >> m.startup({"user": "app", "database": "app"}) + query("insert a") + TERMINATE
+    client.sock.shutdown(socket.SHUT_WR)
+    stage.settle()
+    assert stage.pool().waiting.size() == 1
+    server = stage.server().learn()
+    server << query("insert a")
+    client.greeted()
+    client << END
+    server >> done("INSERT 0 1")
+    is_free(stage, server)
 
 
 def test_while_its_settings_go_ahead(stage: Stage, leave: Leave) -> None:
