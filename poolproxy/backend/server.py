@@ -195,6 +195,8 @@ class Server(AuditedServer):
             self.close("its client left behind the beginning of a COPY")  # who reads the ROLLBACK as data
         elif self.server_state == SERVER_RESETTING and self.pipeline.copying_in:
             self._end_copy()
+        elif self.server_state == SERVER_RESETTING and self.pipeline.open:
+            self._end_batch()  # the copy has swallowed its Sync
 
     def _unowed(self) -> bool:
         """Whether nothing at all is expected now."""

@@ -179,6 +179,21 @@ def test_in_the_middle_of_a_copy_of_a_batch(stage: Stage, leave: Leave) -> None:
     is_free(stage, server)
 
 
+@pytest.mark.parametrize("ending", [m.COPY_DONE, m.copy_fail("enough")])
+def test_behind_a_copy_that_has_swallowed_its_sync(stage: Stage, leave: Leave, ending: bytes) -> None:
+    """All sent at once, but for the Sync that PostgreSQL reads: it would wait for that."""
+    server, client = stage.server(), stage.client()
+    said = parse("copy t from stdin") + bind() + execute() + SYNC + copy_data(b"1\n") + ending
+    client >> said
+    server << said
+    leave(client)
+    server >> PARSED + BOUND + COPY_IN
+    server << ROLL_BACK
+    server >> error("57014", "COPY from stdin failed") + ready()
+    server << END  # it is not certain what was swallowed
+    stage.nothing_more()
+
+
 def test_in_the_middle_of_a_message_that_was_passed_on_in_part(stage: Stage) -> None:
     """The rest of it will never come: this server has no use any more."""
     server, client = stage.server(), stage.client()
