@@ -288,15 +288,12 @@ class ClientSession(ClientConnection):
     # In the queue.
 
     def on_lost(self, reason: str) -> None:
-        """Whoever leaves frees its place in the queue; but what stands before a Terminate is run, as
+        """Whoever leaves frees its place in the queue. But what came together with its Terminate is run, as
         PostgreSQL runs it, whether anybody is there or not (sessions.md, rule 23)."""
-        if self.client_state == CLIENT_WAITING:
-            said = self.stream.take_kept()
-            if self.terminates(said):
-                self.stream.put_back(said)
-                self.stream.eager = False
-                return
-        ClientConnection.on_lost(self, reason)
+        if self.client_state == CLIENT_WAITING and self.terminates(self.stream.look_at_kept()):
+            self.stream.eager = False
+        else:
+            ClientConnection.on_lost(self, reason)
 
     def terminates(self, said: bytes) -> bool:
         """Whether these are whole messages, and the last one is a Terminate."""

@@ -95,6 +95,10 @@ cdef class Stream(Pollable):
         """How many bytes wait here to be delivered again (int)."""
         return 0 if self._kept is None else len(self._kept)
 
+    def look_at_kept(self):
+        """The same bytes; they still wait."""
+        return self._kept or b""
+
     @property
     def pending(self):
         """Whether bytes have arrived, or may have, that nobody has read yet."""
@@ -116,10 +120,6 @@ cdef class Stream(Pollable):
         kept = self._kept
         self._kept = None
         return kept if kept is not None else b""
-
-    def put_back(self, bytes data):
-        """What `take_kept` gave is to be delivered after all."""
-        self._kept = data or None
 
     cdef int on_events(self, unsigned int events) except -1:
         if events & EPOLLOUT:

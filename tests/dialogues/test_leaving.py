@@ -249,6 +249,20 @@ def test_what_it_said_before_it_left_is_run_when_its_turn_comes(stage: Stage) ->
     is_free(stage, server)
 
 
+def test_a_goodbye_while_it_waits_frees_its_place(stage: Stage) -> None:
+    server, holder, client = stage.server(), stage.client(), stage.client()
+    holder >> query("begin")
+    server << query("begin")
+    server >> done("BEGIN", "T")
+    client >> query("insert a")
+    assert stage.pool().waiting.size() == 1
+    client >> TERMINATE
+    client.leave()
+    assert stage.pool().waiting.size() == 0
+    holder << done("BEGIN", "T")
+    stage.nothing_more()
+
+
 @pytest.mark.parametrize("missing", [1, len(TERMINATE), len(TERMINATE) + 1])
 def test_what_it_did_not_say_to_the_end_frees_its_place(stage: Stage, missing: int) -> None:
     server, holder, client = stage.server(), stage.client(), stage.client()
@@ -265,7 +279,8 @@ def test_what_it_did_not_say_to_the_end_frees_its_place(stage: Stage, missing: i
 
 def test_what_it_said_before_it_was_greeted_is_run(stage: Stage) -> None:
     client = stage.knock()
-    client >> m.startup({"user": "app", "database": "app"}) + query("insert a") + TERMINATE
+    client.push(m.startup({"user": "app", "database": "app"}) + query("insert a") + TERMINATE)
+    stage.settle()
     client.sock.shutdown(socket.SHUT_WR)
     stage.settle()
     assert stage.pool().waiting.size() == 1
