@@ -388,7 +388,7 @@ class Client(PreparingClient):
             kind = framer.kind
             if kind == PARTIAL or position > len(buffer):
                 return False
-        return kind == TERMINATE
+        return kind == TERMINATE and position > framer.size
 
     def _only_copy_data(self, buffer: bytearray, position: int, size: int) -> bool:
         """Whether nothing follows but what PostgreSQL ignores once an exchange has failed: the data of a COPY

@@ -296,7 +296,7 @@ class ClientSession(ClientConnection):
             ClientConnection.on_lost(self, reason)
 
     def terminates(self, said: bytes) -> bool:
-        """Whether these are whole messages, and the last one is a Terminate."""
+        """Whether these are whole messages, the last of several a Terminate."""
         raise NotImplementedError
 
     def waiting(self) -> bool:
