@@ -23,8 +23,8 @@ class Heard:
 
 
 def compared(message: Message) -> str:
-    """Where a lock was waited for is not part of it, nor is a hint of poolproxy's, nor whether a server has ever
-    had a temporary table (docs/differences.md)."""
+    """Where a lock was waited for is not part of it, nor is a hint of poolproxy's, nor whether a server has
+    ever had a temporary table (docs/differences.md)."""
     if message.letter == "E" and message.sqlstate == "55P03":
         return f"E 55P03 {message.fields.get('M')}"
     if message.letter == "E" and message.sqlstate == "55000":
