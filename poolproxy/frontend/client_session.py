@@ -203,12 +203,13 @@ class ClientSession(ClientConnection):
     # Notifications.
 
     def notified(self, message: bytes) -> None:
+        pid, channel, payload = read_notification(message[5:])
+        if self.hearing is not None and self.hearing.hears(channel):
+            return  # so it did before its server had to listen for itself: the hub tells it
         self.pool.counters.notifications += 1
         self.last_active = self.stream.poller.now
-        if self.server is not None and self.server.pid != self.pid:
-            pid, channel, payload = read_notification(message[5:])
-            if pid == self.server.pid:
-                message = notification(self.pid, channel, payload)  # its own
+        if self.server is not None and pid == self.server.pid != self.pid:
+            message = notification(self.pid, channel, payload)  # its own
         self.write(message, 0, len(message))
 
     def took(self, channels: frozenset[str], exact: bool) -> bool:

@@ -174,6 +174,10 @@ class Hearing:
         client.last_active = client.stream.poller.now
         client.write(message, 0, len(message))
 
+    def hears(self, name: bytes) -> bool:
+        """Whether the hub listens to this channel, in the client's encoding, for it."""
+        return bool(self.channels) and decoded(name, self.encoding()) in self.channels
+
     def begin_exchange(self) -> bool:
         """What was heard on channels that it does not listen to yet was not for it. False: not all of that
         has been heard; its exchange may be the one that ends the transaction of its LISTEN, and what was

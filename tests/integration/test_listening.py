@@ -206,6 +206,20 @@ def test_nor_where_the_hub_hears_of_it_late(stage: Stage, proxy: ProxyProcess) -
             assert heard(run(late, "unlisten here")) == [("here", "behind it")]
 
 
+@pytest.mark.parametrize("listen", ["listen here", "begin; listen here; commit"])
+def test_nothing_is_heard_twice_where_the_server_is_its_own(
+    stage: Stage, proxy: ProxyProcess, listen: str
+) -> None:
+    with proxy.login() as client, proxy.login() as other:
+        run(client, "listen here", "select setseed(0.5)", listen, "listen there")
+        assert proxy.metrics().value("poolproxy_servers_pinned", reason="seed") == 1
+        for text in ("listen here; notify here, 'own'", "notify here, 'own'"):
+            assert heard(run(client, text)) == [("here", "own")]
+        run(other, "notify here, 'one'", "notify there, 'two'")
+        assert sorted(heard(run(client, "select 1"))) == [("here", "one"), ("there", "two")]
+        assert heard(run(client, "select 2")) == []
+
+
 def test_what_changes_a_subscription_behind_others_in_one_write(stage: Stage, proxy: ProxyProcess) -> None:
     """What is put ahead of it must not get ahead of those."""
     texts = [
