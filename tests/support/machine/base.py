@@ -116,6 +116,7 @@ class Base(RuleBasedStateMachine):
             if surplus >= len(unsure):
                 self.pinned.update(unsure)
             elif surplus > 0:
+                self.unsure.discard(unsure[0])  # or seeing to room for that asks the same
                 self.let_go(unsure[0])
                 if (
                     self.there(unsure[0])
