@@ -290,4 +290,6 @@ class UnexpectedServerAnswer(PoolproxyError):
 
 def told_errors() -> list[type[PoolproxyError]]:
     """Every error class that clients may be told, in the order of declaration."""
-    return [error for error in PoolproxyError.__subclasses__() if error.told]
+    direct = PoolproxyError.__subclasses__()
+    found = [kind for error in direct for kind in (error, *error.__subclasses__())]
+    return [error for error in found if error.told]
