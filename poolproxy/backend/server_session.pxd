@@ -58,7 +58,8 @@ cdef class ServerSession(Member):
     cdef bint _fatal
     cdef bint _ended
 
-    cpdef bytes settle(self, wanted)
+    @cython.locals(count=int)
+    cpdef bytes settle(self, ParameterSet wanted)
     cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
     cpdef bytes forget_sequences(self)

@@ -140,8 +140,9 @@ class ServerSession(Member):
         queries, count = switch(self.parameters, wanted)
         self.parameters = wanted
         self.unnamed_number = 0
-        for _ in range(count):
+        while count > 0:
             self._expect_own()
+            count -= 1
         return queries
 
     def _turn_into(self, wanted: ParameterSet, guarded: bool) -> tuple[bytes, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from poolproxy.counters import PoolCounters
-from poolproxy.pool.queue import NEXT_FEW, Member, Queue, Waiter
+from poolproxy.pool.queue import Member, Queue, Waiter
 from poolproxy.pool.snapshot import PoolSnapshot
 from poolproxy.route import Route
 from poolproxy.session.custom import CustomNames
@@ -35,6 +35,9 @@ from poolproxy.session.parameters import EMPTY, ParameterSet, Reported
 from poolproxy.session.prepared import Registry
 from poolproxy.session.spelling import Spellings
 from poolproxy.session.words import NO_WORDS
+
+#: How many of the warmest idle servers are as good as the warmest.
+WARM = 8
 
 
 class ListenHub(Protocol):
@@ -209,7 +212,7 @@ class Pool:
         count = len(self.idle)
         server = self.idle[count - 1]
         if server.parameters is not client.parameters:
-            for index in range(max(0, count - NEXT_FEW), count - 1):
+            for index in range(max(0, count - WARM), count - 1):
                 other = self.idle[index]
                 if other.parameters is client.parameters:
                     return other

@@ -27,7 +27,7 @@ cdef class Queue:
     cdef public Waiter first
     cdef public Waiter last
     cdef Py_ssize_t _length
-    @cython.locals(waiter=Waiter)
+    @cython.locals(waiter=Waiter, left=int)
     cpdef Waiter next_for(self, Member server, Waiter first)
     cpdef Py_ssize_t size(self) except -1
     cpdef push(self, Waiter waiter)

@@ -16,8 +16,10 @@ from poolproxy.session.parameters import EMPTY, ParameterSet
 from poolproxy.transport.stream import Handler
 
 #: How many of the first are looked at for one with the settings of a server that has become free, and how
-#: often the first may be overtaken for it.
-NEXT_FEW = 8
+#: often the first may be overtaken for it. Which server becomes free next is chance: where the clients are of
+#: two kinds, the first 8 are all of one kind every few transactions (one in five had a switch), the first 64
+#: hardly ever.
+NEXT_FEW = 64
 OVERTAKEN = 8
 
 
@@ -77,13 +79,13 @@ class Queue:
         if first.parameters is server.parameters or first.overtaken >= OVERTAKEN:
             return first
         waiter = first._behind
-        for _ in range(NEXT_FEW - 1):
-            if waiter is None:
-                break
+        left = NEXT_FEW
+        while waiter is not None and left > 1:
             if waiter.parameters is server.parameters:
                 first.overtaken += 1
                 return waiter
             waiter = waiter._behind
+            left -= 1
         return first
 
     def __len__(self) -> int:

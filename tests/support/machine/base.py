@@ -104,10 +104,18 @@ class Base(RuleBasedStateMachine):
         if len({*self.rivals(pool), number}) <= self.worlds.size:
             return
         self._make_sure(pool)
-        if self.there(number) and self.holds(number):
+        if self.there(number) and (self.in_progress(number) or self._still_pinned(number)):
             return
         while len(holders := self.holders(pool, number)) >= self.worlds.size:
             self.let_go(holders[0])
+
+    def _still_pinned(self, number: int) -> bool:
+        """Whether what it was pinned for lasts: a pin may end by itself, or was none (a server is on its way
+        back for a moment when its client has heard all)."""
+        pool = self.person(number).pool
+        if self.worlds.active(pool) <= len(self.holders(pool, number)):
+            self.pinned.discard(number)
+        return number in self.pinned
 
     def _make_sure(self, pool: tuple[str, str]) -> None:
         """Who holds the servers that are held, beyond those of whom one knows?"""

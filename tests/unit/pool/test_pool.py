@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from poolproxy.pool.pool import Pool
@@ -108,6 +110,30 @@ class TestServing:
         waiting = [queued(pool, OTHERS if number == NEXT_FEW else EMPTY) for number in range(NEXT_FEW + 1)]
         gives_back(pool, holder)
         assert waiting[0].server is server
+
+    def test_clients_of_two_kinds_hardly_ever_cause_a_switch(self) -> None:
+        """200 clients in a loop, half of each kind, 20 servers; which is done next is chance. And each kind
+        is served as often, as it would be without the courtesy."""
+        chance = random.Random(1)
+        pool = pool_of(pool_size=20)
+        for _ in range(20):
+            connected(pool)
+        clients = [arrived(pool) for _ in range(200)]
+        for number, client in enumerate(clients):
+            client.parameters = (EMPTY, OTHERS)[number % 2]
+            client.server = pool.borrow(client, 0.0)
+        switches, transactions = 0, {EMPTY: 0, OTHERS: 0}
+        for _ in range(10_000):
+            client = chance.choice([client for client in clients if client.server is not None])
+            server = client.server
+            assert server is not None
+            switches += server.parameters is not client.parameters
+            server.parameters = client.parameters
+            transactions[client.parameters] += 1
+            gives_back(pool, client)
+            pool.borrow(client, 0.0)
+        assert switches < 200, "with 8 to choose from there are more than 1,000"
+        assert min(transactions.values()) > 4_700
 
     def test_an_idle_server_with_the_clients_settings_is_taken(self) -> None:
         pool = pool_of(pool_size=3)
