@@ -61,8 +61,8 @@ def run_programs(worlds: Worlds, count: int, *, new: bool) -> None:
             except FlakyStrategyDefinition:
                 # What a client may do next depends on what it heard, and that on who came first: hypothesis
                 # minds, and stops.
-                if worlds.differed:
-                    raise
+                if worlds.difference:
+                    raise AssertionError(worlds.difference) from None
                 worlds.end()
             else:
                 break
@@ -78,7 +78,7 @@ def test_any_program(stage: Stage, mode: str, size: int) -> None:
     share = POOLS[mode, size]
     count = -(-PROGRAMS * share // sum(POOLS.values())) or share
     run_programs(worlds, count, new=bool(PROGRAMS))
-    assert not worlds.differed
+    assert not worlds.difference
     print(f"{worlds.programs} programs, {worlds.asked} exchanges, {mode} mode, {size} servers")
 
 
@@ -90,6 +90,6 @@ def test_a_defect_is_found_within_a_minute(stage: Stage, tmp_path: Path, defect:
     try:
         with pytest.raises(Exception):  # noqa: B017 - some defects do not show twice: hypothesis calls that flaky
             run_programs(worlds, 150, new=False)
-        assert worlds.differed
+        assert worlds.difference
     finally:
         proxy.kill()

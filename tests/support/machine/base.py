@@ -35,7 +35,7 @@ class Base(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.worlds.end()
-        if not self.worlds.differed:
+        if not self.worlds.difference:
             self.worlds.check_tables()
             self.worlds.check_rest()
             self._check_ledger()
@@ -44,7 +44,8 @@ class Base(RuleBasedStateMachine):
         rows = self.worlds.through.direct["machine"].rows("select client, n from ledger")
         rows += self.worlds.through.direct["annex"].rows("select client, n from ledger")
         lost = [each for each in self.acknowledged if rows.count(each) != 1]
-        assert not lost, f"acknowledged, and not there once: {lost}\n{self.worlds.told()}"
+        if lost:
+            raise self.worlds.differ(f"acknowledged, and not there once: {lost}")
 
     # Who is there.
 
@@ -209,7 +210,4 @@ class Base(RuleBasedStateMachine):
 
     def same(self, number: int, expected: object, found: object) -> None:
         if found != expected:
-            self.worlds.differed = True
-            raise AssertionError(
-                f"client {number} heard\n{found}\nand directly\n{expected}\n{self.worlds.told()}"
-            )
+            raise self.worlds.differ(f"client {number} heard\n{found}\nand directly\n{expected}")

@@ -178,7 +178,7 @@ class Worlds:
         self.size = size
         self.postgres_address = (stage.postgres.host, stage.postgres.port)
         self.journal: deque[str] = deque(maxlen=300)
-        self.differed = False  #: somebody has heard something else than directly
+        self.difference = ""  #: what somebody has heard, and directly has not; the first
         self.reshaped = True  #: somebody may have changed a table
         self.programs = 0
         self.asked = 0  #: exchanges that were compared
@@ -243,7 +243,7 @@ class Worlds:
         try:
             eventually(settled, "the proxy has done with those that left")
         except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.told()}") from None
+            raise self.differ(str(error)) from None
 
     def _twin_settled(self, left: Iterable[Client]) -> None:
         pids = {client.wire.pid for client in left}
@@ -259,11 +259,13 @@ class Worlds:
         """For whoever reads of a failure: its cause may lie in an earlier program."""
         self.journal.append(what)
 
-    def told(self) -> str:
-        """What a failure is told with."""
-        self.differed = True
+    def differ(self, what: str) -> AssertionError:
+        """What to raise. It is kept: what hypothesis raises when the same does not happen again tells nothing
+        of it."""
         now = {name: self.gauges(name) for name in ("clients", "servers", "servers_pinned")}
-        return "after\n" + "\n".join([*self.journal, str(now), self.proxy.log_text()[-1000:]])
+        told = [f"{what}\nafter", *self.journal, str(now), self.proxy.log_text()[-1000:]]
+        self.difference = self.difference or "\n".join(told)
+        return AssertionError(self.difference)
 
     # Programs.
 
@@ -301,8 +303,7 @@ class Worlds:
             ):
                 expected, found = (world.direct[database].rows(sql) for world in self.both())
                 if found != expected:
-                    self.differed = True
-                    raise AssertionError(f"{sql}\n{found}\nand directly\n{expected}\n{self.told()}")
+                    raise self.differ(f"{sql}\n{found}\nand directly\n{expected}")
 
     def check_rest(self) -> None:
         """Nobody is there, and nothing is out of step, or left."""
@@ -321,8 +322,7 @@ class Worlds:
             ),
         }
         if any(off.values()):
-            self.differed = True
-            raise AssertionError(f"at rest: {off}\n{self.told()}")
+            raise self.differ(f"at rest: {off}")
 
     def close(self) -> None:
         for world in self.both():
