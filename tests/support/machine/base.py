@@ -105,12 +105,12 @@ class Base(RuleBasedStateMachine):
         if len({*self.rivals(pool), number}) <= self.worlds.size:
             return
         self._make_sure(pool)
-        if self.there(number) and (self.in_progress(number) or self._still_pinned(number)):
+        if self.there(number) and (self.in_progress(number) or self.still_pinned(number)):
             return
         while len(holders := self.holders(pool, number)) >= self.worlds.size:
             self.let_go(holders[0])
 
-    def _still_pinned(self, number: int) -> bool:
+    def still_pinned(self, number: int) -> bool:
         """Whether what it was pinned for lasts: a pin may end by itself, or was none (a server is on its way
         back for a moment when its client has heard all)."""
         pool = self.person(number).pool

@@ -97,10 +97,10 @@ class Cancelling(Base):
         self.worlds.note(f"{number}: waits, and is {then}")
         through = self.worlds.through.clients[number]
         through.send(data)
-        eventually(lambda: self.worlds.in_state("clients", "waiting") == 1, "it waits")
+        self.worlds.in_time(lambda: self.worlds.in_state("clients", "waiting") == 1, "it waits")
         if then in ("gone", "vanished"):
             self.leave(number, vanish=then == "vanished")
-            eventually(lambda: self.worlds.in_state("clients", "waiting") == 0, "it does not wait")
+            self.worlds.in_time(lambda: self.worlds.in_state("clients", "waiting") == 0, "it does not wait")
         elif then == "cancelled":
             self._cancel(self.worlds.through, number)
             heard = through.hear(ready(1))
@@ -121,6 +121,9 @@ class Cancelling(Base):
             self.let_go(number)
             if not self.there(number) or self.holds(number):
                 return False
+        for each in self.rivals(pool):
+            if each in self.pinned and not self.in_progress(each):
+                self.still_pinned(each)
         for person in PEOPLE:
             if person.pool != pool or person.number == number:
                 continue

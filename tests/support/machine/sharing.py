@@ -21,7 +21,6 @@ from tests.support.machine.exchanges import (
 )
 from tests.support.machine.vocabulary import CHANNELS, DEFAULTS, LOOK, SHAPES
 from tests.support.machine.worlds import VISITORS
-from tests.support.waiting import eventually
 
 _LARGE = "select g, repeat('large ', 2000) from generate_series(1, 250) g"
 
@@ -95,7 +94,7 @@ class Sharing(Base):
             self.exchange(number, exchange)
         if elsewhere:
             # Somebody else takes the server that it had last, once that is reset.
-            eventually(lambda: not self.worlds.in_state("servers", "resetting"), "all are reset")
+            self.worlds.in_time(lambda: not self.worlds.in_state("servers", "resetting"), "all are reset")
             self.exchange((number + 1) % 4, query("begin"))
         if describes:
             data = m.describe_statement(name) + m.bind(statement=name) + m.execute() + m.SYNC

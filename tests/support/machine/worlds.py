@@ -233,6 +233,13 @@ class Worlds:
         """Servers of a pool that somebody holds."""
         return self.in_state("servers", "active", pool)
 
+    def in_time(self, probe: Callable[[], bool], what: str) -> None:
+        """As `eventually`; a failure tells of what went before."""
+        try:
+            eventually(probe, what)
+        except AssertionError as error:
+            raise self.differ(str(error)) from None
+
     def _proxy_settled(self, left: Iterable[Client]) -> None:
         count = len(list(left))
 
@@ -240,10 +247,7 @@ class Worlds:
             connected = sum(self.gauges("clients_connected").values())
             return connected == count and not self.in_state("servers", "resetting")
 
-        try:
-            eventually(settled, "the proxy has done with those that left")
-        except AssertionError as error:
-            raise self.differ(str(error)) from None
+        self.in_time(settled, "the proxy has done with those that left")
 
     def _twin_settled(self, left: Iterable[Client]) -> None:
         pids = {client.wire.pid for client in left}
