@@ -56,15 +56,6 @@ HALVES = """\\set half :client_id % 2
 """
 
 
-class AlwaysReset(Poolproxy):
-    """The same, with handover_reset = always."""
-
-    name = "poolproxy, handover_reset = always"
-
-    def _toml(self, port: object, http_port: object, server_port: object, secret: str) -> str:
-        return 'handover_reset = "always"\n' + super()._toml(port, http_port, server_port, secret)
-
-
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One run: us of CPU per transaction of the proxy and of PostgreSQL."""
@@ -120,7 +111,7 @@ def run(options: argparse.Namespace) -> str:
         server.fill(postgres, plan, login, directory)
         programs = Clients(postgres.bin_dir, directory, password)
         auto = Poolproxy(postgres, login, directory)
-        always = AlwaysReset(postgres, login, directory)
+        always = Poolproxy(postgres, login, directory, "poolproxy-always", handover_reset="always")
         for target in (auto, always):
             stack.callback(target.stop)
             target.start()

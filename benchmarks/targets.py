@@ -6,6 +6,7 @@ password, knows its client by the same stored SCRAM secret, and logs no connecti
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -231,11 +232,20 @@ class PgBouncer(Proxy):
 
 
 class Poolproxy(Proxy):
-    """This project, as this interpreter has it installed."""
+    """This project, as this interpreter has it installed; `extra` settings make it another."""
 
     name = "poolproxy"
 
-    def __init__(self, postgres: LocalPostgres, login: Login, directory: Path) -> None:
+    def __init__(
+        self,
+        postgres: LocalPostgres,
+        login: Login,
+        directory: Path,
+        name: str = "poolproxy",
+        **extra: str | int | float,
+    ) -> None:
+        self.name = name
+        self._extra = extra
         super().__init__(postgres, login, directory)
         self._http_port = 0
 
@@ -252,8 +262,12 @@ class Poolproxy(Proxy):
 
     def metric(self, name: str) -> float:
         """The sum of the samples of one metric."""
-        lines = self._metrics().splitlines()
-        return sum(float(line.split()[-1]) for line in lines if line.startswith((name + "{", name + " ")))
+        return sum(self.samples(name).values())
+
+    def samples(self, name: str) -> dict[str, float]:
+        """The samples of one metric, by their labels as they are written."""
+        lines = [line for line in self._metrics().splitlines() if line.startswith((name + "{", name + " "))]
+        return {line[len(name) : line.rindex(" ")]: float(line.split()[-1]) for line in lines}
 
     def _metrics(self) -> str:
         with urllib.request.urlopen(f"http://{HOST}:{self._http_port}/metrics", timeout=30) as answer:
@@ -270,6 +284,7 @@ class Poolproxy(Proxy):
                 f"pool_size = {POOL_SIZE}",
                 f"max_client_connections = {MAX_CLIENTS}",
                 'log_level = "warning"',
+                *(f"{name} = {json.dumps(value)}" for name, value in self._extra.items()),
                 "",
                 f"[databases.{DATABASE}]",
                 f'url = "postgres://{SERVER_USER}@{HOST}:{server_port}/{DATABASE}"',

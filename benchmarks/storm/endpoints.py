@@ -1,0 +1,187 @@
+"""What a storm is let loose on: PostgreSQL itself, PgBouncer, poolproxy, or whatever a DSN leads to.
+
+The local ones are those of the other benchmarks (`benchmarks/targets.py`), with 20 servers, in front of a
+PostgreSQL with `max_connections` 100; they are started anew for every trial. Of a DSN nobody knows how many
+servers it has nor what it costs. Must not know scenarios.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from benchmarks.process import anonymous_bytes, cpu_used
+from benchmarks.storm.clients import SessionError, address, lean
+from benchmarks.storm.results import UNKNOWN, TargetInfo
+from benchmarks.targets import (
+    DATABASE,
+    HBA,
+    POOL_SIZE,
+    SERVER_USER,
+    USER,
+    Direct,
+    Login,
+    PgBouncer,
+    Poolproxy,
+    Target,
+)
+from poolproxy.demo.postgres import LocalPostgres
+
+MAX_CONNECTIONS = 100
+OPTIONS = {"max_connections": str(MAX_CONNECTIONS), "shared_buffers": "256MB", "jit": "off"}
+#: What a crash must not take away is what the ledger looks for.
+DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+LOCAL = ("direct", "pgbouncer", "poolproxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the two proxies are told alike. Seconds; 0 = off."""
+
+    idle_transaction: float = 0
+    keepalive_idle: int = 60
+    keepalive_interval: int = 10
+    keepalive_count: int = 3
+    user_timeout: float = 30
+
+    def for_pgbouncer(self) -> dict[str, str]:
+        return {
+            "idle_transaction_timeout": f"{self.idle_transaction:g}",
+            "tcp_keepalive": "1",
+            "tcp_keepidle": str(self.keepalive_idle),
+            "tcp_keepintvl": str(self.keepalive_interval),
+            "tcp_keepcnt": str(self.keepalive_count),
+            "tcp_user_timeout": f"{self.user_timeout * 1000:.0f}",
+        }
+
+    def for_poolproxy(self) -> dict[str, float | int]:
+        return {
+            "idle_transaction_timeout": self.idle_transaction,
+            "tcp_keepalive_idle": self.keepalive_idle,
+            "tcp_keepalive_interval": self.keepalive_interval,
+            "tcp_keepalive_count": self.keepalive_count,
+            "tcp_user_timeout": self.user_timeout,
+        }
+
+
+class Endpoint(ABC):
+    """Something at `url` that handlers connect to. `start` and `stop` may be repeated."""
+
+    name: str
+    url: str
+
+    @abstractmethod
+    def start(self) -> None: ...
+
+    @abstractmethod
+    def stop(self) -> None: ...
+
+    @abstractmethod
+    def info(self) -> TargetInfo: ...
+
+    async def waiting(self) -> int:
+        """Clients that wait for a server, as the endpoint itself says; UNKNOWN where it does not say."""
+        return UNKNOWN
+
+    def cpu(self) -> float:
+        """Seconds of CPU that it has used so far; UNKNOWN."""
+        return UNKNOWN
+
+    def memory(self) -> int:
+        """Bytes of its own memory; UNKNOWN."""
+        return UNKNOWN
+
+
+class External(Endpoint):
+    """Whatever `--dsn name=URL` leads to: nobody's to start, stop or look into."""
+
+    def __init__(self, name: str, url: str) -> None:
+        self.name = name
+        self.url = url
+
+    def start(self) -> None:
+        """It runs."""
+
+    def stop(self) -> None:
+        """It runs on."""
+
+    def info(self) -> TargetInfo:
+        parts = address.parse(self.url)
+        return TargetInfo(f"{parts.host}:{parts.port}")
+
+
+class Local(Endpoint):
+    """A target of this machine."""
+
+    def __init__(self, target: Target, login: Login, pool_size: int) -> None:
+        self.target = target
+        self.name = target.name
+        self._login = login
+        self._pool_size = pool_size
+
+    def start(self) -> None:
+        self.target.start()
+        user = f"{USER}:{quote(self._login.password, safe='')}"
+        self.url = f"postgres://{user}@127.0.0.1:{self.target.port}/{DATABASE}"
+
+    def stop(self) -> None:
+        self.target.stop()
+
+    def info(self) -> TargetInfo:
+        return TargetInfo(self.target.version(), self.target.configuration(), self._pool_size)
+
+    def cpu(self) -> float:
+        return cpu_used(self.target.pid).total
+
+    def memory(self) -> int:
+        return anonymous_bytes(self.target.pid)
+
+    async def waiting(self) -> int:
+        match self.target:
+            case Poolproxy():
+                samples = await asyncio.to_thread(self.target.samples, "poolproxy_clients")
+                return int(sum(value for labels, value in samples.items() if 'state="waiting"' in labels))
+            case PgBouncer():
+                return await self._waiting_at_pgbouncer()
+            case _:
+                return 0  # nobody waits at PostgreSQL: one is let in or refused
+
+    async def _waiting_at_pgbouncer(self) -> int:
+        """`SHOW POOLS`: cl_waiting is its fourth column (pgbouncer.org, Usage)."""
+        try:
+            console = await lean.open_session(address.parse(self.url.rsplit("/", 1)[0] + "/pgbouncer"))
+        except SessionError:
+            return UNKNOWN
+        try:
+            rows = await console.fetch("SHOW POOLS")
+        except SessionError:
+            return UNKNOWN
+        finally:
+            await console.close()
+        return sum(int(row[3]) for row in rows if row[0] == DATABASE)
+
+
+def make_postgres() -> LocalPostgres:
+    """The one behind all local endpoints. Not started yet."""
+    return LocalPostgres(hba=HBA, options={**OPTIONS, **DURABLE})
+
+
+def make_local(name: str, postgres: LocalPostgres, login: Login, directory: Path, limits: Limits) -> Local:
+    """One of LOCAL, not started yet. Raises ValueError for another name."""
+    if name == "direct":
+        return Local(Direct(postgres, MAX_CONNECTIONS), login, 0)
+    if name == "pgbouncer":
+        extra: Mapping[str, str] = {"stats_users": USER, **limits.for_pgbouncer()}
+        return Local(PgBouncer(postgres, login, directory, name, **extra), login, POOL_SIZE)
+    if name == "poolproxy":
+        return Local(Poolproxy(postgres, login, directory, **limits.for_poolproxy()), login, POOL_SIZE)
+    raise ValueError(f"there is no target {name}: it is one of {', '.join(LOCAL)}, or comes by --dsn")
+
+
+def server_user(endpoint: Endpoint) -> str:
+    """Whom its connections to PostgreSQL are logged in as."""
+    return USER if isinstance(endpoint, Local) and isinstance(endpoint.target, Direct) else SERVER_USER

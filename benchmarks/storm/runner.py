@@ -1,0 +1,220 @@
+"""A storm under way: arrivals go into the model, and what the model decides is done to real environments.
+
+The only place where model and machine meet. One event loop: every action is a task that ends by telling the
+model, and what the model then decides is done in turn. Must not know targets, scenarios or reports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
+
+from benchmarks.storm.clock import Clock
+from benchmarks.storm.model import actions
+from benchmarks.storm.model.environment import Environment
+from benchmarks.storm.model.invocation import Invocation, Kind
+from benchmarks.storm.model.service import Service
+from benchmarks.storm.recorder import Recorder
+from benchmarks.storm.runtime.runtime import Host, Killed, Request, Runtime
+
+NEVER: Final = float("inf")
+
+
+class Arrival(Protocol):
+    """One event that somebody sends: what is invoked, when, and how."""
+
+    @property
+    def function(self) -> str: ...
+    @property
+    def intended(self) -> float: ...
+    @property
+    def kind(self) -> Kind: ...
+    def event(self) -> object: ...
+
+
+class Storm:
+    """One trial. `hosts` make the runtimes of each function, by its name. `work` tells how many Lambda seconds
+    of other work than with the database an attempt has left when its handler is done (a picture is scaled,
+    another service asked)."""
+
+    def __init__(
+        self,
+        service: Service,
+        hosts: dict[str, Host],
+        clock: Clock,
+        recorder: Recorder,
+        work: Callable[[Invocation], float] = lambda _: 0.0,
+    ) -> None:
+        self.service = service
+        self.clock = clock
+        self.recorder = recorder
+        self.runtimes: dict[int, Runtime] = {}  #: of the environments that live, by their number
+        self.in_flight = 0  #: invocations that have not settled
+        self._hosts = hosts
+        self._work = work
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
+
+    async def run(self, arrivals: Iterable[Arrival], patience: float = NEVER) -> None:
+        """Send all arrivals, and wait until every invocation has settled, at most so many Lambda seconds after
+        the last arrival. Raises what went wrong in here, never what went wrong in a handler."""
+        ticking = asyncio.create_task(self._tick())
+        try:
+            self.perform(self.service.begin(self.clock.now()))
+            for arrival in arrivals:
+                await self.clock.sleep_until(arrival.intended)
+                self._send(arrival)
+                self._check()
+            deadline = self.clock.now() + patience
+            while self.in_flight and self.clock.now() < deadline:
+                await self._wait(min(deadline, self.clock.now() + self.clock.scale))
+                self._check()
+        finally:
+            ticking.cancel()
+            await asyncio.wait([ticking])
+
+    async def close(self) -> None:
+        """Kill every environment. Nothing is told to the model any more."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        for host in self._hosts.values():
+            await host.close()
+        self.runtimes.clear()
+
+    def perform(self, decided: Iterable[actions.Action]) -> None:
+        """Do what the model wants done."""
+        for action in decided:
+            match action:
+                case actions.Start():
+                    self._spawn(self._start(action))
+                case actions.Run():
+                    self._spawn(self._invoke(action))
+                case actions.Freeze():
+                    self._with_runtime(action.environment, lambda runtime: runtime.freeze())
+                case actions.Reset():
+                    self._with_runtime(action.environment, lambda runtime: runtime.kill())
+                case actions.Shutdown():
+                    self._spawn(self._shut_down(action))
+                case actions.Settled():
+                    self.in_flight -= 1
+                    self.recorder.settled(action.invocation, action.outcome, self.clock.now())
+        self._changed.set()
+
+    def crash(self, environment: Environment) -> None:
+        """Kill its runtime, as the kernel does when its memory is full: the model hears of it afterwards."""
+        self._with_runtime(environment, lambda runtime: runtime.kill())
+        self.perform(self.service.crashed(environment, self.clock.now()))
+
+    def _send(self, arrival: Arrival) -> None:
+        now = self.clock.now()
+        self.recorder.sent((now - arrival.intended) / self.clock.scale)
+        self.in_flight += 1
+        _, decided = self.service.invoke(
+            arrival.function, arrival.event(), arrival.kind, now, arrival.intended
+        )
+        self.perform(decided)
+
+    async def _start(self, action: actions.Start) -> None:
+        environment = action.environment
+        await self.clock.sleep(action.seconds)
+        runtime = await self._hosts[environment.function.name].make()
+        if environment.state == "DEAD":
+            runtime.kill()
+            return
+        self.runtimes[environment.id] = runtime
+        try:
+            answer = await runtime.initialise()
+        except Killed:
+            return  # INIT took too long: the model knows, it has said so
+        self.recorder.met(answer)
+        self.perform(self.service.initialised(environment, self.clock.now(), answer.failed))
+
+    async def _invoke(self, action: actions.Run) -> None:
+        environment, invocation = action.environment, action.invocation
+        runtime = self.runtimes[environment.id]
+        attempt = invocation.attempt
+        runtime.thaw()
+        waited = 0.0
+        try:
+            if action.initialise:
+                answer = await runtime.initialise()
+                self.recorder.met(answer)
+                waited = answer.meter.waited()
+                if answer.failed:
+                    self._answered(environment, True, waited)
+                    return
+            answer = await runtime.invoke(self._request(environment, invocation))
+        except Killed:
+            return  # the timeout wall: the model knows, it has said so
+        self.recorder.answered(invocation, attempt, answer)
+        if not answer.failed and (work := self._work(invocation)) > 0:
+            await self.clock.sleep(work)
+        if environment.invocation is not invocation or invocation.attempt != attempt:
+            return  # the timeout wall came first, in the same turn of the loop or during the other work
+        self._answered(environment, answer.failed, waited + answer.meter.waited())
+
+    def _answered(self, environment: Environment, failed: bool, waited: float) -> None:
+        now = self.clock.now()
+        self.perform(self.service.answered(environment, now, failed, waited * self.clock.scale))
+
+    def _request(self, environment: Environment, invocation: Invocation) -> Request:
+        return Request(
+            invocation.id,
+            invocation.attempt,
+            invocation.event,
+            environment.function.name,
+            environment.function.memory,
+            environment.id,
+            invocation.deadline - self.clock.now(),
+        )
+
+    async def _shut_down(self, action: actions.Shutdown) -> None:
+        """Without a goodbye: what is left after the grace is killed."""
+        if action.grace > 0:
+            await self.clock.sleep(action.grace)
+        runtime = self.runtimes.pop(action.environment.id, None)
+        if runtime is not None:
+            runtime.kill()
+
+    def _with_runtime(self, environment: Environment, do: Callable[[Runtime], None]) -> None:
+        runtime = self.runtimes.get(environment.id)
+        if runtime is not None:
+            do(runtime)
+
+    async def _tick(self) -> None:
+        """Tell the model the time whenever it wants to know."""
+        while True:
+            wanted = self.service.next_time()
+            if wanted is not None and wanted <= self.clock.now():
+                self.perform(self.service.tick(self.clock.now()))
+                continue
+            await self._wait(NEVER if wanted is None else wanted)
+
+    async def _wait(self, moment: float) -> None:
+        """Until this Lambda time, or until something has changed."""
+        self._changed.clear()
+        left = (moment - self.clock.now()) / self.clock.scale
+        try:
+            async with asyncio.timeout(None if left == NEVER else max(left, 0.0)):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    def _spawn(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = self._failure or error
+            self._changed.set()
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise self._failure

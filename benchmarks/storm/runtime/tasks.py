@@ -1,0 +1,108 @@
+"""Environments as tasks of this process: thousands of them, for numbers.
+
+What an environment opens it opens in a context of its own, so that its freeze stops reading its sockets and
+its kill closes them. What cannot be had this way: a task that the handler left running goes on while it is
+frozen, and a handler that blocks (a plain `def` runs in a thread) cannot be killed. Processes can do both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Coroutine
+from typing import Any
+
+from benchmarks.storm.clients import HOLDINGS, METER, Holdings, Meter
+from benchmarks.storm.clients.errors import gist, label
+from benchmarks.storm.clock import Clock
+from benchmarks.storm.context import Context
+from benchmarks.storm.loading import Handler, HandlerSource
+from benchmarks.storm.runtime.runtime import Answer, Host, Killed, Request, Runtime
+
+
+class TaskRuntime(Runtime):
+    """See the module."""
+
+    __slots__ = ("_clock", "_context", "_handler", "_holdings", "_source", "_task")
+
+    def __init__(self, source: HandlerSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._holdings = Holdings()
+        self._context = contextvars.copy_context()
+        self._context.run(HOLDINGS.set, self._holdings)
+        self._handler: Handler | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def initialise(self) -> Answer:
+        return await self._run(self._load())
+
+    async def invoke(self, request: Request) -> Answer:
+        context = Context(
+            request.function,
+            request.memory,
+            request.invocation,
+            self._clock.now() + request.remaining,
+            self._clock.now,
+            attempt=request.attempt,
+            environment=request.environment,
+        )
+        return await self._run(self._call(request.event, context))
+
+    def freeze(self) -> None:
+        self._holdings.freeze()
+
+    def thaw(self) -> None:
+        self._holdings.thaw()
+
+    def kill(self) -> None:
+        self._holdings.kill()  # ahead of the cancellation: asyncpg would send a CancelRequest
+        self._handler = None
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _load(self) -> None:
+        self._handler = self._source.load()
+        await self._handler.initialise()
+
+    async def _call(self, event: object, context: Context) -> None:
+        assert self._handler is not None, "INIT comes before INVOKE"
+        await self._handler.invoke(event, context)
+
+    async def _run(self, code: Coroutine[Any, Any, None]) -> Answer:
+        """Run a piece of the environment's code to its end, and meter it."""
+        meter = Meter()
+        context = self._context.copy()
+        context.run(METER.set, meter)
+        self._task = task = asyncio.get_running_loop().create_task(code, context=context)
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:  # the trial ends
+            self.kill()
+            raise
+        self._task = None
+        if task.cancelled():
+            raise Killed
+        error = task.exception()
+        if error is None:
+            return Answer(meter=meter)
+        return Answer(True, label(error), gist(error), meter)
+
+
+class TaskHost(Host):
+    """Makes them all of the same code."""
+
+    def __init__(self, source: HandlerSource, clock: Clock) -> None:
+        self._source = source
+        self._clock = clock
+        self._runtimes: list[TaskRuntime] = []
+
+    async def make(self) -> Runtime:
+        runtime = TaskRuntime(self._source, self._clock)
+        self._runtimes.append(runtime)
+        return runtime
+
+    async def close(self) -> None:
+        for runtime in self._runtimes:
+            runtime.kill()
+        self._runtimes.clear()
