@@ -218,6 +218,7 @@ class PreparingClient(NamingClient):
         """More answers are needed; those of an open batch come at a Flush only."""
         self.awaiting = True
         if server.pipeline.open:
+            self.holding = False  # the batch itself keeps the server, and `_begin` will not come
             self._prefix += messages.flush()
         return -1
 

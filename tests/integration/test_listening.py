@@ -421,6 +421,18 @@ def test_listening_while_pinned_for_something_else(proxy: ProxyProcess) -> None:
         assert proxy.metrics().value("poolproxy_servers_pinned") == 0
 
 
+def test_a_pinned_client_notifies_in_the_second_batch_of_one_write(proxy: ProxyProcess) -> None:
+    """What it has to wait for opens a batch, which keeps its server; its ReadyForQuery was kept for ever."""
+    with proxy.login() as listener, proxy.login() as pinned:
+        run(listener, "listen here")
+        run(pinned, "select pg_advisory_lock(7)")
+        text = "notify here, 'in steps'"
+        steps = m.parse(text) + m.describe_statement() + m.SYNC + m.bind() + m.execute() + m.SYNC
+        pinned.send(steps + m.query("select 1"))
+        assert m.letters(pinned.read_ready(3)) == "1tnZ2CZTDCZ"
+        assert heard(run(listener, "select 1")) == [("here", "in steps")]
+
+
 def test_session_mode_is_left_alone(stage: Stage) -> None:
     proxy = stage.proxy(pool_size=3, pool_mode="session")
     with proxy.login() as client, proxy.login() as other:
