@@ -1,0 +1,1 @@
+"""The scenarios by name. Each says what happens, and what must hold."""

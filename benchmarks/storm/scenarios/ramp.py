@@ -1,0 +1,69 @@
+"""`ramp`: 1,000 environments in 10 s, as fast as Lambda starts them; each orders, then goes on being busy.
+
+The picture that brings people here: as many connections as environments. Whoever stands between must take
+all of them in, on 20 servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from benchmarks.storm import results
+from benchmarks.storm.model.arrivals import poisson, ramp
+from benchmarks.storm.model.function import Function
+from benchmarks.storm.model.invocation import Invocation
+from benchmarks.storm.results import Check, Trial
+from benchmarks.storm.scenarios.scenario import (
+    Arrival,
+    Deployed,
+    Scenario,
+    ledger_clean,
+    none_failed,
+    servers_at_most,
+)
+
+PER_SECOND = 100  #: environments, Lambda's own rate for one function: +1,000 per 10 s
+STEADY_RATE = 200.0  #: invocations a second on the warm environments
+STEADY_SECONDS = 5.0
+REST = 2.0  #: seconds between the two
+
+
+class Ramp(Scenario):
+    """See the module."""
+
+    name = "ramp"
+    about = results.Scenario(
+        "Ramp to 1,000 environments in 10 s",
+        "Every environment connects, places an order (a transaction of five statements), and stays busy with other"
+        " work until all have come; then they are invoked again, warm.",
+        "connect",
+    )
+
+    @property
+    def seconds(self) -> float:
+        """How long the ramp takes."""
+        return self.environments / PER_SECOND
+
+    def deployed(self) -> Sequence[Deployed]:
+        return [Deployed(Function("order", memory=1769, timeout=60.0))]
+
+    def arrivals(self, chance: Random) -> Iterator[Arrival]:
+        for number, moment in enumerate(ramp(self.environments, self.seconds)):
+            yield Arrival("order", moment, number)
+        begin = self.seconds + REST + 1.0
+        for number, moment in enumerate(poisson(STEADY_RATE, STEADY_SECONDS, chance), self.environments):
+            yield Arrival("order", begin + moment, number)
+
+    def work(self, invocation: Invocation) -> float:
+        """Nobody is done before the last environment has come."""
+        return max(self.seconds + REST - invocation.intended, 0.0)
+
+    def checks(self, trial: Trial) -> list[Check]:
+        peak = max((sample.environments for sample in trial.samples), default=0)
+        return [
+            none_failed(trial),
+            ledger_clean(trial),
+            servers_at_most(trial, 20),
+            Check("environments at the peak", str(peak), str(self.environments), peak >= self.environments),
+        ]

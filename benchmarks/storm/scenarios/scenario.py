@@ -1,0 +1,95 @@
+"""What a scenario is: functions, arrivals, what is done to the environments meanwhile, and what must hold.
+
+A scenario knows neither which endpoint it is let loose on nor how anything is measured.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from benchmarks.storm import results
+from benchmarks.storm.endpoints import Limits
+from benchmarks.storm.events import EVENTS, Event
+from benchmarks.storm.model.function import Function
+from benchmarks.storm.model.invocation import Invocation, Kind
+from benchmarks.storm.results import Check, Trial
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One event that somebody sends at an intended Lambda time."""
+
+    function: str
+    intended: float
+    number: int
+    kind: Kind = "synchronous"
+    make: Callable[[int, float], Event] = EVENTS["order"]
+
+    def event(self) -> object:
+        return self.make(self.number, self.intended)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A function and the code it runs (see loading.HandlerSource.find)."""
+
+    function: Function
+    handler: str = "order"
+
+
+class Scenario(ABC):
+    """See the module. `size` is 1 for the whole form; a quick one has less of everything."""
+
+    name: ClassVar[str]
+    about: ClassVar[results.Scenario]
+    scale: ClassVar[float] = 1.0  #: Lambda seconds per second of the machine
+    limits: ClassVar[Limits] = Limits()
+    patience: ClassVar[float] = 60.0  #: Lambda seconds that the last invocations may take
+
+    def __init__(self, quick: bool, environments: int | None = None) -> None:
+        self.quick = quick
+        self.environments = environments or (200 if quick else 1000)
+
+    @abstractmethod
+    def deployed(self) -> Sequence[Deployed]:
+        """The functions of the account."""
+
+    @abstractmethod
+    def arrivals(self, chance: Random) -> Iterator[Arrival]:
+        """In the order of their intended times."""
+
+    def work(self, invocation: Invocation) -> float:
+        """Lambda seconds of other work than with the database, once the handler is done."""
+        return 0.0
+
+    @abstractmethod
+    def checks(self, trial: Trial) -> list[Check]:
+        """What must hold of a trial."""
+
+
+def at_most(name: str, found: float, bar: float) -> Check:
+    """Passed when what was found is not above the bar."""
+    return Check(name, f"{found:g}", f"at most {bar:g}", found <= bar)
+
+
+def none_failed(trial: Trial) -> Check:
+    """Every invocation has succeeded."""
+    failed = sum(count for outcome, count in trial.outcomes.items() if outcome != "succeeded")
+    total = sum(trial.outcomes.values())
+    return Check("failed invocations", f"{failed} of {total}", "0", failed == 0 and total > 0)
+
+
+def ledger_clean(trial: Trial) -> Check:
+    """Every acknowledged commit is there exactly once, and nothing by halves."""
+    faults = trial.ledger.get("faults", 0)
+    found = f"{faults} faults among {trial.ledger.get('acknowledged', 0)} acknowledged"
+    return Check("ledger", found, "no fault", faults == 0 and trial.ledger.get("acknowledged", 0) > 0)
+
+
+def servers_at_most(trial: Trial, bar: int) -> Check:
+    """By the samples."""
+    return at_most("servers", max((sample.servers for sample in trial.samples), default=-1), bar)
