@@ -7,7 +7,7 @@ ground up:
 
     coldstart function invocation timers    settings and numbers, events, moments
     environment actions scaling fleet bill  INIT INVOKE FROZEN DEAD; buckets and pools; who is where; money
-    lifecycle                               INIT and its 10 s, timeout wall, freeze, reset, reaping, deployment
+    lifecycle                               INIT and its 10 s, the timeout wall, freezing, reaping, deploying
     register callers retries ramp poller    synchronous, asynchronous, SQS: every invocation settles once
     service arrivals                        all of it together; and when clients mean to send
 

@@ -1,4 +1,4 @@
-"""When clients mean to send: Lambda times in seconds from 0, in order, the same for the same seed.
+"""When clients mean to send: Lambda times in seconds from 0, in order, the same for dice of the same seed.
 
 Open loop: nobody waits for an answer before the next one. Must not know what is sent.
 """
@@ -19,11 +19,10 @@ NOON = 1000 / 60
 """And at noon: a thousand a minute."""
 
 
-def poisson(rate: float, seconds: float, seed: int = 0) -> Iterator[float]:
+def poisson(rate: float, seconds: float, random: Random) -> Iterator[float]:
     """`rate` per second on average, each independent of the others. Raises ValueError unless both are
     positive."""
     _positive(rate=rate, seconds=seconds)
-    random = Random(f"{seed} poisson")
     at = random.expovariate(rate)
     while at < seconds:
         yield at
@@ -37,10 +36,9 @@ def ramp(count: int, seconds: float) -> Iterator[float]:
         yield number * seconds / count
 
 
-def burst(count: int, seconds: float, seed: int = 0) -> Iterator[float]:
+def burst(count: int, seconds: float, random: Random) -> Iterator[float]:
     """`count` of them anywhere in `seconds`, 0 included: all at once."""
     _positive(count=count)
-    random = Random(f"{seed} burst")
     yield from sorted(random.uniform(0.0, seconds) for _ in range(count))
 
 
@@ -81,20 +79,19 @@ def diurnal_rate(at: float, night: float = NIGHT, noon: float = NOON, day: float
 
 
 def diurnal(
-    seconds: float = DAY,
+    seconds: float,
+    random: Random,
     *,
     start: float = 0.0,
     night: float = NIGHT,
     noon: float = NOON,
     day: float = DAY,
-    seed: int = 0,
 ) -> Iterator[float]:
     """S3 uploads over a day, from `start` seconds after midnight on; times count from 0 all the same.
     Poisson with `diurnal_rate`, by thinning. Raises ValueError unless 0 < night <= noon."""
     _positive(seconds=seconds, night=night, noon=noon, day=day)
     if night > noon:
         raise ValueError(f"night ({night}) is at most noon ({noon})")
-    random = Random(f"{seed} diurnal")
     at = random.expovariate(noon)
     while at < seconds:
         if random.random() * noon < diurnal_rate(start + at, night, noon, day):

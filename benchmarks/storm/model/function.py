@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from benchmarks.storm.model.coldstart import RUNTIMES
 
 RANGES = {
-    "memory": (128, 10_240, "MB"),
-    "timeout": (1, 900, "s"),
-    "retries": (0, 2, "retries"),
-    "max_event_age": (60, 21_600, "s"),
+    "memory": (128, 10_240, " MB"),
+    "timeout": (1, 900, " s"),
+    "retries": (0, 2, ""),
+    "max_event_age": (60, 21_600, " s"),
 }
 """What Lambda allows (Lambda developer guide: Lambda quotas; Configuring error handling settings for Lambda
 asynchronous invocations)."""
@@ -49,7 +49,7 @@ class Function:
         for field, (least, most, unit) in RANGES.items():
             value = getattr(self, field)
             if not least <= value <= most:
-                raise ValueError(f"{field} is {least} to {most:,} {unit}, not {value}")
+                raise ValueError(f"{field} is {least} to {most:,}{unit}, not {value}")
         if not 0 < self.package <= LARGEST_PACKAGE:
             raise ValueError(f"package is more than 0 and at most {LARGEST_PACKAGE:,} MB, not {self.package}")
         if self.reserved is not None and self.reserved < 0:

@@ -139,7 +139,6 @@ class Polling:
 
     def ended(self, invocation: Invocation, outcome: str, now: float) -> list[Action]:
         self.in_flight -= 1
-        invocation.throttles = 0
         if outcome == SUCCEEDED:
             return [self._settle(invocation, SUCCEEDED), *self._poll(now)]
         invocation.attempt += 1
@@ -201,6 +200,7 @@ class Polling:
 
     def _receive(self, invocation: Invocation, now: float) -> list[Action]:
         self.in_flight += 1
+        invocation.throttles = 0
         receipt = self._receipts[invocation]
         receipt.receives += 1
         receipt.visible = now + self._poller.visibility_timeout
