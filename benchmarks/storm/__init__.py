@@ -18,5 +18,6 @@ such a storm loose, on real sockets, on several endpoints in turn, and says who 
 * `runner.py` is the only place where model and machine meet; it knows both clocks.
 * `scenarios/` say which functions, which arrivals, what is done to the environments meanwhile, and what must
   hold. `endpoints.py` are those that it is let loose on.
-* `results.py` is what a run leaves behind; `report/` and `live.py` show it and must not know how it came about.
+* `results.py` is what a run leaves behind; `report/` and `live.py` show it, and must not know how it came
+  about.
 """

@@ -178,7 +178,7 @@ def make_local(name: str, postgres: LocalPostgres, login: Login, directory: Path
         extra: Mapping[str, str] = {"stats_users": USER, **limits.for_pgbouncer()}
         return Local(PgBouncer(postgres, login, directory, name, **extra), login, POOL_SIZE)
     if name == "poolproxy":
-        return Local(Poolproxy(postgres, login, directory, **limits.for_poolproxy()), login, POOL_SIZE)
+        return Local(Poolproxy(postgres, login, directory, name, **limits.for_poolproxy()), login, POOL_SIZE)
     raise ValueError(f"there is no target {name}: it is one of {', '.join(LOCAL)}, or comes by --dsn")
 
 

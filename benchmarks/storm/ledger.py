@@ -135,8 +135,8 @@ class Verdict:
         return f"{found}; {faults}; {self.in_doubt} in doubt, {self.retried} duplicates by retry"
 
 
-async def prepare(connection: Connection, role: str) -> None:
-    """Make schema, tables and data anew, and let `role` work with them.
+async def prepare(connection: Connection, *roles: str) -> None:
+    """Make schema, tables and data anew, and let `roles` work with them.
 
     `connection` may create schemas in the database that the handlers use. Raises SchemaTaken before it drops
     what is not ours.
@@ -144,11 +144,15 @@ async def prepare(connection: Connection, role: str) -> None:
     async with connection.transaction():
         await remove(connection)
         await connection.execute(_SCHEMA + _DATA)
-        quoted = await connection.fetchval("SELECT quote_ident($1)", role)
-        await connection.execute(f"GRANT USAGE ON SCHEMA storm TO {quoted}")
-        await connection.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA storm TO {quoted}")
-        await connection.execute(f"REVOKE ALL ON storm.acknowledged FROM {quoted}")
+        for role in roles:
+            await _grant(connection, await connection.fetchval("SELECT quote_ident($1)", role))
     await connection.execute("VACUUM ANALYZE storm.item, storm.sale")
+
+
+async def _grant(connection: Connection, role: str) -> None:
+    await connection.execute(f"GRANT USAGE ON SCHEMA storm TO {role}")
+    await connection.execute(f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA storm TO {role}")
+    await connection.execute(f"REVOKE ALL ON storm.acknowledged FROM {role}")
 
 
 async def clear(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """Twice a second, how things stand: connections, servers, who waits, what the endpoint has used.
 
-Servers are counted where they end, in pg_stat_activity, for every endpoint alike; clients where they begin, in
-the generator. Over a connection of its own that is opened anew when PostgreSQL was away. Must not know
+Servers are counted where they end, in pg_stat_activity, for every endpoint alike; clients where they begin,
+in the generator. Over a connection of its own that is opened anew when PostgreSQL was away. Must not know
 scenarios.
 """
 
@@ -19,9 +19,11 @@ from benchmarks.storm.results import UNKNOWN, Sample
 
 EVERY = 0.5  #: seconds
 
+# poolproxy's control connection serves no client.
 _COUNT = """
     SELECT count(*), count(*) FILTER (WHERE state LIKE 'idle in transaction%' OR state = 'active')
-    FROM pg_stat_activity WHERE backend_type = 'client backend' AND usename = $1 AND pid <> pg_backend_pid()
+    FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND usename = $1 AND application_name <> 'poolproxy control'
 """
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
@@ -36,8 +38,8 @@ class Observed(Protocol):
 
 
 class Observer:
-    """`connect` opens a connection to PostgreSQL itself, past the endpoint; None where there is none to be had.
-    `user` is whom the endpoint's servers are logged in as."""
+    """`connect` opens a connection to PostgreSQL itself, past the endpoint; None where there is none. `user`
+    is whom the endpoint's servers are logged in as."""
 
     def __init__(
         self, endpoint: Observed, user: str, connect: Callable[[], Any] | None, clock: Clock

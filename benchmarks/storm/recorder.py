@@ -6,34 +6,31 @@ target that is late cannot hide it (no coordinated omission). Must not know how 
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 
 from benchmarks.storm.histogram import Histogram
+from benchmarks.storm.live import Progress
 from benchmarks.storm.model.invocation import SUCCEEDED, Invocation
 from benchmarks.storm.results import Timeline, Trial
 from benchmarks.storm.runtime.runtime import Answer
 
 LATE = 50.0
-"""ms: arrivals that were sent later than this at their 99th percentile mean that the generator was the limit."""
+"""ms: arrivals sent later than this at their 99th percentile mean that the generator was the limit."""
 
 
 class Recorder:
-    """Collects one trial. `scale` is the clock's: latencies are shown in wall time."""
+    """Collects one trial, and lets whoever watches know. `scale` is the clock's: latencies are wall time."""
 
-    def __init__(self, scenario: str, target: str, number: int, scale: float) -> None:
+    def __init__(self, progress: Progress, scale: float) -> None:
         self._scale = scale
+        self._progress = progress
         began = datetime.now(UTC).isoformat(timespec="seconds")
-        self.trial = Trial(scenario, target, number, began, 0.0)
-        self.outcomes: Counter[str] = Counter()
+        self.trial = Trial(progress.scenario, progress.target, progress.number, began, 0.0)
         self.acknowledged: list[tuple[str, int]] = []  #: attempts whose handler has seen its COMMIT answered
-        self.arrivals = 0
-        self._errors: Counter[str] = Counter()
         self._timeline = Timeline()
 
     def sent(self, late: float) -> None:
         """An arrival went out so many wall seconds after its intended time."""
-        self.arrivals += 1
         self.trial.lateness.record(late * 1e3)
 
     def answered(self, invocation: Invocation, attempt: int, answer: Answer) -> None:
@@ -46,27 +43,25 @@ class Recorder:
         """What a piece of an environment's code has spent with its database, and the errors it met."""
         meter = answer.meter
         for seconds in meter.first_answers:
-            self.trial.connect.record(seconds * 1e3)
-        self._errors.update(meter.errors)
-        for label, example in meter.examples.items():
-            self.trial.examples.setdefault(label, example)
+            self._progress.connected(seconds * 1e3)
+        for label, count in meter.errors.items():
+            for _ in range(count):
+                self._progress.failed(label, meter.examples[label])
         if answer.failed and answer.label not in meter.errors:
-            self._errors[answer.label] += 1
-            self.trial.examples.setdefault(answer.label, answer.message)
+            self._progress.failed(answer.label, answer.message)
 
     def settled(self, invocation: Invocation, outcome: str, now: float) -> None:
         """Its caller has heard the end of it, at this Lambda time."""
-        self.outcomes[outcome] += 1
-        ms = (now - invocation.intended) / self._scale * 1e3
-        self.trial.latency.record(ms)
-        self._timeline.record(now / self._scale, ms, outcome != SUCCEEDED)
+        at, ms = now / self._scale, (now - invocation.intended) / self._scale * 1e3
+        self._progress.settled(at, outcome, ms)
+        self._timeline.record(at, ms, outcome != SUCCEEDED)
 
     def finish(self, seconds: float) -> Trial:
         """The trial is over."""
-        trial = self.trial
+        trial, progress = self.trial, self._progress
         trial.seconds = seconds
-        trial.outcomes = dict(self.outcomes)
-        trial.errors = dict(self._errors)
+        trial.outcomes, trial.errors, trial.examples = progress.outcomes, progress.errors, progress.examples
+        trial.latency, trial.connect = progress.latency, progress.connect
         trial.timeline = self._timeline.slices()
         trial.generator_limited = limited(trial.lateness)
         return trial
@@ -78,6 +73,6 @@ def limited(lateness: Histogram) -> str:
     if late <= LATE:
         return ""
     return (
-        f"The generator was late: 1 % of the arrivals went out {late:.0f} ms after their time or later, so what"
-        " is measured here is this machine, not the target alone."
+        f"The generator was late: 1 % of the arrivals went out {late:.0f} ms after their time or later, so"
+        " what is measured here is this machine, not the target alone."
     )

@@ -34,9 +34,9 @@ class Arrival(Protocol):
 
 
 class Storm:
-    """One trial. `hosts` make the runtimes of each function, by its name. `work` tells how many Lambda seconds
-    of other work than with the database an attempt has left when its handler is done (a picture is scaled,
-    another service asked)."""
+    """One trial. `hosts` make the runtimes of each function, by its name. `work` tells how many Lambda
+    seconds of other work than with the database an attempt has left when its handler is done (a picture is
+    scaled, another service asked)."""
 
     def __init__(
         self,
@@ -58,8 +58,8 @@ class Storm:
         self._failure: BaseException | None = None
 
     async def run(self, arrivals: Iterable[Arrival], patience: float = NEVER) -> None:
-        """Send all arrivals, and wait until every invocation has settled, at most so many Lambda seconds after
-        the last arrival. Raises what went wrong in here, never what went wrong in a handler."""
+        """Send all arrivals, and wait until every invocation has settled, at most so many Lambda seconds
+        after the last arrival. Raises what went wrong in here, never what went wrong in a handler."""
         ticking = asyncio.create_task(self._tick())
         try:
             self.perform(self.service.begin(self.clock.now()))
@@ -103,6 +103,10 @@ class Storm:
                     self.in_flight -= 1
                     self.recorder.settled(action.invocation, action.outcome, self.clock.now())
         self._changed.set()
+
+    def clients(self) -> int:
+        """Connections that environments hold open."""
+        return sum(runtime.sessions() for runtime in self.runtimes.values())
 
     def crash(self, environment: Environment) -> None:
         """Kill its runtime, as the kernel does when its memory is full: the model hears of it afterwards."""

@@ -1,7 +1,7 @@
 """What one invocation spent with its database, gathered by the sessions while its handler runs.
 
 The runtime sets `METER` in the context of the invocation (or of the INIT) and reads it afterwards. How long a
-pooler let a statement wait for a server cannot be seen from here: it is part of the statement's seconds.
+pooler let a statement wait for a server cannot be seen from here, but of BEGIN it is nearly all.
 All seconds are wall time. Must not know sessions or drivers.
 """
 
@@ -25,8 +25,13 @@ class Meter:
     first_answers: list[float] = field(default_factory=list)
     statements: int = 0  #: answered without an error
     statement_seconds: float = 0.0  #: of all statements
+    begin_seconds: float = 0.0  #: of its BEGINs, answered or not
     errors: Counter[str] = field(default_factory=Counter)  #: by SQLSTATE or exception name
     examples: dict[str, str] = field(default_factory=dict)  #: one message for each of them
+
+    def waited(self) -> float:
+        """Seconds spent waiting for a connection: to connect, and for a server to begin a transaction on."""
+        return self.connect_seconds + self.begin_seconds
 
     def failed(self, error: BaseException) -> None:
         """Count an error."""

@@ -103,7 +103,7 @@ async def transaction(session: Session) -> AsyncIterator[None]:
     where the server answers COMMIT by ROLLBACK, which it does without an error when a statement had failed.
     A task that is cancelled sends nothing: its environment is being killed.
     """
-    await session.execute("BEGIN")
+    await _begin(session)
     try:
         yield
     except Exception:
@@ -114,3 +114,12 @@ async def transaction(session: Session) -> AsyncIterator[None]:
     tag = await session.execute("COMMIT")
     if tag != "COMMIT":
         raise CommitRefused(f"COMMIT was answered by {tag}")
+
+
+async def _begin(session: Session) -> None:
+    began = time.perf_counter()
+    try:
+        await session.execute("BEGIN")
+    finally:
+        if (meter := METER.get()) is not None:
+            meter.begin_seconds += time.perf_counter() - began

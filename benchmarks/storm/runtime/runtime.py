@@ -47,6 +47,10 @@ class Runtime(ABC):
         """Call the handler. Raises Killed."""
 
     @abstractmethod
+    def sessions(self) -> int:
+        """Connections that it holds open, as far as is known here."""
+
+    @abstractmethod
     def freeze(self) -> None:
         """Nothing of it runs, and its sockets are neither read nor written, until `thaw`."""
 

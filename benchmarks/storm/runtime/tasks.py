@@ -49,6 +49,9 @@ class TaskRuntime(Runtime):
         )
         return await self._run(self._call(request.event, context))
 
+    def sessions(self) -> int:
+        return len(self._holdings.sessions())
+
     def freeze(self) -> None:
         self._holdings.freeze()
 

@@ -35,8 +35,8 @@ class Ramp(Scenario):
     name = "ramp"
     about = results.Scenario(
         "Ramp to 1,000 environments in 10 s",
-        "Every environment connects, places an order (a transaction of five statements), and stays busy with other"
-        " work until all have come; then they are invoked again, warm.",
+        "Every environment connects, places an order (a transaction of five statements), and stays busy with"
+        " other work until all have come; then they are invoked again, warm.",
         "connect",
     )
 

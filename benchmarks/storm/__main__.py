@@ -1,0 +1,230 @@
+"""Let a Lambda storm loose on PostgreSQL endpoints, and say who stood it.
+
+python -m benchmarks.storm ramp                              direct, PgBouncer and poolproxy, side by side
+python -m benchmarks.storm ramp --dsn mine=postgres://...    on any endpoint
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import secrets
+import shlex
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import uvloop
+from rich.console import Console
+
+from benchmarks import machine
+from benchmarks.process import raise_file_limit
+from benchmarks.scram import stored_secret
+from benchmarks.storm import compare, ledger
+from benchmarks.storm.clients import SessionError, address
+from benchmarks.storm.endpoints import LOCAL, Endpoint, External, make_local, make_postgres, server_user
+from benchmarks.storm.live import Display, display
+from benchmarks.storm.loading import HandlerNotFound
+from benchmarks.storm.report import page, summary_markdown
+from benchmarks.storm.results import Run, Trial, WrongSchema
+from benchmarks.storm.scenarios import SCENARIOS
+from benchmarks.storm.scenarios.scenario import Scenario
+from benchmarks.storm.trials import Connection, Ground, Manner, run_trial
+from benchmarks.targets import DATABASE, SERVER_USER, USER, Login
+from poolproxy._version import __version__
+from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
+
+TRIALS = 5
+FILES = 40_000  #: open ones: a socket for each client here and at the endpoint
+
+
+class Failed(Exception):
+    """The storm cannot be let loose; the message says why."""
+
+
+def dsn(text: str) -> tuple[str, str]:
+    """`name=URL`."""
+    name, equals, url = text.partition("=")
+    if not equals or not name or "://" not in url:
+        raise argparse.ArgumentTypeError(f"{text!r} is not name=postgres://user:password@host:port/database")
+    return name, url
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        prog="python -m benchmarks.storm",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all")
+    made.add_argument("--target", action="append", choices=LOCAL, help="a local one; repeat it; all")
+    made.add_argument("--dsn", action="append", type=dsn, default=[], metavar="NAME=URL")
+    made.add_argument("--trials", type=int, help=f"of each, alternated; {TRIALS}, and 1 with --quick")
+    made.add_argument("--quick", action="store_true", help="less of everything: at most a minute each")
+    made.add_argument("--environments", type=int, metavar="N", help="how many; 1,000, and 200 with --quick")
+    made.add_argument("--client", choices=("lean", "asyncpg"), default="lean", help="what handlers use")
+    made.add_argument(
+        "--statement-cache",
+        type=int,
+        default=0,
+        metavar="N",
+        help="named statements of asyncpg; its default 100",
+    )
+    made.add_argument("--handler", metavar="MODULE:FUNCTION", help="your own, instead of the scenario's")
+    made.add_argument("--seed", type=int, default=1)
+    made.add_argument("--html", type=Path, metavar="FILE", help="the report")
+    made.add_argument("--json", type=Path, metavar="FILE", help="the results, for --compare")
+    made.add_argument("--compare", type=Path, metavar="OLD.json", help="what has changed since")
+    return made
+
+
+async def storm(options: argparse.Namespace, show: Display) -> Run:
+    """Every scenario against every target, as often as was asked for, never the same target first."""
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    command = shlex.join(["python", "-m", "benchmarks.storm", *options.arguments])
+    run = Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
+    manner = Manner(options.client, options.statement_cache, options.seed, options.handler)
+    names = [] if options.dsn and not options.target else options.target or list(LOCAL)
+    trials = options.trials or (1 if options.quick else TRIALS)
+    with ExitStack() as stack:
+        directory = stack.enter_context(_directory())
+        postgres, login = await _local_postgres(stack, show) if names else (None, None)
+        for name in options.scenarios or SCENARIOS:
+            scenario = SCENARIOS[name](options.quick, options.environments)
+            run.scenarios[name] = scenario.about
+            endpoints: list[Endpoint] = [External(each, url) for each, url in options.dsn]
+            if postgres is not None and login is not None:
+                place = directory / name
+                place.mkdir(mode=0o755)
+                endpoints += [make_local(each, postgres, login, place, scenario.limits) for each in names]
+            for turn in range(trials):
+                shift = turn % len(endpoints)
+                for endpoint in [*endpoints[shift:], *endpoints[:shift]]:
+                    run.trials.append(await _on(endpoint, scenario, postgres, manner, show, turn + 1, trials))
+                    run.targets.setdefault(endpoint.name, endpoint.info())
+    return run
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    """Where the endpoints have their files: they run under another account than ours."""
+    with tempfile.TemporaryDirectory(prefix="poolproxy-storm-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+async def _on(
+    endpoint: Endpoint,
+    scenario: Scenario,
+    postgres: LocalPostgres | None,
+    manner: Manner,
+    show: Display,
+    number: int,
+    of: int,
+) -> Trial:
+    """One trial on an endpoint that is started for it, and stopped behind it."""
+    await asyncio.to_thread(endpoint.start)
+    try:
+        if isinstance(endpoint, External) or postgres is None:
+            ground = Ground(_connector(endpoint.url), None)
+            await _prepare(ground, address.parse(endpoint.url).user)
+        else:
+            ground = Ground(_superuser(postgres), _superuser(postgres))
+        return await run_trial(
+            scenario, endpoint, server_user(endpoint), ground, manner, show, number=number, of=of
+        )
+    finally:
+        await asyncio.to_thread(endpoint.stop)
+
+
+async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgres, Login]:
+    """PostgreSQL with the roles, the database and the tables of the handlers."""
+    show.note("starting PostgreSQL")
+    password = secrets.token_urlsafe(12)
+    login = Login(password, stored_secret(password))
+    postgres = await asyncio.to_thread(stack.enter_context, make_postgres())
+    roles = f"CREATE ROLE {USER} LOGIN PASSWORD '{login.secret}'; CREATE ROLE {SERVER_USER} LOGIN"
+    await asyncio.to_thread(postgres.sql, roles)
+    await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {DATABASE}")
+    ground = Ground(_superuser(postgres), None)
+    await _prepare(ground, USER, SERVER_USER)
+    return postgres, login
+
+
+async def _prepare(ground: Ground, *roles: str) -> None:
+    try:
+        connection = await ground.connect()
+        try:
+            await ledger.prepare(connection, *roles)
+        finally:
+            await connection.close()
+    except (asyncpg.PostgresError, OSError, ledger.SchemaTaken) as error:
+        raise Failed(f"the tables of the handlers cannot be made: {error}") from error
+
+
+def _connector(url: str) -> Callable[[], Awaitable[Connection]]:
+    # Nothing named: there may be a pooler in between that loses it.
+    return lambda: asyncpg.connect(url, statement_cache_size=0)
+
+
+def _superuser(postgres: LocalPostgres) -> Callable[[], Awaitable[Connection]]:
+    where: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "database": DATABASE}
+    return lambda: asyncpg.connect(**where, user=postgres.superuser, password=postgres.password, ssl=False)
+
+
+def passed(run: Run) -> bool:
+    """Whether all holds that must. `direct` is there to be seen failing: of it the ledger alone counts."""
+    faults = any(trial.ledger.get("faults") for trial in run.trials)
+    missed = [
+        check
+        for trial in run.trials
+        if trial.target != "direct"
+        for check in trial.checks
+        if not check.passed
+    ]
+    return not (faults or missed or [check for check in run.checks if not check.passed])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(given)
+    options.arguments = given
+    if unknown := [name for name in options.scenarios if name not in SCENARIOS]:
+        parser().error(f"there is no scenario {unknown[0]}: it is one of {', '.join(SCENARIOS)}")
+    raise_file_limit(FILES)
+    try:
+        old = Run.from_json(options.compare.read_text("utf-8")) if options.compare else None
+        with display(Console(stderr=True)) as show:
+            run = uvloop.run(storm(options, show))
+    except (
+        Failed,
+        HandlerNotFound,
+        PostgresFailed,
+        SessionError,
+        WrongSchema,
+        OSError,
+        RuntimeError,
+    ) as error:
+        print(f"storm: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    comparison = compare.compare(old, run) if old is not None else None
+    print(summary_markdown(run))
+    if options.json:
+        options.json.write_text(run.to_json(), "utf-8")
+    if options.html:
+        options.html.write_text(page(run, comparison), "utf-8")
+    return 0 if passed(run) else 1
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

@@ -1,0 +1,202 @@
+"""One trial: a scenario let loose on an endpoint, watched, and judged by the ledger afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from benchmarks.storm import ledger
+from benchmarks.storm.clients import SessionError, address, lean
+from benchmarks.storm.clock import Clock
+from benchmarks.storm.endpoints import Endpoint
+from benchmarks.storm.live import Display, Progress
+from benchmarks.storm.loading import HandlerSource
+from benchmarks.storm.model.bill import charge
+from benchmarks.storm.model.service import Service
+from benchmarks.storm.observer import EVERY, Observer
+from benchmarks.storm.recorder import Recorder
+from benchmarks.storm.results import CLEAN, Sample, Trial
+from benchmarks.storm.runner import Storm
+from benchmarks.storm.runtime.runtime import Host
+from benchmarks.storm.runtime.tasks import TaskHost
+from benchmarks.storm.scenarios.scenario import Scenario
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+
+WARM_SESSIONS = 20  #: at once, ahead of a trial: a pooler has its servers open then
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How handlers are run: with which client, whether asyncpg names statements, from which seed."""
+
+    client: str = "lean"
+    statement_cache: int = 0
+    seed: int = 1
+    handler: str | None = None  #: instead of the scenario's own
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """PostgreSQL itself, past every endpoint. `connect` as somebody who may make a schema; `observe` as
+    somebody who may see all servers, None where nobody may."""
+
+    connect: Callable[[], Awaitable[Connection]]
+    observe: Callable[[], Awaitable[Connection]] | None
+
+
+async def run_trial(
+    scenario: Scenario,
+    endpoint: Endpoint,
+    user: str,
+    ground: Ground,
+    manner: Manner,
+    display: Display,
+    *,
+    number: int,
+    of: int,
+) -> Trial:
+    """`user` is whom the endpoint's servers are logged in as. The endpoint has been started."""
+    with _variables(endpoint.url, manner):
+        connection = await ground.connect()
+        try:
+            await ledger.clear(connection)
+            await _warm_up(endpoint.url)
+            trial = await _storm(scenario, endpoint, user, ground, manner, display, number, of)
+            trial.checks = scenario.checks(trial)
+        finally:
+            await connection.close()
+    display.finish(trial)
+    return trial
+
+
+async def _storm(
+    scenario: Scenario,
+    endpoint: Endpoint,
+    user: str,
+    ground: Ground,
+    manner: Manner,
+    display: Display,
+    number: int,
+    of: int,
+) -> Trial:
+    clock = Clock(scenario.scale)
+    progress = Progress(scenario.name, endpoint.name, number, of)
+    recorder = Recorder(progress, scenario.scale)
+    deployed = scenario.deployed()
+    service = Service([each.function for each in deployed], seed=manner.seed)
+    hosts: dict[str, Host] = {
+        each.function.name: TaskHost(HandlerSource.find(manner.handler or each.handler), clock)
+        for each in deployed
+    }
+    storm = Storm(service, hosts, clock, recorder, scenario.work)
+    display.begin(progress)
+    observer = Observer(endpoint, user, ground.observe, clock)
+    samples = recorder.trial.samples
+    async with _watching(observer, storm, progress, display, samples):
+        try:
+            await storm.run(scenario.arrivals(Random(manner.seed)), scenario.patience)
+        finally:
+            await storm.close()
+    trial = recorder.finish(clock.elapsed())
+    trial.bill = _bill(service)
+    trial.ledger = await _judge(ground, recorder)
+    return trial
+
+
+@contextlib.contextmanager
+def _variables(url: str, manner: Manner) -> Any:
+    """What handlers find in their environment variables."""
+    variables = {
+        "DATABASE_URL": url,
+        "STORM_CLIENT": manner.client,
+        "STORM_STATEMENT_CACHE": str(manner.statement_cache),
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+async def _warm_up(url: str) -> None:
+    """Sessions that each hold a server at the same time, so that a pooler has opened what it may open."""
+    place = address.parse(url)
+    sessions = []
+    try:
+        for _ in range(WARM_SESSIONS):
+            sessions.append(await lean.open_session(place))
+        await asyncio.gather(*(session.execute("BEGIN") for session in sessions))
+        await asyncio.gather(*(session.execute("ROLLBACK") for session in sessions))
+    except SessionError as error:
+        raise SessionError(f"the endpoint does not answer before the storm: {error}") from error
+    finally:
+        for session in sessions:
+            await session.close()
+
+
+@contextlib.asynccontextmanager
+async def _watching(
+    observer: Observer, storm: Storm, progress: Progress, display: Display, samples: list[Sample]
+) -> AsyncIterator[None]:
+    """Samples twice a second for the length of a block."""
+
+    async def watch() -> None:
+        while True:
+            before = storm.clock.elapsed()
+            sample = await observer.sample(storm.clients(), storm.service.environments, storm.in_flight)
+            samples.append(sample)
+            progress.counted(
+                sample.at,
+                sample.clients,
+                sample.servers,
+                sample.waiting,
+                sample.environments,
+                sample.in_flight,
+            )
+            display.tick(sample.at)
+            await asyncio.sleep(max(0.0, EVERY - (storm.clock.elapsed() - before)))
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+        await observer.close()
+    if not watching.cancelled():
+        watching.result()
+
+
+def _bill(service: Service) -> dict[str, Any]:
+    bills = list(service.bill.values())
+    duration = sum(bill.duration + bill.provisioned_duration for bill in bills) / 1000
+    return {
+        "requests": sum(bill.requests for bill in bills),
+        "gb_seconds": sum(bill.gb_seconds + bill.provisioned_gb_seconds for bill in bills),
+        "dollars": charge(bills).dollars,
+        "waiting_share": sum(bill.waiting for bill in bills) / duration if duration else 0.0,
+    }
+
+
+async def _judge(ground: Ground, recorder: Recorder) -> dict[str, Any]:
+    """What was acknowledged against what is there, once no transaction of the trial is left."""
+    connection = await ground.connect()
+    try:
+        await ledger.acknowledge(connection, recorder.acknowledged)
+        found = await ledger.verdict(connection)
+    finally:
+        await connection.close()
+    return {**found.to_dict(), "verdict": str(found) if found.faults else CLEAN}
