@@ -133,10 +133,10 @@ async def _on(
     await asyncio.to_thread(endpoint.start)
     try:
         if isinstance(endpoint, External) or postgres is None:
-            ground = Ground(_connector(endpoint.url), None)
+            ground = Ground(_connector(endpoint.url))
             await _prepare(ground, address.parse(endpoint.url).user)
         else:
-            ground = Ground(_superuser(postgres), _superuser(postgres))
+            ground = Ground(_superuser(postgres), _superuser(postgres), _restarter(postgres))
         return await run_trial(
             scenario, endpoint, server_user(endpoint), ground, manner, show, number=number, of=of
         )
@@ -153,7 +153,7 @@ async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgre
     roles = f"CREATE ROLE {USER} LOGIN PASSWORD '{login.secret}'; CREATE ROLE {SERVER_USER} LOGIN"
     await asyncio.to_thread(postgres.sql, roles)
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {DATABASE}")
-    ground = Ground(_superuser(postgres), None)
+    ground = Ground(_superuser(postgres))
     await _prepare(ground, USER, SERVER_USER)
     return postgres, login
 
@@ -177,6 +177,14 @@ def _connector(url: str) -> Callable[[], Awaitable[Connection]]:
 def _superuser(postgres: LocalPostgres) -> Callable[[], Awaitable[Connection]]:
     where: dict[str, Any] = {"host": postgres.host, "port": postgres.port, "database": DATABASE}
     return lambda: asyncpg.connect(**where, user=postgres.superuser, password=postgres.password, ssl=False)
+
+
+def _restarter(postgres: LocalPostgres) -> Callable[[], Awaitable[None]]:
+    async def restart() -> None:
+        await asyncio.to_thread(postgres.stop, "fast")
+        await asyncio.to_thread(postgres.start)
+
+    return restart
 
 
 def passed(run: Run) -> bool:

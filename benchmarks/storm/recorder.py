@@ -6,6 +6,8 @@ target that is late cannot hide it (no coordinated omission). Must not know how 
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from benchmarks.storm.histogram import Histogram
@@ -21,8 +23,10 @@ LATE = 50.0
 class Recorder:
     """Collects one trial, and lets whoever watches know. `scale` is the clock's: latencies are wall time."""
 
-    def __init__(self, progress: Progress, scale: float) -> None:
+    def __init__(self, progress: Progress, scale: float, group: Callable[[Invocation], str]) -> None:
         self._scale = scale
+        self._group = group
+        self.groups: defaultdict[str, Histogram] = defaultdict(Histogram)
         self._progress = progress
         began = datetime.now(UTC).isoformat(timespec="seconds")
         self.trial = Trial(progress.scenario, progress.target, progress.number, began, 0.0)
@@ -55,6 +59,7 @@ class Recorder:
         at, ms = now / self._scale, (now - invocation.intended) / self._scale * 1e3
         self._progress.settled(at, outcome, ms)
         self._timeline.record(at, ms, outcome != SUCCEEDED)
+        self.groups[self._group(invocation)].record(ms)
 
     def finish(self, seconds: float) -> Trial:
         """The trial is over."""

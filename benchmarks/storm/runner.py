@@ -7,13 +7,17 @@ model, and what the model then decides is done in turn. Must not know targets, s
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final, Protocol
+from types import TracebackType
+from typing import Any, Final, Protocol, Self, cast
 
 from benchmarks.storm.clock import Clock
+from benchmarks.storm.events import sqs_batch, sqs_message
 from benchmarks.storm.model import actions
 from benchmarks.storm.model.environment import Environment
 from benchmarks.storm.model.invocation import Invocation, Kind
+from benchmarks.storm.model.poller import Message
 from benchmarks.storm.model.service import Service
 from benchmarks.storm.recorder import Recorder
 from benchmarks.storm.runtime.runtime import Host, Killed, Request, Runtime
@@ -22,7 +26,7 @@ NEVER: Final = float("inf")
 
 
 class Arrival(Protocol):
-    """One event that somebody sends: what is invoked, when, and how."""
+    """One event that somebody sends: what is invoked, or the queue it is put into, when, and how."""
 
     @property
     def function(self) -> str: ...
@@ -50,40 +54,41 @@ class Storm:
         self.clock = clock
         self.recorder = recorder
         self.runtimes: dict[int, Runtime] = {}  #: of the environments that live, by their number
-        self.in_flight = 0  #: invocations that have not settled
         self._hosts = hosts
         self._work = work
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ticking: asyncio.Task[None]
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
 
-    async def run(self, arrivals: Iterable[Arrival], patience: float = NEVER) -> None:
-        """Send all arrivals, and wait until every invocation has settled, at most so many Lambda seconds
-        after the last arrival. Raises what went wrong in here, never what went wrong in a handler."""
-        ticking = asyncio.create_task(self._tick())
-        try:
-            self.perform(self.service.begin(self.clock.now()))
-            for arrival in arrivals:
-                await self.clock.sleep_until(arrival.intended)
-                self._send(arrival)
-                self._check()
-            deadline = self.clock.now() + patience
-            while self.in_flight and self.clock.now() < deadline:
-                await self._wait(min(deadline, self.clock.now() + self.clock.scale))
-                self._check()
-        finally:
-            ticking.cancel()
-            await asyncio.wait([ticking])
+    async def __aenter__(self) -> Self:
+        self.perform(self.service.begin(self.clock.now()))
+        self._ticking = asyncio.create_task(self._tick())
+        return self
 
-    async def close(self) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Kill every environment. Nothing is told to the model any more."""
-        for task in self._tasks:
+        doing = [self._ticking, *self._tasks]
+        for task in doing:
             task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await asyncio.wait(doing)
         for host in self._hosts.values():
             await host.close()
         self.runtimes.clear()
+
+    async def send(self, arrivals: Iterable[Arrival], patience: float) -> None:
+        """Send all of them, each at its time, and wait until every invocation has settled, at most so many
+        Lambda seconds after the last. Raises what went wrong in here, never what a handler raised."""
+        for arrival in arrivals:
+            await self.clock.sleep_until(arrival.intended)
+            self._send(arrival)
+            self._check()
+        deadline = self.clock.now() + patience
+        while self.service.unsettled and self.clock.now() < deadline:
+            await self._wait(min(deadline, self.clock.now() + self.clock.scale))
+            self._check()
 
     def perform(self, decided: Iterable[actions.Action]) -> None:
         """Do what the model wants done."""
@@ -100,7 +105,6 @@ class Storm:
                 case actions.Shutdown():
                     self._spawn(self._shut_down(action))
                 case actions.Settled():
-                    self.in_flight -= 1
                     self.recorder.settled(action.invocation, action.outcome, self.clock.now())
         self._changed.set()
 
@@ -114,13 +118,13 @@ class Storm:
         self.perform(self.service.crashed(environment, self.clock.now()))
 
     def _send(self, arrival: Arrival) -> None:
-        now = self.clock.now()
+        now, event = self.clock.now(), arrival.event()
         self.recorder.sent((now - arrival.intended) / self.clock.scale)
-        self.in_flight += 1
-        _, decided = self.service.invoke(
-            arrival.function, arrival.event(), arrival.kind, now, arrival.intended
-        )
-        self.perform(decided)
+        if arrival.kind == "poller":
+            self.perform(self.service.send(arrival.function, event, now, arrival.intended))
+        else:
+            _, decided = self.service.invoke(arrival.function, event, arrival.kind, now, arrival.intended)
+            self.perform(decided)
 
     async def _start(self, action: actions.Start) -> None:
         environment = action.environment
@@ -169,7 +173,7 @@ class Storm:
         return Request(
             invocation.id,
             invocation.attempt,
-            invocation.event,
+            event_of(invocation),
             environment.function.name,
             environment.function.memory,
             environment.id,
@@ -222,3 +226,16 @@ class Storm:
     def _check(self) -> None:
         if self._failure is not None:
             raise self._failure
+
+
+def event_of(invocation: Invocation) -> object:
+    """What the handler gets: a poller's batch in the shape of its messages' queue."""
+    if invocation.kind != "poller":
+        return invocation.event
+    queue, messages = invocation.function.name, cast("tuple[Message, ...]", invocation.event)
+    return sqs_batch(
+        [
+            sqs_message(queue, json.dumps(message.body), number, message.sent, invocation.attempt)
+            for number, message in enumerate(messages)
+        ]
+    )

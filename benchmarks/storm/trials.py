@@ -26,7 +26,7 @@ from benchmarks.storm.results import CLEAN, Sample, Trial
 from benchmarks.storm.runner import Storm
 from benchmarks.storm.runtime.runtime import Host
 from benchmarks.storm.runtime.tasks import TaskHost
-from benchmarks.storm.scenarios.scenario import Scenario
+from benchmarks.storm.scenarios.scenario import Scenario, Unable, Underway
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -46,10 +46,11 @@ class Manner:
 @dataclass(frozen=True, slots=True)
 class Ground:
     """PostgreSQL itself, past every endpoint. `connect` as somebody who may make a schema; `observe` as
-    somebody who may see all servers, None where nobody may."""
+    somebody who may see all servers, None where nobody may; `restart` likewise."""
 
     connect: Callable[[], Awaitable[Connection]]
-    observe: Callable[[], Awaitable[Connection]] | None
+    observe: Callable[[], Awaitable[Connection]] | None = None
+    restart: Callable[[], Awaitable[None]] | None = None
 
 
 async def run_trial(
@@ -70,7 +71,6 @@ async def run_trial(
             await ledger.clear(connection)
             await _warm_up(endpoint.url)
             trial = await _storm(scenario, endpoint, user, ground, manner, display, number, of)
-            trial.checks = scenario.checks(trial)
         finally:
             await connection.close()
     display.finish(trial)
@@ -89,26 +89,53 @@ async def _storm(
 ) -> Trial:
     clock = Clock(scenario.scale)
     progress = Progress(scenario.name, endpoint.name, number, of)
-    recorder = Recorder(progress, scenario.scale)
+    recorder = Recorder(progress, scenario.scale, scenario.group)
     deployed = scenario.deployed()
     service = Service([each.function for each in deployed], seed=manner.seed)
     hosts: dict[str, Host] = {
         each.function.name: TaskHost(HandlerSource.find(manner.handler or each.handler), clock)
         for each in deployed
     }
+    for poller in scenario.pollers():
+        service.attach(poller)
     storm = Storm(service, hosts, clock, recorder, scenario.work)
-    display.begin(progress)
     observer = Observer(endpoint, user, ground.observe, clock)
-    samples = recorder.trial.samples
-    async with _watching(observer, storm, progress, display, samples):
-        try:
-            await storm.run(scenario.arrivals(Random(manner.seed)), scenario.patience)
-        finally:
-            await storm.close()
+    underway = Underway(storm, clock, Database(endpoint, observer, ground), recorder.groups)
+    display.begin(progress)
+    async with _watching(observer, storm, progress, display, recorder.trial.samples), storm:
+        async with asyncio.TaskGroup() as both:
+            both.create_task(storm.send(scenario.arrivals(Random(manner.seed)), scenario.patience))
+            both.create_task(scenario.alongside(underway))
+        if service.unsettled:
+            progress.outcomes["unsettled"] = service.unsettled
     trial = recorder.finish(clock.elapsed())
     trial.bill = _bill(service)
     trial.ledger = await _judge(ground, recorder)
+    trial.checks = scenario.checks(trial, underway)
     return trial
+
+
+class Database:
+    """What a scenario may do to the database, and ask."""
+
+    def __init__(self, endpoint: Endpoint, observer: Observer, ground: Ground) -> None:
+        self._endpoint = endpoint
+        self._observer = observer
+        self._ground = ground
+
+    async def restart(self) -> None:
+        if self._ground.restart is None:
+            raise Unable(f"{self._endpoint.name}: its database is not ours to restart")
+        await self._ground.restart()
+
+    async def servers_in_transaction(self) -> int:
+        return (await self._observer.servers())[1]
+
+    async def waiting(self) -> int:
+        return await self._endpoint.waiting()
+
+    def memory(self) -> int:
+        return self._endpoint.memory()
 
 
 @contextlib.contextmanager
@@ -156,7 +183,8 @@ async def _watching(
     async def watch() -> None:
         while True:
             before = storm.clock.elapsed()
-            sample = await observer.sample(storm.clients(), storm.service.environments, storm.in_flight)
+            service = storm.service
+            sample = await observer.sample(storm.clients(), service.environments, service.in_flight)
             samples.append(sample)
             progress.counted(
                 sample.at,

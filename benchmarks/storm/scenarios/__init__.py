@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.storm.scenarios.ramp import Ramp
+from benchmarks.storm.scenarios.deploy import Deploy
+from benchmarks.storm.scenarios.diurnal import Diurnal
+from benchmarks.storm.scenarios.neighbour import Neighbour
+from benchmarks.storm.scenarios.ramp import Ramp, Spike
+from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario
 
-SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (Ramp,)}
+SCENARIOS: dict[str, type[Scenario]] = {
+    scenario.name: scenario for scenario in (Ramp, Spike, Diurnal, Deploy, Retry, Neighbour)
+}

@@ -1,4 +1,4 @@
-"""`ramp`: 1,000 environments in 10 s, as fast as Lambda starts them; each orders, then goes on being busy.
+"""`ramp`: 1,000 environments in 10 s, as fast as Lambda starts them; `spike`: all of them in one second.
 
 The picture that brings people here: as many connections as environments. Whoever stands between must take
 all of them in, on 20 servers.
@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from benchmarks.storm import results
-from benchmarks.storm.model.arrivals import poisson, ramp
+from benchmarks.storm.model.arrivals import burst, poisson, ramp
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import Invocation
 from benchmarks.storm.results import Check, Trial
@@ -18,6 +18,8 @@ from benchmarks.storm.scenarios.scenario import (
     Arrival,
     Deployed,
     Scenario,
+    Underway,
+    at_least,
     ledger_clean,
     none_failed,
     servers_at_most,
@@ -45,11 +47,15 @@ class Ramp(Scenario):
         """How long the ramp takes."""
         return self.environments / PER_SECOND
 
+    def coming(self, chance: Random) -> Iterator[float]:
+        """When each environment is wanted first."""
+        return ramp(self.environments, self.seconds)
+
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("order", memory=1769, timeout=60.0))]
 
     def arrivals(self, chance: Random) -> Iterator[Arrival]:
-        for number, moment in enumerate(ramp(self.environments, self.seconds)):
+        for number, moment in enumerate(self.coming(chance)):
             yield Arrival("order", moment, number)
         begin = self.seconds + REST + 1.0
         for number, moment in enumerate(poisson(STEADY_RATE, STEADY_SECONDS, chance), self.environments):
@@ -59,11 +65,29 @@ class Ramp(Scenario):
         """Nobody is done before the last environment has come."""
         return max(self.seconds + REST - invocation.intended, 0.0)
 
-    def checks(self, trial: Trial) -> list[Check]:
+    def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         peak = max((sample.environments for sample in trial.samples), default=0)
         return [
             none_failed(trial),
             ledger_clean(trial),
             servers_at_most(trial, 20),
-            Check("environments at the peak", str(peak), str(self.environments), peak >= self.environments),
+            at_least("environments at the peak", peak, self.environments),
         ]
+
+
+class Spike(Ramp):
+    """All at once: what a queue that was held back, or a broadcast, does to an API."""
+
+    name = "spike"
+    about = results.Scenario(
+        "1,000 environments at once",
+        "As `ramp`, but all arrivals within one second.",
+        "connect",
+    )
+
+    @property
+    def seconds(self) -> float:
+        return 1.0
+
+    def coming(self, chance: Random) -> Iterator[float]:
+        return burst(self.environments, self.seconds, chance)

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from benchmarks.storm import results
+from benchmarks.storm.clock import Clock
 from benchmarks.storm.endpoints import Limits
 from benchmarks.storm.events import EVENTS, Event
+from benchmarks.storm.histogram import Histogram
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import Invocation, Kind
+from benchmarks.storm.model.poller import Poller
 from benchmarks.storm.results import Check, Trial
+from benchmarks.storm.runner import Storm
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,38 @@ class Arrival:
 
     def event(self) -> object:
         return self.make(self.number, self.intended)
+
+
+class Postgres(Protocol):
+    """The database, as far as a scenario may touch it."""
+
+    async def restart(self) -> None:
+        """As an operator does it: sessions end, and it is back. Raises Unable where nobody may."""
+
+    async def servers_in_transaction(self) -> int:
+        """Of the endpoint's servers."""
+
+    async def waiting(self) -> int:
+        """Clients that wait for a server at the endpoint."""
+
+    def memory(self) -> int:
+        """Bytes of the endpoint's own memory."""
+
+
+class Unable(Exception):
+    """What a scenario needs cannot be had with this endpoint; the message says what and why."""
+
+
+@dataclass(slots=True)
+class Underway:
+    """A trial while it runs, for those scenarios that do something to it, and afterwards for their checks:
+    `found` is what they have noted, `groups` are latencies in ms by `Scenario.group`."""
+
+    storm: Storm
+    clock: Clock
+    database: Postgres
+    groups: dict[str, Histogram]
+    found: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +102,30 @@ class Scenario(ABC):
         """Lambda seconds of other work than with the database, once the handler is done."""
         return 0.0
 
+    def pollers(self) -> Sequence[Poller]:
+        """Queues and what polls them."""
+        return ()
+
+    async def alongside(self, underway: Underway) -> None:  # noqa: B027 - most do nothing
+        """What is done to environments and database while the arrivals come. The trial waits for its end."""
+
+    def group(self, invocation: Invocation) -> str:
+        """Latencies of which invocations are looked at together."""
+        return invocation.function.name
+
     @abstractmethod
-    def checks(self, trial: Trial) -> list[Check]:
+    def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         """What must hold of a trial."""
 
 
 def at_most(name: str, found: float, bar: float) -> Check:
     """Passed when what was found is not above the bar."""
     return Check(name, f"{found:g}", f"at most {bar:g}", found <= bar)
+
+
+def at_least(name: str, found: float, bar: float) -> Check:
+    """Passed when what was found is not below the bar."""
+    return Check(name, f"{found:g}", f"at least {bar:g}", found >= bar)
 
 
 def none_failed(trial: Trial) -> Check:
@@ -88,6 +140,11 @@ def ledger_clean(trial: Trial) -> Check:
     faults = trial.ledger.get("faults", 0)
     found = f"{faults} faults among {trial.ledger.get('acknowledged', 0)} acknowledged"
     return Check("ledger", found, "no fault", faults == 0 and trial.ledger.get("acknowledged", 0) > 0)
+
+
+def kept(outcomes: dict[str, int], *allowed: str) -> int:
+    """Invocations that ended in another way than these."""
+    return sum(count for outcome, count in outcomes.items() if outcome not in allowed)
 
 
 def servers_at_most(trial: Trial, bar: int) -> Check:

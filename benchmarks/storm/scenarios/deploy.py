@@ -1,0 +1,75 @@
+"""`deploy`: a new version of the code, and all environments are replaced at once, under load.
+
+The old ones are gone without a goodbye, frozen or not, and the new ones connect in the same second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from benchmarks.storm import results
+from benchmarks.storm.model.arrivals import burst, poisson
+from benchmarks.storm.model.function import Function
+from benchmarks.storm.model.invocation import Invocation
+from benchmarks.storm.results import Check, Trial
+from benchmarks.storm.scenarios.scenario import (
+    Arrival,
+    Deployed,
+    Scenario,
+    Underway,
+    ledger_clean,
+    none_failed,
+    servers_at_most,
+)
+
+WARM = 4.0  #: seconds until all environments stand
+SECONDS = 12.0  #: of load, and a deployment in the middle of it
+RATE = 0.2  #: invocations a second for each environment
+WORK = 1.0  #: seconds of other work of each
+
+
+class Deploy(Scenario):
+    """See the module."""
+
+    name = "deploy"
+    about = results.Scenario(
+        "A deployment replaces all environments",
+        "Under a steady load all environments are replaced at once: the old ones vanish without a goodbye,"
+        " new ones connect in their place.",
+        "connect",
+    )
+
+    def __init__(self, quick: bool, environments: int | None = None) -> None:
+        super().__init__(quick, environments or (100 if quick else 500))
+
+    def deployed(self) -> Sequence[Deployed]:
+        return [Deployed(Function("order", memory=1769, timeout=30.0))]
+
+    def arrivals(self, chance: Random) -> Iterator[Arrival]:
+        for number, moment in enumerate(burst(self.environments, 1.0, chance)):
+            yield Arrival("order", moment, number)
+        rate = self.environments * RATE
+        for number, moment in enumerate(poisson(rate, SECONDS, chance), self.environments):
+            yield Arrival("order", WARM + moment, number)
+
+    def work(self, invocation: Invocation) -> float:
+        """The first ones last until all have come; the others keep their environments busy for a while."""
+        return max(WARM - 1.0 - invocation.intended, WORK)
+
+    async def alongside(self, underway: Underway) -> None:
+        await underway.clock.sleep_until(WARM + SECONDS / 2)
+        service = underway.storm.service
+        underway.found["replaced"] = service.environments
+        underway.storm.perform(service.deploy("order", underway.clock.now()))
+
+    def checks(self, trial: Trial, underway: Underway) -> list[Check]:
+        replaced = int(underway.found["replaced"])
+        return [
+            none_failed(trial),
+            ledger_clean(trial),
+            servers_at_most(trial, 20),
+            Check(
+                "environments replaced", f"{replaced}", f"{self.environments}", replaced >= self.environments
+            ),
+        ]

@@ -1,0 +1,64 @@
+"""`retry`: the database restarts in the storm, and Lambda sends again what has failed.
+
+Asynchronous events are tried again after one and after two minutes, time-scaled here: the failures of the
+outage come back as a second storm, and as a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from random import Random
+
+from benchmarks.storm import results
+from benchmarks.storm.events import EVENTS
+from benchmarks.storm.model.arrivals import poisson
+from benchmarks.storm.model.function import Function
+from benchmarks.storm.results import Check, Trial
+from benchmarks.storm.scenarios.scenario import (
+    Arrival,
+    Deployed,
+    Scenario,
+    Underway,
+    at_most,
+    kept,
+    ledger_clean,
+    servers_at_most,
+)
+
+SECONDS = 120.0  #: Lambda seconds of uploads
+OUTAGE_AT = 30.0
+
+
+class Retry(Scenario):
+    """See the module."""
+
+    name = "retry"
+    about = results.Scenario(
+        "The database restarts, and retries pile up",
+        "Uploads all the time; in the middle PostgreSQL restarts. Lambda tries failed events again after one"
+        " and two minutes. What counts: none is lost, none is done by halves.",
+    )
+    scale = 6.0
+    patience = 300.0
+
+    def deployed(self) -> Sequence[Deployed]:
+        return [Deployed(Function("upload", memory=512, timeout=60.0, destination=True), "upload")]
+
+    def arrivals(self, chance: Random) -> Iterator[Arrival]:
+        rate = 10.0 if self.quick else 25.0
+        for number, moment in enumerate(poisson(rate, SECONDS, chance)):
+            yield Arrival("upload", moment, number, "asynchronous", EVENTS["upload"])
+
+    async def alongside(self, underway: Underway) -> None:
+        await underway.clock.sleep_until(OUTAGE_AT)
+        before = underway.clock.elapsed()
+        await underway.database.restart()
+        underway.found["outage"] = underway.clock.elapsed() - before
+
+    def checks(self, trial: Trial, underway: Underway) -> list[Check]:
+        lost = kept(trial.outcomes, "succeeded")
+        return [
+            at_most("events not processed", lost, 0),
+            ledger_clean(trial),
+            servers_at_most(trial, 20),
+        ]
