@@ -17,9 +17,9 @@ concurrency; a gateway's 29 s; retries after one and two minutes, throttles for 
 more a minute, at most 1,000; 2 s of SHUTDOWN with an external extension, else none; prices.
 
 Assumed, because AWS does not publish it: the warm environment used last is taken first; idle ones are reaped
-after 600 s and recycled after 3 to 5 hours; cold starts by others' measurements, log-normal; one second's
-worth of requests may come at once; a deployment replaces idle and provisioned environments in one moment;
-throttles double their wait. Left out: early INIT without a request, SnapStart, $LATEST, internal extensions,
-FIFO queues, streams, partial batch responses, the slower reading of long event queues, and duplicates that
-Lambda's queues make.
+after 600 s and recycled after 3 to 5 hours; cold starts by others' measurements, log-normal; a second's worth
+of requests may come at once; throttles double their wait; a batch that failed comes back as one; a deployment
+replaces idle and provisioned environments in one moment, and provisioned ones serve as soon as they can.
+Left out: early INIT without a request, SnapStart, $LATEST, internal extensions, FIFO queues, streams, partial
+batch responses, fewer batches after errors, slower reading of long queues, and duplicates that queues make.
 """

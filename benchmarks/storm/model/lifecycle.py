@@ -31,12 +31,12 @@ GRACE = 2.0
 
 IDLE_SECONDS = 600.0
 """After these a frozen environment is reaped. AWS publishes none; ten minutes were measured in "AWS Lambda
-Cold Starts After 10 Minutes" (M. Shilkov, 2019), other years gave 5 to 60. An assumption, and a
-parameter."""
+Cold Starts After 10 Minutes" (mikhail.io, 2019), 45 to 60 in "How long does AWS Lambda keep your idle
+functions around before a cold start?" (pluralsight.com). An assumption, and a parameter."""
 
 LIFETIME = 14_400.0
-"""After about these an environment is recycled. AWS says "every few hours"; four were seen in "How long does
-AWS Lambda keep your idle functions around before a cold start?" (Y. Cui, 2018). An assumption, and a
+"""After about these an environment is recycled. AWS says "every few hours"; four were seen in "How does
+language, memory and package size affect cold starts of AWS Lambda?" (pluralsight.com). An assumption, and a
 parameter."""
 
 LIFETIME_SPREAD = 0.25
@@ -79,8 +79,8 @@ class Lifecycle:
         self._numbers = numbers
         self._random = random
         self._scaling = Bucket(SCALING_BURST, SCALING_RATE)
-        # Of the same size: "exactly the same as the concurrency scaling rate" (Configuring provisioned
-        # concurrency for a function).
+        # Of the same size: "exactly the same as the concurrency scaling rate" (Lambda developer guide,
+        # Configuring provisioned concurrency for a function).
         self._provisioning = Bucket(SCALING_BURST, SCALING_RATE)
         self._restocking = False
 

@@ -22,7 +22,9 @@ not used does not accrue (Lambda developer guide, Lambda scaling behavior)."""
 
 REQUESTS_PER_CONCURRENCY = 10
 """Requests per second are at most so many times the concurrency: synchronous ones from everywhere, pollers
-included; asynchronous ones from AWS services are not limited (Lambda developer guide, Lambda quotas)."""
+included; asynchronous ones from AWS services are not limited (Lambda developer guide, Lambda quotas). That
+what is reserved has its own share of them, and that a whole second's may come at once, are our
+assumptions."""
 
 ALMOST = 1e-3
 """Of a token. Whoever has waited for one until `next_time` must not miss it for the rounding of large times;

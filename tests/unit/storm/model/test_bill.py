@@ -85,3 +85,6 @@ def test_how_much_was_waiting() -> None:
     bill.ran(1.0, provisioned=True)
     bill.waiting += 1.0
     assert bill.waiting_share == 0.25
+    # More than there was, by the rounding of two clocks, is all of it.
+    bill.waiting += 3.1
+    assert bill.waiting_share == 1.0

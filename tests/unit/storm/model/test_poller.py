@@ -171,6 +171,22 @@ def test_a_throttled_batch_is_tried_again_until_it_is_visible_again() -> None:
     assert heard == ["a dead-lettered"]
 
 
+def test_a_batch_that_was_throttled_until_it_is_visible_leaves_its_place() -> None:
+    account = polled(
+        Poller("f", batch_size=1, visibility_timeout=30.0, maximum_concurrency=2, max_receives=4),
+        reserved=1,
+        provisioned=1,
+    )
+    for body in "abc":
+        account.send(body, 0.0)
+    # Two at a time, four receipts of 30 s each, and c takes the place of a.
+    assert account.ticks_until(600.0) == [
+        (120.0, "a dead-lettered"),
+        (120.0, "b dead-lettered"),
+        (240.0, "c dead-lettered"),
+    ]
+
+
 def test_a_throttle_is_no_attempt_and_holds_its_place() -> None:
     account = polled(
         Poller("f", batch_size=1, visibility_timeout=30.0, maximum_concurrency=2), reserved=1, timeout=20.0
