@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self, cast
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.events import sqs_batch, sqs_message
 from benchmarks.storm.model import actions
-from benchmarks.storm.model.environment import Environment
+from benchmarks.storm.model.environment import INIT, Environment
 from benchmarks.storm.model.invocation import Invocation, Kind
 from benchmarks.storm.model.poller import Message
 from benchmarks.storm.model.service import Service
@@ -53,7 +53,7 @@ class Storm:
         self.service = service
         self.clock = clock
         self.recorder = recorder
-        self.runtimes: dict[int, Runtime] = {}  #: of the environments that live, by their number
+        self._runtimes: dict[int, asyncio.Future[Runtime]] = {}  # of those that live, by their number
         self._hosts = hosts
         self._work = work
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +76,7 @@ class Storm:
         await asyncio.wait(doing)
         for host in self._hosts.values():
             await host.close()
-        self.runtimes.clear()
+        self._runtimes.clear()
 
     async def send(self, arrivals: Iterable[Arrival], patience: float) -> None:
         """Send all of them, each at its time, and wait until every invocation has settled, at most so many
@@ -95,6 +95,9 @@ class Storm:
         for action in decided:
             match action:
                 case actions.Start():
+                    environment = action.environment
+                    making = self._hosts[environment.function.name].make()
+                    self._runtimes[environment.id] = asyncio.ensure_future(making)
                     self._spawn(self._start(action))
                 case actions.Run():
                     self._spawn(self._invoke(action))
@@ -110,7 +113,11 @@ class Storm:
 
     def clients(self) -> int:
         """Connections that environments hold open."""
-        return sum(runtime.sessions() for runtime in self.runtimes.values())
+        return sum(runtime.sessions() for runtime in self.runtimes().values())
+
+    def runtimes(self) -> dict[int, Runtime]:
+        """Those of the environments that live, by their number."""
+        return {number: made.result() for number, made in self._runtimes.items() if made.done()}
 
     def crash(self, environment: Environment) -> None:
         """Kill its runtime, as the kernel does when its memory is full: the model hears of it afterwards."""
@@ -128,12 +135,10 @@ class Storm:
 
     async def _start(self, action: actions.Start) -> None:
         environment = action.environment
+        runtime = await self._runtimes[environment.id]
         await self.clock.sleep(action.seconds)
-        runtime = await self._hosts[environment.function.name].make()
-        if environment.state == "DEAD":
-            runtime.kill()
-            return
-        self.runtimes[environment.id] = runtime
+        if environment.state != INIT or environment.initialise:
+            return  # it is gone, or INIT has taken too long: the model knows
         try:
             answer = await runtime.initialise()
         except Killed:
@@ -143,7 +148,7 @@ class Storm:
 
     async def _invoke(self, action: actions.Run) -> None:
         environment, invocation = action.environment, action.invocation
-        runtime = self.runtimes[environment.id]
+        runtime = await self._runtimes[environment.id]
         attempt = invocation.attempt
         runtime.thaw()
         waited = 0.0
@@ -151,23 +156,26 @@ class Storm:
             if action.initialise:
                 answer = await runtime.initialise()
                 self.recorder.met(answer)
-                waited = answer.meter.waited()
+                waited = answer.meter.waited() * self.clock.scale
                 if answer.failed:
-                    self._answered(environment, True, waited)
+                    if self._serves(environment, invocation, attempt):
+                        self.perform(self.service.crashed(environment, self.clock.now(), waited))
                     return
             answer = await runtime.invoke(self._request(environment, invocation))
         except Killed:
             return  # the timeout wall: the model knows, it has said so
         self.recorder.answered(invocation, attempt, answer)
+        waited += answer.meter.waited() * self.clock.scale
         if not answer.failed and (work := self._work(invocation)) > 0:
             await self.clock.sleep(work)
-        if environment.invocation is not invocation or invocation.attempt != attempt:
-            return  # the timeout wall came first, in the same turn of the loop or during the other work
-        self._answered(environment, answer.failed, waited + answer.meter.waited())
+        if self._serves(environment, invocation, attempt):
+            now = self.clock.now()
+            self.perform(self.service.answered(environment, now, answer.failed, waited))
 
-    def _answered(self, environment: Environment, failed: bool, waited: float) -> None:
-        now = self.clock.now()
-        self.perform(self.service.answered(environment, now, failed, waited * self.clock.scale))
+    def _serves(self, environment: Environment, invocation: Invocation, attempt: int) -> bool:
+        """Whether it still does, as the model sees it: the timeout wall may have come first, in the same turn
+        of the loop or during other work."""
+        return environment.invocation is invocation and invocation.attempt == attempt
 
     def _request(self, environment: Environment, invocation: Invocation) -> Request:
         return Request(
@@ -184,14 +192,14 @@ class Storm:
         """Without a goodbye: what is left after the grace is killed."""
         if action.grace > 0:
             await self.clock.sleep(action.grace)
-        runtime = self.runtimes.pop(action.environment.id, None)
-        if runtime is not None:
-            runtime.kill()
+        made = self._runtimes.pop(action.environment.id, None)
+        if made is not None:
+            (await made).kill()
 
     def _with_runtime(self, environment: Environment, do: Callable[[Runtime], None]) -> None:
-        runtime = self.runtimes.get(environment.id)
-        if runtime is not None:
-            do(runtime)
+        made = self._runtimes.get(environment.id)
+        if made is not None and made.done():
+            do(made.result())
 
     async def _tick(self) -> None:
         """Tell the model the time whenever it wants to know."""
