@@ -1,0 +1,205 @@
+"""How the targets of a run stand: medians and spreads over the trials, and who wins by which rule.
+
+The rule, the same for everybody: a target without a fault in the ledger beats one with a fault; of equals,
+one that passed all its checks beats one that missed some; of equals, the one whose share of invocations that
+succeeded is higher in every trial; of equals, the one whose p99 is lower in every trial. Spreads that overlap
+are no difference. Must not know how a page or a table looks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.storm.histogram import Histogram
+from benchmarks.storm.numbers import milliseconds, number, share, times
+from benchmarks.storm.results import CLEAN, UNKNOWN, Check, Run, Sample, Scenario, Trial
+
+SUCCEEDED = "succeeded"
+FIGURES = {"latency": "whole invocation", "connect": "connect + first answer"}
+
+
+@dataclass(slots=True)
+class Standing:
+    """One target in one scenario: lists have a number per trial, NaN where it is not known."""
+
+    target: str
+    trials: list[Trial]
+    figure: str  #: "latency" or "connect": what tells the winner
+
+    @property
+    def served(self) -> list[float]:
+        """Shares (0..1) of invocations that succeeded."""
+        return [succeeded(trial) for trial in self.trials]
+
+    def percentiles(self, figure: str, p: float) -> list[float]:
+        """A percentile of a histogram, ms."""
+        return [histogram(trial, figure).percentile(p) for trial in self.trials]
+
+    @property
+    def p99(self) -> list[float]:
+        """What the rule compares last, ms."""
+        return self.percentiles(self.figure, 99)
+
+    def most(self, pick: Callable[[Sample], int]) -> list[float]:
+        """The highest value that a sample had."""
+        peaks = [[v for sample in trial.samples if (v := pick(sample)) != UNKNOWN] for trial in self.trials]
+        return [max(values) if values else math.nan for values in peaks]
+
+    @property
+    def cpu(self) -> list[float]:
+        """Seconds of CPU from the first to the last sample."""
+        return [_grown([s.cpu for s in trial.samples if s.cpu != UNKNOWN]) for trial in self.trials]
+
+    def billed(self, key: str) -> list[float]:
+        """A number of the bill."""
+        return [float(trial.bill.get(key, math.nan)) for trial in self.trials]
+
+    @property
+    def faults(self) -> list[str]:
+        """The verdicts of the ledger that are not clean. A trial without a ledger has none."""
+        verdicts = [str(trial.ledger.get("verdict", CLEAN)) for trial in self.trials]
+        return [verdict for verdict in verdicts if verdict != CLEAN]
+
+    @property
+    def missed(self) -> list[Check]:
+        """Checks that did not pass, of all trials."""
+        return [check for trial in self.trials for check in trial.checks if not check.passed]
+
+    @property
+    def limited(self) -> list[str]:
+        """What the generator said when it was the limit."""
+        return [trial.generator_limited for trial in self.trials if trial.generator_limited]
+
+
+@dataclass(slots=True, frozen=True)
+class Verdict:
+    """Who won a scenario: one target, or several that cannot be told apart; and a sentence that says so."""
+
+    winners: tuple[str, ...]
+    sentence: str
+    ratio: float = math.nan  #: p99 of the next best over the winner's, when that decided
+
+
+def succeeded(trial: Trial) -> float:
+    """The share (0..1) of a trial's invocations that succeeded; NaN without invocations."""
+    total = sum(trial.outcomes.values())
+    return trial.outcomes.get(SUCCEEDED, 0) / total if total else math.nan
+
+
+def histogram(trial: Trial, figure: str) -> Histogram:
+    """One of a trial's two histograms of latency by its name."""
+    return trial.connect if figure == "connect" else trial.latency
+
+
+def scenario_of(run: Run, name: str) -> Scenario:
+    """What is known about a scenario: at least its name."""
+    return run.scenarios.get(name) or Scenario(title=name)
+
+
+def standings(run: Run) -> dict[str, list[Standing]]:
+    """By scenario, in the order in which they ran; targets in the order of the run."""
+    found: dict[str, dict[str, Standing]] = {}
+    for trial in run.trials:
+        targets = found.setdefault(trial.scenario, {})
+        figure = scenario_of(run, trial.scenario).figure
+        targets.setdefault(trial.target, Standing(trial.target, [], figure)).trials.append(trial)
+    order = {name: at for at, name in enumerate(run.targets)}
+    return {
+        scenario: sorted(targets.values(), key=lambda standing: order.get(standing.target, len(order)))
+        for scenario, targets in found.items()
+    }
+
+
+def verdict(standing: Sequence[Standing]) -> Verdict:
+    """Who won a scenario among these, and by how much."""
+    best = leaders(standing)
+    names = tuple(one.target for one in best)
+    if len(standing) == 1:
+        return Verdict((), f"{names[0]} ran alone: p99 {_middle(standing[0].p99)} of the {_of(standing[0])}.")
+    if len(best) > 1:
+        return Verdict(names, _tie(best, standing))
+    rest = leaders([one for one in standing if one is not best[0]])
+    ratios = [_ratio(best[0], other) for other in rest if compare(best[0], other)[1] == "p99"]
+    return Verdict(names, " ".join(_won(best[0], other) for other in rest), min(ratios, default=math.nan))
+
+
+def leaders(standing: Sequence[Standing]) -> list[Standing]:
+    """Those whom none of the others beats."""
+    return [one for one in standing if not any(compare(other, one)[0] > 0 for other in standing)] or list(
+        standing
+    )
+
+
+def compare(one: Standing, other: Standing) -> tuple[int, str]:
+    """1 when `one` beats the other, -1 when it is beaten, else 0; and which part of the rule said it."""
+    for reason, ours, theirs in (
+        ("ledger", not one.faults, not other.faults),
+        ("checks", not one.missed, not other.missed),
+    ):
+        if ours != theirs:
+            return (1 if ours else -1), reason
+    if more := apart(one.served, other.served):
+        return more, "served"
+    return -apart(one.p99, other.p99), "p99"
+
+
+def apart(ours: Iterable[float], theirs: Iterable[float]) -> int:
+    """1 when all of ours are above all of theirs, -1 when below; 0 when spreads overlap or are unknown."""
+    ours, theirs = _known(ours), _known(theirs)
+    if not ours or not theirs:
+        return 0
+    return (min(ours) > max(theirs)) - (max(ours) < min(theirs))
+
+
+def overlap(ours: Iterable[float], theirs: Iterable[float]) -> bool:
+    """Whether the two spreads (min..max) have a value in common, or one of them is not known."""
+    return apart(ours, theirs) == 0
+
+
+def _won(best: Standing, other: Standing) -> str:
+    reason = compare(best, other)[1]
+    if reason == "ledger":
+        return f"{best.target} wins: its ledger is clean; {other.target}'s is not ({other.faults[0]})."
+    if reason == "checks":
+        missed = number(len(other.missed))
+        passed = f"it passed all its checks; {other.target} missed {missed}"
+        return f"{best.target} wins: {passed} ({other.missed[0].name}: {other.missed[0].found})."
+    if reason == "served":
+        ours, theirs = share(median(best.served)), share(median(other.served))
+        return f"{best.target} wins: {ours} of its invocations succeeded, {theirs} of {other.target}'s."
+    return (
+        f"{best.target} wins: p99 {_middle(best.p99)} of the {_of(best)}; "
+        f"{other.target} takes {times(_ratio(best, other))} as long."
+    )
+
+
+def _tie(best: Sequence[Standing], everybody: Sequence[Standing]) -> str:
+    names = " and ".join(one.target for one in best)
+    p99 = ", ".join(_middle(one.p99) for one in best)
+    text = f"{names}: no difference beyond the spread (p99 of the {_of(best[0])} {p99})."
+    behind = [one.target for one in everybody if one not in best]
+    return f"{text} Behind: {', '.join(behind)}." if behind else text
+
+
+def _middle(values: Sequence[float]) -> str:
+    known = _known(values)
+    return milliseconds(median(known)) if known else "unknown"
+
+
+def _ratio(best: Standing, other: Standing) -> float:
+    return median(_known(other.p99)) / median(_known(best.p99))
+
+
+def _known(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
+
+
+def _of(standing: Standing) -> str:
+    return FIGURES[standing.figure]
+
+
+def _grown(values: Sequence[float]) -> float:
+    return values[-1] - values[0] if values else math.nan
