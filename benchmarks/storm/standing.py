@@ -53,6 +53,12 @@ class Standing:
         """Seconds of CPU from the first to the last sample."""
         return [_grown([s.cpu for s in trial.samples if s.cpu != UNKNOWN]) for trial in self.trials]
 
+    @property
+    def per_million(self) -> list[float]:
+        """What a million of these invocations would cost, in dollars."""
+        pairs = zip(self.billed("dollars"), self.billed("requests"), strict=True)
+        return [dollars / requests * 1e6 if requests else math.nan for dollars, requests in pairs]
+
     def billed(self, key: str) -> list[float]:
         """A number of the bill."""
         return [float(trial.bill.get(key, math.nan)) for trial in self.trials]

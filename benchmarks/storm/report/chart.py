@@ -17,7 +17,7 @@ from benchmarks.storm.report.scales import Scale, Written
 from benchmarks.storm.report.series import Line
 
 WIDTH, HEIGHT = 360, 216
-LEFT, RIGHT, TOP, BOTTOM = 50, 80, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 50, 92, 12, 30
 LINE_HEIGHT = 14
 LONGEST_NAME = 12
 
@@ -121,7 +121,7 @@ def _mark(plot: Plot, value: float, name: str) -> Markup:
     y = plot.down(value)
     return join(
         tag("line", cls="limit", x1=float(LEFT), x2=float(WIDTH - RIGHT), y1=y, y2=y),
-        tag("text", name, cls="tick limit", x=LEFT + 5.0, y=y - 4),
+        tag("text", name, cls="tick", x=WIDTH - RIGHT - 2.0, y=y - 5, text_anchor="end"),
     )
 
 

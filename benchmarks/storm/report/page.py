@@ -55,7 +55,7 @@ def _section(name: str, title: str, *content: Markup | None) -> Markup:
 
 
 def _header(run: Run, title: str, verdicts: dict[str, Verdict]) -> Markup:
-    facts = (f"{run.began[:16].replace('T', ' ')} UTC", run.version, *_processor(run.machine))
+    facts = (_when(run), run.version, *_processor(run.machine))
     return tag(
         "header",
         tag("p", "Lambda storm", cls="eyebrow"),
@@ -63,6 +63,10 @@ def _header(run: Run, title: str, verdicts: dict[str, Verdict]) -> Markup:
         tag("p", score.details(verdicts), cls="lede"),
         tag("p", " · ".join(facts), cls="note"),
     )
+
+
+def _when(run: Run) -> str:
+    return f"{run.began[:16].replace('T', ' ')} UTC"
 
 
 def _processor(machine: Iterable[str]) -> list[str]:
@@ -185,7 +189,7 @@ def _what_ran(run: Run, slots: dict[str, int]) -> Markup:
     targets = [
         tag(
             "details",
-            tag("summary", score.named(name, slots), f" {info.version}"),
+            tag("summary", tag("b", score.named(name, slots)), f" {info.version}"),
             tag("pre", info.configuration or "no configuration of its own", tabindex=0),
         )
         for name, info in run.targets.items()
@@ -200,7 +204,7 @@ def _what_ran(run: Run, slots: dict[str, int]) -> Markup:
         "ran",
         "What was run",
         tag("pre", run.command, tabindex=0),
-        tag("p", f"{counted(len(run.trials), 'trial')}, begun {run.began}, by {run.version}.{sent}"),
+        tag("p", f"{counted(len(run.trials), 'trial')}, begun {_when(run)}, by {run.version}.{sent}"),
         tag("ul", *lines),
         *targets,
     )

@@ -42,7 +42,7 @@ class Colour:
 SLOTS = (
     Colour("#1363c6", "#6cb2ff"),
     Colour("#b8500a", "#ff9c4a"),
-    Colour("#626b77", "#a3acb9"),
+    Colour("#555b64", "#a3acb9"),
     Colour("#a3195b", "#f48fc3", "7 3"),
     Colour("#0a7558", "#46d3a4", "2 2.5"),
     Colour("#7c6300", "#e3c441", "9 3 2 3"),

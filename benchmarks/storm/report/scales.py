@@ -39,16 +39,17 @@ def linear(values: Iterable[float], written: Written, ticks: int = 4) -> Scale:
 
 def span(low: float, high: float, written: Written, ticks: int = 5) -> Scale:
     """Exactly from `low` to `high`, for time; round numbers are written."""
+    high = max(high, low + 1)
     step = max(1.0, _round_up((high - low) / ticks))
     first = math.ceil(low / step)
     shown = [n * step for n in range(first, math.floor(high / step + 1e-9) + 1)]
-    return Scale(low, max(high, low + 1e-9), [(value, written(value)) for value in shown])
+    return Scale(low, high, [(value, written(value)) for value in shown])
 
 
 def logarithmic(values: Iterable[float], written: Written) -> Scale:
     """Positive values between two of 1, 2, 5, 10, 20 ...; these are written, or of many the tens."""
     known = [value for value in values if math.isfinite(value) and value > 0] or [1.0]
-    exponents = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 1)
+    exponents = range(math.floor(math.log10(min(known))), math.ceil(math.log10(max(known))) + 2)
     marks = [float(f"{factor}e{exponent}") for exponent in exponents for factor in (1, 2, 5)]
     low = max(mark for mark in marks if mark <= min(known) * (1 + 1e-9))
     high = min((mark for mark in marks if mark >= max(known) * (1 - 1e-9)), default=marks[-1])
@@ -56,8 +57,8 @@ def logarithmic(values: Iterable[float], written: Written) -> Scale:
         high = low * 10
     inside = [mark for mark in marks if low <= mark <= high]
     tens = [mark for mark in inside if math.log10(mark) == round(math.log10(mark))]
-    shown = inside if len(inside) <= 6 else tens
-    every = math.ceil(len(shown) / 6)
+    shown = inside if len(inside) <= 8 else tens
+    every = math.ceil(len(shown) / 8)
     return Scale(low, high, [(mark, written(mark)) for mark in shown[::every]], logarithmic=True)
 
 

@@ -97,7 +97,7 @@ def _overall_row(
     faults = sum(len(s.faults) for s in mine)
     missed = sum(len(s.missed) for s in mine)
     cells = (
-        _bad(number(won) + (f" + {counted(tied, 'tie')}" if tied else ""), False),
+        _bad(number(won) + (f", {counted(tied, 'tie')}" if tied else ""), False),
         _bad(number(total), False),
         _bad(f"{number(failed)} ({share(failed / total)})" if failed else "0", failed > 0),
         _bad(count(max(servers)) if servers else "-", False),
@@ -130,12 +130,14 @@ def _card(run: Run, name: str, ranked: Sequence[Standing], slots: dict[str, int]
     # Two or three numbers are enough for so short an axis.
     shown = axis.ticks[:: max(1, math.ceil(len(axis.ticks) / 3))]
     ticks = [tag("span", text, style=f"left:{axis.place(value):.1%}") for value, text in shown]
+    # The roles are said in words, for on a phone the rows are no longer laid out as a table's.
     head = tag(
         "tr",
-        tag("th", tag("span", "target", cls="unseen"), scope="col"),
-        tag("th", tag("div", *ticks, cls="scale"), cls="track", scope="col", aria_label="p99, drawn"),
-        tag("th", "p99", scope="col"),
-        tag("th", "succeeded", scope="col"),
+        tag("th", tag("span", "target", cls="unseen"), role="columnheader"),
+        tag("th", tag("div", *ticks, cls="scale"), cls="track", role="columnheader", aria_label="p99, drawn"),
+        tag("th", "p99", role="columnheader"),
+        tag("th", "succeeded", role="columnheader"),
+        role="row",
     )
     rows = [_card_row(standing, ranked, axis, result, slots) for standing in ranked]
     trials = max(len(standing.trials) for standing in ranked)
@@ -144,7 +146,7 @@ def _card(run: Run, name: str, ranked: Sequence[Standing], slots: dict[str, int]
         "article",
         tag("h3", tag("a", scenario_of(run, name).title, href=f"#{name}")),
         tag("p", result.sentence, cls="verdict"),
-        tag("table", tag("thead", head), tag("tbody", *rows), cls="strip"),
+        tag("table", tag("thead", head), tag("tbody", *rows), cls="strip", role="table"),
         tag("p", note, cls="note"),
         cls="card",
     )
@@ -165,9 +167,15 @@ def _card_row(
         ]
     return tag(
         "tr",
-        tag("th", named(standing.target, slots), scope="row"),
-        tag("td", tag("div", *marks, cls="rail"), cls=f"track t{slots[standing.target]}"),
-        tag("td", milliseconds(median(values)) if values else "-", title=spread(values, milliseconds)),
-        tag("td", share(median(served)) if served else "-", cls="bad" if failing else None),
+        tag("th", named(standing.target, slots), role="rowheader"),
+        tag("td", tag("div", *marks, cls="rail"), cls=f"track t{slots[standing.target]}", role="cell"),
+        tag(
+            "td",
+            milliseconds(median(values)) if values else "-",
+            title=spread(values, milliseconds),
+            role="cell",
+        ),
+        tag("td", share(median(served)) if served else "-", cls="bad" if failing else None, role="cell"),
+        role="row",
         cls="wins" if standing.target in result.winners else None,
     )

@@ -49,7 +49,7 @@ COLUMNS = (
     Column("waiting, most", _most(lambda s: s.waiting, count), paste=False),
     Column("CPU, s", lambda standing: spread(standing.cpu)),
     Column("memory, most", _most(lambda s: s.memory, size)),
-    Column("bill, $", lambda standing: spread(standing.billed("dollars")), paste=False),
+    Column("bill per million, $", lambda standing: spread(standing.per_million), paste=False),
     Column(
         "of it waiting to connect",
         lambda standing: spread(standing.billed("waiting_share"), share),

@@ -73,7 +73,7 @@ def make_run(
             "system: Debian GNU/Linux 12 (bookworm), Linux 6.1 x86_64",
         ],
         "2026-11-28T08:00:00+00:00",
-        TARGETS,
+        dict(TARGETS),
         scenarios={name: SCENARIOS[name] for name in names},
         checks=[
             Check("ramp: p99 of connect + first answer, poolproxy / pgbouncer", "0.91", "at most 1.1", True)
@@ -118,7 +118,7 @@ def _trial(dice: random.Random, scenario: str, target: str, number: int, seconds
                 UNKNOWN if direct else max(0, round((clients - 20) * 0.4 * load)),
                 clients,
                 round(clients * 0.6),
-                UNKNOWN if direct else cpu,
+                float(UNKNOWN) if direct else cpu,
                 UNKNOWN if direct else 18_000_000 + 3_600 * clients,
             )
         )
