@@ -9,6 +9,7 @@ from statistics import median
 
 from benchmarks.storm.numbers import count, counted, milliseconds, number, share, shortest, spread, times
 from benchmarks.storm.report import scales
+from benchmarks.storm.report.chart import shortened
 from benchmarks.storm.report.markup import Markup, join, tag
 from benchmarks.storm.results import Run
 from benchmarks.storm.standing import FIGURES, Standing, Verdict, apart, scenario_of, standings, verdict
@@ -111,9 +112,9 @@ def _bad(text: str, bad: bool) -> Markup:
     return tag("td", text, cls="bad" if bad else None)
 
 
-def named(target: str, slots: dict[str, int]) -> Markup:
-    """A target's name with its colour before it."""
-    return join(tag("span", cls=f"dot t{slots[target]}"), target)
+def named(target: str, slots: dict[str, int], short: bool = False) -> Markup:
+    """A target's name with its colour before it; `short` where there is no more room than beside a plot."""
+    return join(tag("span", cls=f"dot t{slots[target]}"), shortened(target) if short else target)
 
 
 def cards(run: Run, slots: dict[str, int]) -> Markup:
@@ -167,7 +168,7 @@ def _card_row(
         ]
     return tag(
         "tr",
-        tag("th", named(standing.target, slots), role="rowheader"),
+        tag("th", named(standing.target, slots, short=True), role="rowheader", title=standing.target),
         tag("td", tag("div", *marks, cls="rail"), cls=f"track t{slots[standing.target]}", role="cell"),
         tag(
             "td",
