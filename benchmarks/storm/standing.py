@@ -124,12 +124,12 @@ def verdict(standing: Sequence[Standing]) -> Verdict:
     best = leaders(standing)
     names = tuple(one.target for one in best)
     if len(standing) == 1:
-        return Verdict((), f"{names[0]} ran alone: p99 {_middle(standing[0].p99)} of the {_of(standing[0])}.")
+        return Verdict((), f"{names[0]} ran alone: p99 of {_of(standing[0])} is {_middle(standing[0].p99)}.")
     if len(best) > 1:
         return Verdict(names, _tie(best, standing))
     rest = leaders([one for one in standing if one is not best[0]])
     ratios = [_ratio(best[0], other) for other in rest if compare(best[0], other)[1] == "p99"]
-    return Verdict(names, " ".join(_won(best[0], other) for other in rest), min(ratios, default=math.nan))
+    return Verdict(names, _won(best[0], rest), min(ratios, default=math.nan))
 
 
 def leaders(standing: Sequence[Standing]) -> list[Standing]:
@@ -165,27 +165,29 @@ def overlap(ours: Iterable[float], theirs: Iterable[float]) -> bool:
     return apart(ours, theirs) == 0
 
 
-def _won(best: Standing, other: Standing) -> str:
-    reason = compare(best, other)[1]
-    if reason == "ledger":
-        return f"{best.target} wins: its ledger is clean; {other.target}'s is not ({other.faults[0]})."
-    if reason == "checks":
-        missed = number(len(other.missed))
-        passed = f"it passed all its checks; {other.target} missed {missed}"
-        return f"{best.target} wins: {passed} ({other.missed[0].name}: {other.missed[0].found})."
-    if reason == "served":
-        ours, theirs = share(median(best.served)), share(median(other.served))
-        return f"{best.target} wins: {ours} of its invocations succeeded, {theirs} of {other.target}'s."
-    return (
-        f"{best.target} wins: p99 {_middle(best.p99)} of the {_of(best)}; "
-        f"{other.target} takes {times(_ratio(best, other))} as long."
-    )
+def _won(best: Standing, rest: Sequence[Standing]) -> str:
+    parts = []
+    for other in rest:
+        reason = compare(best, other)[1]
+        if reason == "ledger":
+            parts.append(f"its ledger is clean, {other.target}'s is not ({other.faults[0]})")
+        elif reason == "checks":
+            first = f"{other.missed[0].name}: {other.missed[0].found}"
+            missed = number(len(other.missed))
+            parts.append(f"it passed all its checks, {other.target} missed {missed} ({first})")
+        elif reason == "served":
+            ours, theirs = share(median(best.served)), share(median(other.served))
+            parts.append(f"{ours} of its invocations succeeded, {theirs} of {other.target}'s")
+        else:
+            first = f"p99 of {_of(best)} is {_middle(best.p99)}"
+            parts.append(f"{first}, {other.target}'s is {times(_ratio(best, other))} that")
+    return f"{best.target} wins: {'; '.join(parts)}."
 
 
 def _tie(best: Sequence[Standing], everybody: Sequence[Standing]) -> str:
     names = " and ".join(one.target for one in best)
     p99 = ", ".join(_middle(one.p99) for one in best)
-    text = f"{names}: no difference beyond the spread (p99 of the {_of(best[0])} {p99})."
+    text = f"{names}: no difference beyond the spread (p99 of {_of(best[0])}: {p99})."
     behind = [one.target for one in everybody if one not in best]
     return f"{text} Behind: {', '.join(behind)}." if behind else text
 

@@ -56,7 +56,7 @@ def _margin(verdicts: dict[str, Verdict]) -> list[str]:
         return []
     low, high = times(ratios[0]), times(ratios[-1])
     reached = low if low == high else f"{low} to {high}"
-    return [f"Where p99 decided, the next best took {reached} as long."]
+    return [f"Where p99 decided, that of the next best was {reached} the winner's."]
 
 
 def overall(run: Run, slots: dict[str, int]) -> Markup:

@@ -43,7 +43,17 @@ def test_the_faster_one_wins_when_every_trial_says_so() -> None:
     result = verdict([slow, fast])
     assert result.winners == ("a",)
     assert result.ratio == pytest.approx(2.0, rel=2e-3)
-    assert said(slow, fast) == "a wins: p99 11.0 ms of the whole invocation; b takes 2.00 × as long."  # noqa: RUF001
+    assert said(slow, fast) == "a wins: p99 of whole invocation is 11.0 ms, b's is 2.00 × that."  # noqa: RUF001
+
+
+def test_two_that_come_second_are_both_named() -> None:
+    late, lossy = stand("b", [20, 24]), stand("c", [21, 23], failed=[1, 1])
+    late.trials[0].outcomes = late.trials[1].outcomes = {}  # nobody counted: it cannot be told from c
+    assert verdict([late, stand("a", [10, 11]), lossy]).winners == ("a",)
+    assert said(late, stand("a", [10, 11]), lossy) == (
+        "a wins: p99 of whole invocation is 10.5 ms, b's is 2.10 × that; "  # noqa: RUF001
+        "100 % of its invocations succeeded, 99.0 % of c's."
+    )
 
 
 def test_overlapping_spreads_are_a_tie() -> None:
@@ -53,7 +63,7 @@ def test_overlapping_spreads_are_a_tie() -> None:
     assert result.winners == ("a", "b")
     assert math.isnan(result.ratio)
     assert said(one, other, stand("c", [90])) == (
-        "a and b: no difference beyond the spread (p99 of the whole invocation 11.0 ms, 22.0 ms). Behind: c."
+        "a and b: no difference beyond the spread (p99 of whole invocation: 11.0 ms, 22.0 ms). Behind: c."
     )
 
 
@@ -67,20 +77,20 @@ def test_a_missed_check_outweighs_invocations() -> None:
     good, bad = stand("a", [100], failed=[5]), stand("b", [1])
     bad.trials[0].checks = [Check("servers at most", "25", "20", False), Check("x", "1", "1", True)]
     assert compare(good, bad) == (1, "checks")
-    assert said(good, bad) == "a wins: it passed all its checks; b missed 1 (servers at most: 25)."
+    assert said(good, bad) == "a wins: it passed all its checks, b missed 1 (servers at most: 25)."
 
 
 def test_a_fault_in_the_ledger_outweighs_everything() -> None:
     good, bad = stand("a", [100], failed=[5]), stand("b", [1], ledger="2 commits are missing")
     good.trials[0].checks = [Check("servers at most", "25", "20", False)]
     assert compare(good, bad) == (1, "ledger")
-    assert said(good, bad) == "a wins: its ledger is clean; b's is not (2 commits are missing)."
+    assert said(good, bad) == "a wins: its ledger is clean, b's is not (2 commits are missing)."
 
 
 def test_one_target_alone_wins_nothing() -> None:
     result = verdict([stand("a", [10])])
     assert result.winners == ()
-    assert result.sentence.replace(NARROW, " ") == "a ran alone: p99 10.0 ms of the whole invocation."
+    assert result.sentence.replace(NARROW, " ") == "a ran alone: p99 of whole invocation is 10.0 ms."
 
 
 def test_nobody_known_beats_nobody() -> None:

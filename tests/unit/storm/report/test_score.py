@@ -43,9 +43,9 @@ def test_details_say_where_and_by_how_much() -> None:
     }
     assert details(verdicts).replace(NARROW, " ") == (
         "a wins ramp, spike; a and b tie in kill; b wins freeze. "
-        "Where p99 decided, the next best took 1.25 × to 2.00 × as long."  # noqa: RUF001
+        "Where p99 decided, that of the next best was 1.25 × to 2.00 × the winner's."  # noqa: RUF001
     )
-    assert details({"ramp": won("a", ratio=1.25)}).replace(NARROW, " ").endswith("took 1.25 × as long.")  # noqa: RUF001
+    assert details({"ramp": won("a", ratio=1.25)}).replace(NARROW, " ").endswith("was 1.25 × the winner's.")  # noqa: RUF001
     assert details({"ramp": won()}) == ""
 
 
