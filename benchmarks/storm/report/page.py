@@ -22,7 +22,7 @@ def page(run: Run, comparison: Comparison | None = None) -> str:
     slots = palette.slots(run.targets)
     found = standings(run)
     verdicts = {name: verdict(ranked) for name, ranked in found.items()}
-    title = score.headline(verdicts)
+    title = score.headline(verdicts, list(dict.fromkeys(trial.target for trial in run.trials)))
     body = [
         _header(run, title, verdicts),
         _section("score", "The score", score.overall(run, slots), score.cards(run, slots), _bars(run.checks)),
@@ -223,10 +223,12 @@ not exceed."""
 
 _WINNING = """\
 Who wins: a target without a fault in the ledger beats one with a fault; of equals, one that passed all its
-checks; of equals, the one of whose invocations more succeeded in every trial; of equals, the one whose p99 is
-lower in every trial. Where the spreads overlap, it is a tie. A hollow mark means that more invocations failed
-than with others: those that did not wait can look fast."""
+checks, where both have checks; of equals, the one of whose invocations more succeeded in every trial; of
+equals, the one whose p99 is lower in every trial. Where the spreads overlap, it is a tie. A hollow mark means
+that more invocations failed than with others: those that did not wait can look fast."""
 
 _LEDGER = """\
 The ledger: every invocation writes rows under its own id. Afterwards each commit that was acknowledged must
-be there exactly once, and no transaction by half."""
+be there exactly once (else it is lost or duplicated), and no transaction by half. A commit whose answer was
+lost is in doubt, and two attempts of one invocation that both committed are duplicates by retry: neither is a
+fault."""

@@ -15,15 +15,13 @@ from benchmarks.storm.results import Run
 from benchmarks.storm.standing import FIGURES, Standing, Verdict, apart, scenario_of, standings, verdict
 
 
-def headline(verdicts: dict[str, Verdict]) -> str:
-    """The page in one line: `poolproxy wins 5 of 8 scenarios`, whoever it is."""
+def headline(verdicts: dict[str, Verdict], targets: Sequence[str]) -> str:
+    """The page in one line: `poolproxy wins 5 of 8 scenarios`, whoever it is. `targets` are those that ran."""
     won = Counter(v.winners[0] for v in verdicts.values() if len(v.winners) == 1)
     total = len(verdicts)
     if not won:
         return (
-            "A storm without a winner"
-            if any(v.winners for v in verdicts.values())
-            else "One target in a storm"
+            "A storm without a winner" if len(targets) > 1 else f"{''.join(targets) or 'Nobody'} in a storm"
         )
     (first, most), *rest = won.most_common()
     if rest and rest[0][1] == most:

@@ -8,26 +8,26 @@ from collections.abc import Sequence
 import pytest
 
 from benchmarks.storm.numbers import NARROW
-from benchmarks.storm.results import CLEAN, UNKNOWN, Check, Run, Sample, Scenario, TargetInfo, Trial
+from benchmarks.storm.results import UNKNOWN, Check, Run, Sample, Scenario, TargetInfo, Trial
 from benchmarks.storm.standing import Standing, apart, compare, overlap, scenario_of, standings, verdict
 
 
-def trial(target: str, ms: float, number: int = 1, failed: int = 0, ledger: str = CLEAN) -> Trial:
+def trial(target: str, ms: float, number: int = 1, failed: int = 0, lost: int = 0) -> Trial:
     made = Trial("ramp", target, number, "2026-01-01T00:00:00+00:00", 10.0)
     made.outcomes = {"succeeded": 100 - failed, "failed": failed}
     for _ in range(100):
         made.latency.record(ms)
-    made.ledger = {"verdict": ledger}
+    made.ledger = {"lost": lost, "duplicated": 0, "half": 0, "in_doubt": 7}
     return made
 
 
 def stand(
-    target: str, latencies: Sequence[float], failed: Sequence[int] | None = None, ledger: str = CLEAN
+    target: str, latencies: Sequence[float], failed: Sequence[int] | None = None, lost: int = 0
 ) -> Standing:
     failed = failed or [0] * len(latencies)
     trials = [
-        trial(target, ms, at, lost, ledger)
-        for at, (ms, lost) in enumerate(zip(latencies, failed, strict=True))
+        trial(target, ms, at, missed, lost)
+        for at, (ms, missed) in enumerate(zip(latencies, failed, strict=True))
     ]
     return Standing(target, trials, "latency")
 
@@ -76,15 +76,32 @@ def test_who_fails_fast_does_not_win() -> None:
 def test_a_missed_check_outweighs_invocations() -> None:
     good, bad = stand("a", [100], failed=[5]), stand("b", [1])
     bad.trials[0].checks = [Check("servers at most", "25", "20", False), Check("x", "1", "1", True)]
+    assert compare(good, bad) == (-1, "served")  # who has no checks has not passed any
+    good.trials[0].checks = [Check("servers at most", "20", "20", True)]
     assert compare(good, bad) == (1, "checks")
     assert said(good, bad) == "a wins: it passed all its checks, b missed 1 (servers at most: 25)."
 
 
 def test_a_fault_in_the_ledger_outweighs_everything() -> None:
-    good, bad = stand("a", [100], failed=[5]), stand("b", [1], ledger="2 commits are missing")
+    good, bad = stand("a", [100], failed=[5]), stand("b", [1], lost=2)
     good.trials[0].checks = [Check("servers at most", "25", "20", False)]
     assert compare(good, bad) == (1, "ledger")
-    assert said(good, bad) == "a wins: its ledger is clean, b's is not (2 commits are missing)."
+    assert said(good, bad) == "a wins: its ledger is clean, b's is not (2 lost)."
+
+
+def test_a_circle_has_no_winner() -> None:
+    missed, passed, unchecked = stand("a", [10]), stand("b", [10], failed=[2]), stand("c", [10], failed=[1])
+    missed.trials[0].checks = [Check("servers at most", "25", "20", False)]
+    passed.trials[0].checks = [Check("servers at most", "20", "20", True)]
+    assert [compare(*pair)[0] for pair in ((passed, missed), (missed, unchecked), (unchecked, passed))] == [
+        1
+    ] * 3
+    result = verdict([missed, passed, unchecked])
+    assert result.winners == ()
+    assert result.sentence == "Nobody wins: each target is beaten by another one."
+    best = stand("d", [5])
+    best.trials[0].checks = [Check("servers at most", "20", "20", True)]
+    assert said(missed, passed, unchecked, best).startswith("d wins: it passed all its checks, a missed 1 (")
 
 
 def test_one_target_alone_wins_nothing() -> None:
