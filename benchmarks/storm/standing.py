@@ -176,7 +176,8 @@ def overlap(ours: Iterable[float], theirs: Iterable[float]) -> bool:
 
 
 def _won(best: Standing, rest: Sequence[Standing]) -> str:
-    parts = []
+    """What the winner has that those who come second have not."""
+    parts, slower = [], []
     for other in rest:
         reason = compare(best, other)[1]
         if reason == "ledger":
@@ -189,8 +190,9 @@ def _won(best: Standing, rest: Sequence[Standing]) -> str:
             ours, theirs = share(median(best.served)), share(median(other.served))
             parts.append(f"{ours} of its invocations succeeded, {theirs} of {other.target}'s")
         else:
-            first = f"p99 of {_of(best)} is {_middle(best.p99)}"
-            parts.append(f"{first}, {other.target}'s is {times(_ratio(best, other))} that")
+            slower.append(f"{other.target}'s is {times(_ratio(best, other))} that")
+    if slower:
+        parts.append(f"p99 of {_of(best)} is {_middle(best.p99)}, {', '.join(slower)}")
     return f"{best.target} wins: {'; '.join(parts) or 'it alone is beaten by nobody'}."
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.storm.compare import Comparison
+from benchmarks.storm.compare import BETTER, WORSE, Comparison
 from benchmarks.storm.numbers import counted, milliseconds, number
 from benchmarks.storm.report import palette, score, tables
 from benchmarks.storm.report.chart import draw, hover_values
@@ -166,15 +166,26 @@ def _bars(checks: Sequence[Check]) -> Markup | None:
 
 
 def _comparison(comparison: Comparison) -> Markup:
-    rows = [tag("tr", *(tag("td", cell) for cell in row)) for row in comparison.rows()]
-    head = tag("tr", *(tag("th", text, scope="col") for text in comparison.HEADS))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), cls="numbers words")
+    """What changed beyond the spread; all the rest folded away."""
+    changed = [*comparison.of(WORSE), *comparison.of(BETTER)]
     return _section(
         "comparison",
         "Since the run before",
         tag("p", comparison.sentence()),
-        tag("div", table, cls="scroll", tabindex=0, role="region", aria_label="Changes"),
+        _changes("Changes beyond the spread", comparison.rows(changed)) if changed else None,
+        tag(
+            "details",
+            tag("summary", "Every figure"),
+            _changes("Every figure, before and now", comparison.rows(comparison.changes)),
+        ),
     )
+
+
+def _changes(label: str, cells: Sequence[Sequence[str]]) -> Markup:
+    head = tag("tr", *(tag("th", text, scope="col") for text in Comparison.HEADS))
+    rows = [tag("tr", *(tag("td", cell) for cell in row)) for row in cells]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), cls="numbers words")
+    return tag("div", table, cls="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _paste(run: Run) -> Markup:

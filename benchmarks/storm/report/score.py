@@ -16,7 +16,7 @@ from benchmarks.storm.standing import FIGURES, Standing, Verdict, apart, scenari
 
 
 def headline(verdicts: dict[str, Verdict], targets: Sequence[str]) -> str:
-    """The page in one line: `poolproxy wins 5 of 8 scenarios`, whoever it is. `targets` are those that ran."""
+    """The page in one line, such as `a wins 5 of 8 scenarios`. `targets` are those that ran."""
     won = Counter(v.winners[0] for v in verdicts.values() if len(v.winners) == 1)
     total = len(verdicts)
     if not won:

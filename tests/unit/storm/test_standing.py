@@ -51,8 +51,12 @@ def test_two_that_come_second_are_both_named() -> None:
     late.trials[0].outcomes = late.trials[1].outcomes = {}  # nobody counted: it cannot be told from c
     assert verdict([late, stand("a", [10, 11]), lossy]).winners == ("a",)
     assert said(late, stand("a", [10, 11]), lossy) == (
-        "a wins: p99 of whole invocation is 10.5 ms, b's is 2.10 × that; "  # noqa: RUF001
-        "100 % of its invocations succeeded, 99.0 % of c's."
+        "a wins: 100 % of its invocations succeeded, 99.0 % of c's; "
+        "p99 of whole invocation is 10.5 ms, b's is 2.10 × that."  # noqa: RUF001
+    )
+    lossy.trials[0].outcomes = lossy.trials[1].outcomes = {"succeeded": 9}
+    assert said(late, stand("a", [10, 11]), lossy) == (
+        "a wins: p99 of whole invocation is 10.5 ms, b's is 2.10 × that, c's is 2.09 × that."  # noqa: RUF001
     )
 
 
