@@ -88,7 +88,8 @@ class Comparison:
     def of(self, meaning: str) -> list[Change]:
         return [change for change in self.changes if change.meaning == meaning]
 
-    def rows(self) -> list[list[str]]:
+    @staticmethod
+    def rows(changes: Sequence[Change]) -> list[list[str]]:
         """The cells of a table, in words."""
         return [
             [
@@ -100,7 +101,7 @@ class Comparison:
                 change(c.ratio),
                 c.meaning,
             ]
-            for c in self.changes
+            for c in changes
         ]
 
     def sentence(self) -> str:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from benchmarks.storm.histogram import Histogram
 from benchmarks.storm.numbers import NARROW, NOTHING, counted, milliseconds, number, share
-from benchmarks.storm.results import CLEAN, UNKNOWN, Trial
+from benchmarks.storm.results import UNKNOWN, Trial
 from benchmarks.storm.standing import SUCCEEDED, succeeded
 from poolproxy.demo.display import sparkline
 
@@ -141,14 +141,13 @@ def line(progress: Progress) -> str:
 def finished(trial: Trial) -> str:
     """What a trial came to, in one line of plain text."""
     missed = [check for check in trial.checks if not check.passed]
-    verdict = str(trial.ledger.get("verdict", ""))
     parts = [
         f"{share(succeeded(trial))} of {counted(sum(trial.outcomes.values()), 'invocation')} succeeded",
         f"connect {_percentiles(trial.connect)}",
         f"invocation {_percentiles(trial.latency)}",
     ]
-    if verdict:
-        parts.append("ledger clean" if verdict == CLEAN else f"LEDGER: {verdict}")
+    if trial.ledger:
+        parts.append(f"LEDGER: {fault}" if (fault := trial.fault()) else "ledger clean")
     parts += [f"MISSED {check.name}: {check.found} (bar: {check.bar})" for check in missed]
     if trial.checks and not missed:
         parts.append(f"{counted(len(trial.checks), 'check')} passed")

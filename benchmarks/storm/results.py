@@ -17,11 +17,11 @@ SCHEMA = 1
 UNKNOWN = -1
 """A number of a sample that nobody could know."""
 
-CLEAN = "clean"
-"""The ledger's verdict when nothing is missing, there twice or half."""
+FAULTS = ("lost", "duplicated", "half")
+"""Which counts of a ledger are faults; the others (in doubt, duplicates by retry) are none."""
 
 __all__ = [
-    "CLEAN",
+    "FAULTS",
     "SCHEMA",
     "UNKNOWN",
     "Check",
@@ -119,9 +119,18 @@ class Trial:
     samples: list[Sample] = field(default_factory=list)
     lateness: Histogram = field(default_factory=Histogram)  #: how late arrivals were sent, ms
     generator_limited: str = ""  #: a sentence when the generator, not the target, was the limit
-    ledger: dict[str, Any] = field(default_factory=dict)  #: counts, and "verdict": `CLEAN` or what is wrong
+    ledger: dict[str, Any] = field(default_factory=dict)  #: counts of attempts, `FAULTS` among them
     bill: dict[str, Any] = field(default_factory=dict)  #: requests, gb_seconds, dollars, waiting_share
     checks: list[Check] = field(default_factory=list)
+
+    def fault(self) -> str:
+        """What the ledger has found wrong, in words; empty when it is clean or the trial had no ledger.
+
+        Raises KeyError for a ledger that does not say: no count of faults is no proof that there were none.
+        """
+        if not self.ledger:
+            return ""
+        return ", ".join(f"{self.ledger[kind]} {kind}" for kind in FAULTS if self.ledger[kind])
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
 """How the targets of a run stand: medians and spreads over the trials, and who wins by which rule.
 
 The rule, the same for everybody: a target without a fault in the ledger beats one with a fault; of equals,
-one that passed all its checks beats one that missed some; of equals, the one whose share of invocations that
-succeeded is higher in every trial; of equals, the one whose p99 is lower in every trial. Spreads that overlap
-are no difference. Must not know how a page or a table looks.
+one that passed all its checks beats one that missed some, where both have checks; of equals, the one whose
+share of invocations that succeeded is higher in every trial; of equals, the one whose p99 is lower in every
+trial. Spreads that overlap are no difference. Must not know how a page or a table looks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from statistics import median
 
 from benchmarks.storm.histogram import Histogram
 from benchmarks.storm.numbers import milliseconds, number, share, times
-from benchmarks.storm.results import CLEAN, UNKNOWN, Check, Run, Sample, Scenario, Trial
+from benchmarks.storm.results import UNKNOWN, Check, Run, Sample, Scenario, Trial
 
 SUCCEEDED = "succeeded"
 FIGURES = {"latency": "whole invocation", "connect": "connect + first answer"}
@@ -65,9 +65,17 @@ class Standing:
 
     @property
     def faults(self) -> list[str]:
-        """The verdicts of the ledger that are not clean. A trial without a ledger has none."""
-        verdicts = [str(trial.ledger.get("verdict", CLEAN)) for trial in self.trials]
-        return [verdict for verdict in verdicts if verdict != CLEAN]
+        """What the ledgers found wrong, one text for each trial that had a fault."""
+        return [fault for trial in self.trials if (fault := trial.fault())]
+
+    def booked(self, key: str) -> list[float]:
+        """A number of the ledger."""
+        return [float(trial.ledger.get(key, math.nan)) for trial in self.trials]
+
+    @property
+    def checked(self) -> bool:
+        """Whether a trial had checks: who has none cannot miss any, and that is no merit."""
+        return any(trial.checks for trial in self.trials)
 
     @property
     def missed(self) -> list[Check]:
@@ -121,32 +129,34 @@ def standings(run: Run) -> dict[str, list[Standing]]:
 
 def verdict(standing: Sequence[Standing]) -> Verdict:
     """Who won a scenario among these, and by how much."""
+    if len(standing) == 1:
+        only = standing[0]
+        return Verdict((), f"{only.target} ran alone: p99 of {_of(only)} is {_middle(only.p99)}.")
     best = leaders(standing)
     names = tuple(one.target for one in best)
-    if len(standing) == 1:
-        return Verdict((), f"{names[0]} ran alone: p99 {_middle(standing[0].p99)} of the {_of(standing[0])}.")
+    if not best:
+        return Verdict((), "Nobody wins: each target is beaten by another one.")
     if len(best) > 1:
         return Verdict(names, _tie(best, standing))
-    rest = leaders([one for one in standing if one is not best[0]])
+    # Second are those whom the winner alone beats; when these beat each other in a circle, all whom it beats.
+    others = [one for one in standing if one is not best[0]]
+    rest = [one for one in leaders(others) or others if compare(best[0], one)[0] > 0]
     ratios = [_ratio(best[0], other) for other in rest if compare(best[0], other)[1] == "p99"]
-    return Verdict(names, " ".join(_won(best[0], other) for other in rest), min(ratios, default=math.nan))
+    return Verdict(names, _won(best[0], rest), min(ratios, default=math.nan))
 
 
 def leaders(standing: Sequence[Standing]) -> list[Standing]:
-    """Those whom none of the others beats."""
-    return [one for one in standing if not any(compare(other, one)[0] > 0 for other in standing)] or list(
-        standing
-    )
+    """Those whom none of the others beats. Nobody, when they beat each other in a circle: A by a check that C
+    does not have, C by what only counts when there is no such check."""
+    return [one for one in standing if not any(compare(other, one)[0] > 0 for other in standing)]
 
 
 def compare(one: Standing, other: Standing) -> tuple[int, str]:
     """1 when `one` beats the other, -1 when it is beaten, else 0; and which part of the rule said it."""
-    for reason, ours, theirs in (
-        ("ledger", not one.faults, not other.faults),
-        ("checks", not one.missed, not other.missed),
-    ):
-        if ours != theirs:
-            return (1 if ours else -1), reason
+    if bool(one.faults) != bool(other.faults):
+        return (1 if other.faults else -1), "ledger"
+    if one.checked and other.checked and bool(one.missed) != bool(other.missed):
+        return (1 if other.missed else -1), "checks"
     if more := apart(one.served, other.served):
         return more, "served"
     return -apart(one.p99, other.p99), "p99"
@@ -165,27 +175,31 @@ def overlap(ours: Iterable[float], theirs: Iterable[float]) -> bool:
     return apart(ours, theirs) == 0
 
 
-def _won(best: Standing, other: Standing) -> str:
-    reason = compare(best, other)[1]
-    if reason == "ledger":
-        return f"{best.target} wins: its ledger is clean; {other.target}'s is not ({other.faults[0]})."
-    if reason == "checks":
-        missed = number(len(other.missed))
-        passed = f"it passed all its checks; {other.target} missed {missed}"
-        return f"{best.target} wins: {passed} ({other.missed[0].name}: {other.missed[0].found})."
-    if reason == "served":
-        ours, theirs = share(median(best.served)), share(median(other.served))
-        return f"{best.target} wins: {ours} of its invocations succeeded, {theirs} of {other.target}'s."
-    return (
-        f"{best.target} wins: p99 {_middle(best.p99)} of the {_of(best)}; "
-        f"{other.target} takes {times(_ratio(best, other))} as long."
-    )
+def _won(best: Standing, rest: Sequence[Standing]) -> str:
+    """What the winner has that those who come second have not."""
+    parts, slower = [], []
+    for other in rest:
+        reason = compare(best, other)[1]
+        if reason == "ledger":
+            parts.append(f"its ledger is clean, {other.target}'s is not ({other.faults[0]})")
+        elif reason == "checks":
+            first = f"{other.missed[0].name}: {other.missed[0].found}"
+            missed = number(len(other.missed))
+            parts.append(f"it passed all its checks, {other.target} missed {missed} ({first})")
+        elif reason == "served":
+            ours, theirs = share(median(best.served)), share(median(other.served))
+            parts.append(f"{ours} of its invocations succeeded, {theirs} of {other.target}'s")
+        else:
+            slower.append(f"{other.target}'s is {times(_ratio(best, other))} that")
+    if slower:
+        parts.append(f"p99 of {_of(best)} is {_middle(best.p99)}, {', '.join(slower)}")
+    return f"{best.target} wins: {'; '.join(parts) or 'it alone is beaten by nobody'}."
 
 
 def _tie(best: Sequence[Standing], everybody: Sequence[Standing]) -> str:
     names = " and ".join(one.target for one in best)
     p99 = ", ".join(_middle(one.p99) for one in best)
-    text = f"{names}: no difference beyond the spread (p99 of the {_of(best[0])} {p99})."
+    text = f"{names}: no difference beyond the spread (p99 of {_of(best[0])}: {p99})."
     behind = [one.target for one in everybody if one not in best]
     return f"{text} Behind: {', '.join(behind)}." if behind else text
 

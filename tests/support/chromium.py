@@ -1,6 +1,6 @@
 """Debian's chromium without a window, driven over its DevTools pipe (no port, no package).
 
-The browser reads commands from descriptor 3 and writes answers and events to 4, as JSON with a NUL behind each.
+The browser reads commands from descriptor 3 and writes answers and events to 4: JSON with a NUL behind each.
 Must not know which pages are looked at.
 """
 

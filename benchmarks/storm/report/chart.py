@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.storm.numbers import spread
 from benchmarks.storm.report.markup import Markup, join, tag
 from benchmarks.storm.report.palette import SLOTS
 from benchmarks.storm.report.scales import Scale, Written
@@ -57,7 +58,7 @@ def draw(plot: Plot) -> Markup:
         _grid(plot),
         *(_mark(plot, value, name) for value, name in plot.marks),
         *(_band(plot, line) for line in plot.drawn),
-        *(_stroke(plot, line) for line in plot.drawn),
+        *(_stroke(plot, line) for line in sorted(plot.drawn, key=lambda line: -plot.slots[line.target])),
         _names(plot),
         tag("line", cls="cursor", y1=float(TOP), y2=float(HEIGHT - BOTTOM), x1=0.0, x2=0.0),
         viewBox=f"0 0 {WIDTH} {HEIGHT}",
@@ -74,7 +75,7 @@ def hover_values(plot: Plot) -> str:
         {
             "width": WIDTH,
             "slots": [plot.slots[line.target] for line in plot.drawn],
-            "names": [line.target for line in plot.drawn],
+            "names": [shortened(line.target) for line in plot.drawn],
             "x": [round(plot.across(x), 1) for x in places],
             "at": [plot.x_written(x) for x in places],
             "values": [[_hover_text(plot, found.get(x)) for x in places] for found in at],
@@ -85,10 +86,7 @@ def hover_values(plot: Plot) -> str:
 
 
 def _hover_text(plot: Plot, values: list[float] | None) -> str:
-    if values is None or math.isnan(values[1]):
-        return ""
-    low, middle, high = (plot.y_written(value) for value in values)
-    return middle if low == high else f"{middle} ({low}..{high})"
+    return spread(values, plot.y_written) if values and not math.isnan(values[1]) else ""
 
 
 def _spoken(plot: Plot) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.storm.compare import Comparison
+from benchmarks.storm.compare import BETTER, WORSE, Comparison
 from benchmarks.storm.numbers import counted, milliseconds, number
 from benchmarks.storm.report import palette, score, tables
 from benchmarks.storm.report.chart import draw, hover_values
@@ -22,7 +22,7 @@ def page(run: Run, comparison: Comparison | None = None) -> str:
     slots = palette.slots(run.targets)
     found = standings(run)
     verdicts = {name: verdict(ranked) for name, ranked in found.items()}
-    title = score.headline(verdicts)
+    title = score.headline(verdicts, list(dict.fromkeys(trial.target for trial in run.trials)))
     body = [
         _header(run, title, verdicts),
         _section("score", "The score", score.overall(run, slots), score.cards(run, slots), _bars(run.checks)),
@@ -166,15 +166,26 @@ def _bars(checks: Sequence[Check]) -> Markup | None:
 
 
 def _comparison(comparison: Comparison) -> Markup:
-    rows = [tag("tr", *(tag("td", cell) for cell in row)) for row in comparison.rows()]
-    head = tag("tr", *(tag("th", text, scope="col") for text in comparison.HEADS))
-    table = tag("table", tag("thead", head), tag("tbody", *rows), cls="numbers words")
+    """What changed beyond the spread; all the rest folded away."""
+    changed = [*comparison.of(WORSE), *comparison.of(BETTER)]
     return _section(
         "comparison",
         "Since the run before",
         tag("p", comparison.sentence()),
-        tag("div", table, cls="scroll", tabindex=0, role="region", aria_label="Changes"),
+        _changes("Changes beyond the spread", comparison.rows(changed)) if changed else None,
+        tag(
+            "details",
+            tag("summary", "Every figure"),
+            _changes("Every figure, before and now", comparison.rows(comparison.changes)),
+        ),
     )
+
+
+def _changes(label: str, cells: Sequence[Sequence[str]]) -> Markup:
+    head = tag("tr", *(tag("th", text, scope="col") for text in Comparison.HEADS))
+    rows = [tag("tr", *(tag("td", cell) for cell in row)) for row in cells]
+    table = tag("table", tag("thead", head), tag("tbody", *rows), cls="numbers words")
+    return tag("div", table, cls="scroll", tabindex=0, role="region", aria_label=label)
 
 
 def _paste(run: Run) -> Markup:
@@ -223,10 +234,12 @@ not exceed."""
 
 _WINNING = """\
 Who wins: a target without a fault in the ledger beats one with a fault; of equals, one that passed all its
-checks; of equals, the one of whose invocations more succeeded in every trial; of equals, the one whose p99 is
-lower in every trial. Where the spreads overlap, it is a tie. A hollow mark means that more invocations failed
-than with others: those that did not wait can look fast."""
+checks, where both have checks; of equals, the one of whose invocations more succeeded in every trial; of
+equals, the one whose p99 is lower in every trial. Where the spreads overlap, it is a tie. A hollow mark means
+that more invocations failed than with others: those that did not wait can look fast."""
 
 _LEDGER = """\
 The ledger: every invocation writes rows under its own id. Afterwards each commit that was acknowledged must
-be there exactly once, and no transaction by half."""
+be there exactly once (else it is lost or duplicated), and no transaction by half. A commit whose answer was
+lost is in doubt, and two attempts of one invocation that both committed are duplicates by retry: neither is a
+fault."""

@@ -53,7 +53,7 @@ def picture(run: Run, scenario: str, columns: int = 2, names: Sequence[str] = PL
     trials = counted(max(len(standing.trials) for standing in ranked), "trial")
     small = f"Median and spread of {trials}. {run.version}, {run.began[:10]}."
     head = [
-        *((34, "title", line) for line in wrap(scenario_of(run, scenario).title, letters * 2 // 3)),
+        *((34, "title", line) for line in wrap(scenario_of(run, scenario).title, letters * 3 // 5)),
         *((22, "words", line) for line in wrap(verdict(ranked).sentence, letters, break_on_hyphens=False)),
         *((20, "small", line) for line in wrap(small, letters)),
     ]

@@ -9,20 +9,19 @@ from statistics import median
 
 from benchmarks.storm.numbers import count, counted, milliseconds, number, share, shortest, spread, times
 from benchmarks.storm.report import scales
+from benchmarks.storm.report.chart import shortened
 from benchmarks.storm.report.markup import Markup, join, tag
 from benchmarks.storm.results import Run
 from benchmarks.storm.standing import FIGURES, Standing, Verdict, apart, scenario_of, standings, verdict
 
 
-def headline(verdicts: dict[str, Verdict]) -> str:
-    """The page in one line: `poolproxy wins 5 of 8 scenarios`, whoever it is."""
+def headline(verdicts: dict[str, Verdict], targets: Sequence[str]) -> str:
+    """The page in one line, such as `a wins 5 of 8 scenarios`. `targets` are those that ran."""
     won = Counter(v.winners[0] for v in verdicts.values() if len(v.winners) == 1)
     total = len(verdicts)
     if not won:
         return (
-            "A storm without a winner"
-            if any(v.winners for v in verdicts.values())
-            else "One target in a storm"
+            "A storm without a winner" if len(targets) > 1 else f"{''.join(targets) or 'Nobody'} in a storm"
         )
     (first, most), *rest = won.most_common()
     if rest and rest[0][1] == most:
@@ -55,7 +54,7 @@ def _margin(verdicts: dict[str, Verdict]) -> list[str]:
         return []
     low, high = times(ratios[0]), times(ratios[-1])
     reached = low if low == high else f"{low} to {high}"
-    return [f"Where p99 decided, the next best took {reached} as long."]
+    return [f"Where p99 decided, that of the next best was {reached} the winner's."]
 
 
 def overall(run: Run, slots: dict[str, int]) -> Markup:
@@ -111,9 +110,9 @@ def _bad(text: str, bad: bool) -> Markup:
     return tag("td", text, cls="bad" if bad else None)
 
 
-def named(target: str, slots: dict[str, int]) -> Markup:
-    """A target's name with its colour before it."""
-    return join(tag("span", cls=f"dot t{slots[target]}"), target)
+def named(target: str, slots: dict[str, int], short: bool = False) -> Markup:
+    """A target's name with its colour before it; `short` where there is no more room than beside a plot."""
+    return join(tag("span", cls=f"dot t{slots[target]}"), shortened(target) if short else target)
 
 
 def cards(run: Run, slots: dict[str, int]) -> Markup:
@@ -167,7 +166,7 @@ def _card_row(
         ]
     return tag(
         "tr",
-        tag("th", named(standing.target, slots), role="rowheader"),
+        tag("th", named(standing.target, slots, short=True), role="rowheader", title=standing.target),
         tag("td", tag("div", *marks, cls="rail"), cls=f"track t{slots[standing.target]}", role="cell"),
         tag(
             "td",

@@ -18,7 +18,7 @@
       const row = document.createElement("div");
       const dot = document.createElement("span");
       dot.className = "dot t" + data.slots[index];
-      row.append(dot, name + "  " + (data.values[index][at] || "-"));
+      row.append(dot, name + "\u2003" + (data.values[index][at] || "-"));
       return row;
     });
     hover.replaceChildren(head, ...rows);

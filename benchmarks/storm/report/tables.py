@@ -56,6 +56,8 @@ COLUMNS = (
         paste=False,
     ),
     Column("ledger", ledger),
+    Column("commits in doubt", lambda standing: spread(standing.booked("in_doubt"), count), paste=False),
+    Column("duplicates by retry", lambda standing: spread(standing.booked("retried"), count), paste=False),
     Column("checks passed", checks),
 )
 

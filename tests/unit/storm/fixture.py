@@ -9,7 +9,6 @@ import math
 import random
 
 from benchmarks.storm.results import (
-    CLEAN,
     UNKNOWN,
     Check,
     Run,
@@ -128,8 +127,18 @@ def _trial(dice: random.Random, scenario: str, target: str, number: int, seconds
     trial.timeline = timeline.slices()
     if trial.errors:
         trial.examples["53300"] = "FATAL: sorry, too many clients already"
-    trial.ledger = {"acknowledged": counts["succeeded"], "missing": 0, "twice": 0, "halves": 0, "in_doubt": 3}
-    trial.ledger["verdict"] = CLEAN
+    trial.ledger = {
+        "acknowledged": counts["succeeded"],
+        "rows": 5 * counts["succeeded"],
+        "clean": counts["succeeded"],
+        "lost": 0,
+        "duplicated": 0,
+        "half": 0,
+        "in_doubt": 3,
+        "retried": 0,
+        "examples": [],
+        "faults": 0,
+    }
     trial.bill = {
         "requests": sum(counts.values()),
         "gb_seconds": 41.2,

@@ -68,7 +68,7 @@ def test_succeeding_more_often_is_better() -> None:
     changes = [c for c in compare(before, now).changes if c.figure.name == "succeeded"]
     assert {c.meaning for c in changes} == {BETTER}
     assert {round(c.ratio, 3) for c in changes} == {1.8}
-    row = compare(before, now).rows()[0]
+    row = compare(before, now).rows(changes)[0]
     assert [cell.replace(NARROW, " ") for cell in row] == [
         "ramp",
         "direct",

@@ -89,10 +89,10 @@ def test_a_finished_trial_says_what_it_came_to() -> None:
         text,
     )
     good.checks.append(Check("servers at most", "25", "20", False))
-    good.ledger["verdict"] = "1 commit is missing"
+    good.ledger["lost"] = 1
     good.generator_limited = "it was 200 ms late"
     text = finished(good)
-    assert "LEDGER: 1 commit is missing; MISSED servers at most: 25 (bar: 20)" in text
+    assert "LEDGER: 1 lost; MISSED servers at most: 25 (bar: 20)" in text
     assert text.endswith("the generator was the limit: it was 200 ms late")
     assert "checks passed" not in text
 

@@ -80,6 +80,18 @@ def test_other_text_is_refused(text: str, complaint: str) -> None:
         Run.from_json(text)
 
 
+def test_a_ledger_says_its_faults_or_is_refused() -> None:
+    trial = make_run(rounds=1, seconds=1, names=("ramp",)).trials[0]
+    assert trial.fault() == ""
+    trial.ledger["lost"], trial.ledger["half"] = 2, 1
+    assert trial.fault() == "2 lost, 1 half"
+    trial.ledger = {}
+    assert trial.fault() == ""
+    trial.ledger = {"lost": 0}
+    with pytest.raises(KeyError, match="duplicated"):
+        trial.fault()
+
+
 def test_a_timeline_has_a_slice_for_every_second() -> None:
     timeline = Timeline()
     for value in range(1, 101):

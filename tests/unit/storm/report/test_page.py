@@ -107,6 +107,16 @@ def test_a_comparison_is_a_section_of_its_own(run: Run) -> None:
     text = page(run, compare(run, run))
     outline(text)
     assert text.count("within the spread</td>") == 2 * (6 + 8 + 8)
+    assert "Changes beyond the spread" not in text
+
+
+def test_what_changed_beyond_the_spread_is_not_folded_away(run: Run) -> None:
+    before = make_run(rounds=2, seconds=8, names=("ramp", "neighbour"))
+    for trial in before.trials:
+        trial.outcomes = {"succeeded": 2, "failed": 8} if trial.target == "poolproxy" else trial.outcomes
+    shown = page(run, compare(before, run)).split('id="comparison"')[1].split("<details>")[0]
+    assert shown.count("<td>better</td>") == 2
+    assert shown.count("<td>poolproxy</td>") == 2
 
 
 def test_names_from_outside_are_escaped() -> None:

@@ -27,11 +27,16 @@ def won(*winners: str, ratio: float = math.nan) -> Verdict:
         ([won("b"), won("b"), won("a", "b")], "b wins 2 of 3 scenarios"),
         ([won("a"), won("b")], "a and b win 1 of 2 scenarios each"),
         ([won("a", "b")], "A storm without a winner"),
-        ([won()], "One target in a storm"),
+        ([won()], "A storm without a winner"),
     ],
 )
 def test_headline(verdicts: list[Verdict], line: str) -> None:
-    assert headline({f"s{at}": verdict for at, verdict in enumerate(verdicts)}) == line
+    assert headline({f"s{at}": verdict for at, verdict in enumerate(verdicts)}, ["a", "b"]) == line
+
+
+def test_headline_of_one_target_and_of_none() -> None:
+    assert headline({"ramp": won()}, ["a"]) == "a in a storm"
+    assert headline({}, []) == "Nobody in a storm"
 
 
 def test_details_say_where_and_by_how_much() -> None:
@@ -43,15 +48,15 @@ def test_details_say_where_and_by_how_much() -> None:
     }
     assert details(verdicts).replace(NARROW, " ") == (
         "a wins ramp, spike; a and b tie in kill; b wins freeze. "
-        "Where p99 decided, the next best took 1.25 × to 2.00 × as long."  # noqa: RUF001
+        "Where p99 decided, that of the next best was 1.25 × to 2.00 × the winner's."  # noqa: RUF001
     )
-    assert details({"ramp": won("a", ratio=1.25)}).replace(NARROW, " ").endswith("took 1.25 × as long.")  # noqa: RUF001
+    assert details({"ramp": won("a", ratio=1.25)}).replace(NARROW, " ").endswith("was 1.25 × the winner's.")  # noqa: RUF001
     assert details({"ramp": won()}) == ""
 
 
 def test_the_table_of_all_scenarios_adds_up() -> None:
     run = make_run(rounds=2, seconds=4, names=("ramp", "spike"))
-    run.trials[0].ledger["verdict"] = "1 commit is missing"
+    run.trials[0].ledger["lost"] = 1
     run.trials[1].checks.append(Check("servers at most", "25", "20", False))
     text = overall(run, palette.slots(run.targets)).replace(NARROW, " ")
     rows = text.split("<tr>")[2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.storm.report.tables import COLUMNS, checks, ledger, markdown, markdown_table, summary_markdown
-from benchmarks.storm.results import CLEAN, Check, Trial
+from benchmarks.storm.results import Check, Trial
 from benchmarks.storm.standing import Standing, standings
 from tests.unit.storm.fixture import make_run
 
@@ -37,10 +37,11 @@ def test_a_cell_cannot_break_the_table() -> None:
 
 def test_ledger_and_checks_in_words() -> None:
     silent, clean, broken = (Trial("ramp", "a", n, "", 1.0) for n in range(3))
-    clean.ledger, broken.ledger = {"verdict": CLEAN}, {"verdict": "2 halves"}
+    clean.ledger = {"lost": 0, "duplicated": 0, "half": 0}
+    broken.ledger = {"lost": 0, "duplicated": 1, "half": 2}
     assert ledger(Standing("a", [silent], "latency")) == "-"
     assert ledger(Standing("a", [silent, clean], "latency")) == "clean"
-    assert ledger(Standing("a", [clean, broken, broken], "latency")) == "2 halves"
+    assert ledger(Standing("a", [clean, broken, broken], "latency")) == "1 duplicated, 2 half"
     clean.checks = [Check("x", "1", "1", True), Check("y", "2", "1", False)]
     assert checks(Standing("a", [silent, clean], "latency")) == "1 of 2"
     assert checks(Standing("a", [silent], "latency")) == "-"
