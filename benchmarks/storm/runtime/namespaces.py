@@ -7,7 +7,7 @@ a second, dead link takes over, so that what runs there hears nothing either. Ne
 (ARP): a neighbour that does not answer would be told to the sockets as EHOSTUNREACH.
 
     host  198.18.0.1 ── storm0 ═══ database ── 198.18.0.2  namespace
-                                    nowhere ─╴ (metric 1000)
+                                    nowhere ─╴ 198.18.0.0/15
 
 The addresses are those set aside for benchmarks (RFC 2544, 198.18.0.0/15). Linux, iproute2 and root. The
 calls block for some milliseconds; an event loop runs them in a thread. Must not know environments.
@@ -129,10 +129,11 @@ class Namespace:
         self._inside("address", "add", f"{own}/30", "dev", LINK)
         self._inside("link", "set", LINK, "up")
         self._inside("link", "set", "lo", "up")
-        # A pair whose other end stays down has no carrier and drops what it is given.
+        # A pair whose other end stays down has no carrier and drops what it is given: by a wider route, what
+        # finds no better one.
         self._inside("link", "add", NOWHERE, "type", "veth", "peer", "name", "dead-end")
         self._inside("link", "set", NOWHERE, "arp", "off", "up")
-        self._inside("route", "add", f"{host}/30", "dev", NOWHERE, "src", own, "metric", "1000")
+        self._inside("route", "add", str(BLOCK), "dev", NOWHERE, "src", own)
 
     def _inside(self, *arguments: str) -> None:
         ip("-netns", self.name, *arguments)

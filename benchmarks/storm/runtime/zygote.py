@@ -10,9 +10,10 @@ inherited Unix socket (SOCK_SEQPACKET) over which one JSON document per message 
     ◄── {"reap": 7}                     the parent sends no signal to this pid any more: it may be used again
 
 Each fork leads a process group of its own, so that what a handler starts is stopped and killed with it.
-Nothing outlives the parent: its death, or its close, is the end of CONTROL, upon which every group is killed,
-stopped or not, and reaped. Nothing outlives the zygote: each fork has asked the kernel for a SIGKILL at the
-death of its parent (PR_SET_PDEATHSIG). Must not know Lambda's rules, nor what goes over the channels.
+Nothing outlives the parent: its death, or its close, is the end of CONTROL, upon which every fork is killed,
+stopped or not, and reaped, and so are the orphans it leaves, which the kernel hands to the zygote
+(PR_SET_CHILD_SUBREAPER). No fork outlives the zygote: each has asked the kernel for a SIGKILL at the death of
+its parent (PR_SET_PDEATHSIG). Must not know Lambda's rules, nor what goes over the channels.
 """
 
 from __future__ import annotations
@@ -28,13 +29,17 @@ import socket
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 
 import benchmarks.storm.ledger  # noqa: F401  what the built-in handlers import beside the clients
 from benchmarks.storm.loading import HandlerNotFound, HandlerSource
 from benchmarks.storm.runtime import child
 
 MESSAGE = 4096  #: bytes, more than any message has
-PR_SET_PDEATHSIG = 1  #: linux/prctl.h
+PR_SET_PDEATHSIG = 1  #: linux/prctl.h, as the next
+PR_SET_CHILD_SUBREAPER = 36
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +134,22 @@ class Zygote:
         say(self._control, ended=number, status=status)
 
     def _reap(self, number: int) -> None:
+        """And the orphans of its group, which have been killed with it."""
         fork = self._forks.pop(number)
         os.close(fork.watch)
-        os.waitpid(fork.pid, 0)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-fork.pid, 0)
 
     def _end(self) -> None:
-        """Kill and reap all."""
+        """Kill and reap all, until there is no child any more, nor an orphan that has become one."""
         for fork in self._forks.values():
             kill_group(fork.pid)
-        for number in list(self._forks):
-            self._reap(number)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                for pid in children():
+                    os.kill(pid, signal.SIGKILL)
+                os.waitpid(-1, 0)
 
 
 def say(control: socket.socket, **document: object) -> None:
@@ -153,11 +164,22 @@ def kill_group(pid: int) -> None:
 
 def die_with_parent(parent: int) -> None:
     """SIGKILL for this process when `parent`, which has forked it, dies; at once when it has."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def children() -> list[int]:
+    """Of this process, which has one thread: those it has forked, and orphans that it has been given."""
+    with contextlib.suppress(FileNotFoundError):  # a kernel without CONFIG_PROC_CHILDREN
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+    return []
+
+
+def prctl(option: int, value: int) -> None:
+    """prctl(2). Raises OSError."""
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
 
 
 def main(descriptor: str, handler: str, scale: str) -> int:
@@ -168,6 +190,7 @@ def main(descriptor: str, handler: str, scale: str) -> int:
     except HandlerNotFound as error:
         say(control, failed=str(error))
         return 1
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
     Zygote(control, source, float(scale)).run()
     return 0
 
