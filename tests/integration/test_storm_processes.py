@@ -133,6 +133,7 @@ async def test_the_meter_of_init_and_of_an_invocation_comes_over(
     made = await host.make()
     init = (await made.initialise()).meter
     assert (init.connects, init.statements, init.errors) == (1, 0, Counter())
+    assert made.sessions() == 1
     assert 0 < init.connect_seconds < 60
     said = note()
     meter = (await made.invoke(request({"sql": ["select 1", "select 'x'"], "to": str(said.path)}))).meter
@@ -249,6 +250,7 @@ async def test_killed_in_a_statement(hosts: Make, direct: Direct, note: Callable
     await soon(lambda: direct.sessions("state = 'active' and query like '%600%'"), "the statement runs")
     first = runtime.pid
     runtime.kill()
+    assert runtime.sessions() == 0
     with pytest.raises(Killed):
         await invocation
     await soon(lambda: not direct.sessions(), "the kernel has closed its connection")

@@ -20,7 +20,7 @@ import traceback
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
-from benchmarks.storm.clients import METER, Meter
+from benchmarks.storm.clients import HOLDINGS, METER, Holdings, Meter
 from benchmarks.storm.clients.errors import gist, label
 from benchmarks.storm.context import Context
 from benchmarks.storm.loading import Handler, HandlerSource
@@ -53,6 +53,8 @@ class Child:
         self._source = source
         self._scale = scale
         self._handler: Handler | None = None
+        self._holdings = Holdings()
+        HOLDINGS.set(self._holdings)  # for the count alone: freezes and kills are the kernel's
         self._loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._loop)
 
@@ -64,7 +66,8 @@ class Child:
                 answer = self._answer(lambda request=asked: self._invoke(request))  # type: ignore[misc]
             else:
                 answer = self._answer(self._initialise)
-            self._run(channel.send(answer_as_document(answer)))
+            sessions = len(self._holdings.sessions())
+            self._run(channel.send({"sessions": sessions, **answer_as_document(answer)}))
             if answer.failed and not asked["invoke"]:
                 return 1
         return 0

@@ -27,7 +27,7 @@ EXITED = "Runtime.ExitError"  #: Lambda's name for a runtime whose process has e
 class ProcessRuntime(Runtime):
     """One environment. Its process is another one after every kill and every INIT that is not its first."""
 
-    __slots__ = ("_fork", "_forks", "_fresh", "_killed", "_scale")
+    __slots__ = ("_fork", "_forks", "_fresh", "_killed", "_scale", "_sessions")
 
     def __init__(self, forks: Forks, scale: float, fork: Fork) -> None:
         self._forks = forks
@@ -35,6 +35,7 @@ class ProcessRuntime(Runtime):
         self._fork = fork
         self._fresh = True  # no code has run in it
         self._killed = False  # since `initialise` was called last
+        self._sessions = 0
 
     def __repr__(self) -> str:
         return f"<ProcessRuntime {self._fork!r}>"
@@ -49,6 +50,7 @@ class ProcessRuntime(Runtime):
         if not (self._fresh and self._fork.alive):
             self._fork.kill()
             self._fork = await self._forks.fork()
+            self._sessions = 0
         self._fresh = False
         if self._killed:  # while it was forked
             self._fork.kill()
@@ -60,6 +62,10 @@ class ProcessRuntime(Runtime):
         remaining = document.pop("remaining") / self._scale
         # CLOCK_MONOTONIC is the same in all processes, and goes on while one is stopped.
         return await self._ask({"invoke": True, **document, "deadline": time.monotonic() + remaining})
+
+    def sessions(self) -> int:
+        """Of our own clients, when it answered last."""
+        return self._sessions if self._fork.alive else 0
 
     def freeze(self) -> None:
         self._fork.stop()
@@ -79,6 +85,7 @@ class ProcessRuntime(Runtime):
             if fork.killed:
                 raise Killed
             if answer is not None:
+                self._sessions = answer["sessions"]
                 return answer_from_document(answer)
             status = await asyncio.shield(fork.ended)
         except asyncio.CancelledError:  # the trial ends
