@@ -47,9 +47,18 @@ class Handler:
         if self._initialise is not None:
             await self._initialise()
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is a plain function, which may block."""
+        return not inspect.iscoroutinefunction(self._function)
+
+    def call(self, event: Any, context: Any) -> Any:
+        """Call a plain function here and now, and raise what it raises."""
+        return self._function(event, context)
+
     async def invoke(self, event: Any, context: Any, executor: Executor | None = None) -> Any:
         """Call it, and raise what it raises. A plain function runs in a thread: it may block as it likes."""
-        if inspect.iscoroutinefunction(self._function):
+        if not self.plain:
             return await self._function(event, context)
         run = functools.partial(contextvars.copy_context().run, self._function, event, context)
         return await asyncio.get_running_loop().run_in_executor(executor, run)

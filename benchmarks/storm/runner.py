@@ -170,7 +170,10 @@ class Storm:
             await self.clock.sleep(work)
         if self._serves(environment, invocation, attempt):
             now = self.clock.now()
-            self.perform(self.service.answered(environment, now, answer.failed, waited))
+            if answer.exited:
+                self.perform(self.service.crashed(environment, now, waited))
+            else:
+                self.perform(self.service.answered(environment, now, answer.failed, waited))
 
     def _serves(self, environment: Environment, invocation: Invocation, attempt: int) -> bool:
         """Whether it still does, as the model sees it: the timeout wall may have come first, in the same turn

@@ -33,6 +33,7 @@ class Answer:
     label: str = ""  #: SQLSTATE or exception name
     message: str = ""
     meter: Meter = field(default_factory=Meter)
+    exited: bool = False  #: its process has ended by itself: the module's code must be run again first
 
 
 class Runtime(ABC):
@@ -64,6 +65,10 @@ class Runtime(ABC):
 
 class Host(ABC):
     """Where runtimes are made. One function's code per host."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Get ready, so that the first `make` takes no longer than the others. Else `make` does it."""
 
     @abstractmethod
     async def make(self) -> Runtime:

@@ -100,6 +100,9 @@ class TaskHost(Host):
         self._clock = clock
         self._runtimes: list[TaskRuntime] = []
 
+    async def start(self) -> None:
+        """Nothing need be made ready."""
+
     async def make(self) -> Runtime:
         runtime = TaskRuntime(self._source, self._clock)
         self._runtimes.append(runtime)
