@@ -119,6 +119,7 @@ class Proxy(Target):
 
     def __init__(self, postgres: LocalPostgres, login: Login, directory: Path) -> None:
         super().__init__()
+        self.listen = HOST  #: the address that clients come to
         self._postgres = postgres
         self._login = login
         self._directory = directory / self.name
@@ -135,18 +136,18 @@ class Proxy(Target):
             return
         self._directory.mkdir(exist_ok=True)
         give_away(self._directory)
-        self.port = free_port()
+        self.port = free_port(self.listen)
         self._write_files()
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._privileges()
             )
-        for port in self._ports():
-            self._wait_listening(self._process, port)
+        for address in self._addresses():
+            self._wait_listening(self._process, address)
 
-    def _ports(self) -> list[int]:
+    def _addresses(self) -> list[tuple[str, int]]:
         """All that it listens on once it is up."""
-        return [self.port]
+        return [(self.listen, self.port)]
 
     def stop(self) -> None:
         process, self._process = self._process, None
@@ -174,11 +175,11 @@ class Proxy(Target):
         give_away(path)
         return path
 
-    def _wait_listening(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def _wait_listening(self, process: subprocess.Popen[bytes], address: tuple[str, int]) -> None:
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline and process.poll() is None:
             try:
-                socket.create_connection((HOST, port), 1.0).close()
+                socket.create_connection(address, 1.0).close()
                 return
             except OSError:
                 time.sleep(0.02)
@@ -206,7 +207,7 @@ class PgBouncer(Proxy):
 
     def _ini(self, port: object, server_port: object, userlist: object) -> str:
         settings = {
-            "listen_addr": HOST,
+            "listen_addr": self.listen,
             "listen_port": port,
             "unix_socket_dir": "",
             "auth_type": "scram-sha-256",
@@ -277,7 +278,7 @@ class Poolproxy(Proxy):
     def _toml(self, port: object, http_port: object, server_port: object, secret: str) -> str:
         return "\n".join(
             [
-                f'listen_host = "{HOST}"',
+                f'listen_host = "{self.listen}"',
                 f"listen_port = {port}",
                 f'http_host = "{HOST}"',
                 f"http_port = {http_port}",
@@ -299,8 +300,8 @@ class Poolproxy(Proxy):
         text = self._toml(self.port, self._http_port, self._postgres.port, self._login.secret)
         self._write("poolproxy.toml", text + "\n")
 
-    def _ports(self) -> list[int]:
-        return [self.port, self._http_port]
+    def _addresses(self) -> list[tuple[str, int]]:
+        return [(self.listen, self.port), (HOST, self._http_port)]
 
     def _command(self) -> list[str]:
         return [sys.executable, "-m", "poolproxy", "run", "-c", str(self._directory / "poolproxy.toml")]

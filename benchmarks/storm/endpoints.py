@@ -17,9 +17,11 @@ from urllib.parse import quote
 from benchmarks.process import anonymous_bytes, cpu_used
 from benchmarks.storm.clients import SessionError, address, lean
 from benchmarks.storm.results import UNKNOWN, TargetInfo
+from benchmarks.storm.runtime.namespaces import BLOCK
 from benchmarks.targets import (
     DATABASE,
     HBA,
+    HOST,
     POOL_SIZE,
     SERVER_USER,
     USER,
@@ -27,12 +29,20 @@ from benchmarks.targets import (
     Login,
     PgBouncer,
     Poolproxy,
+    Proxy,
     Target,
 )
 from poolproxy.demo.postgres import LocalPostgres
 
 MAX_CONNECTIONS = 100
-OPTIONS = {"max_connections": str(MAX_CONNECTIONS), "shared_buffers": "256MB", "jit": "off"}
+OPTIONS = {
+    "max_connections": str(MAX_CONNECTIONS),
+    "shared_buffers": "256MB",
+    "jit": "off",
+    "listen_addresses": "*",  # environments in a namespace reach this machine by another address
+}
+#: Those come from there (see runtime/namespaces.py).
+STORM_HBA = (*HBA, f"host all {USER} {BLOCK} scram-sha-256")
 #: What a crash must not take away is what the ledger looks for.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 LOCAL = ("direct", "pgbouncer", "poolproxy")
@@ -68,6 +78,10 @@ class Limits:
         }
 
 
+class Elsewhere(Exception):
+    """A scenario cannot be let loose on an endpoint that is not on this machine; the message says why."""
+
+
 class Endpoint(ABC):
     """Something at `url` that handlers connect to. `start` and `stop` may be repeated."""
 
@@ -75,7 +89,8 @@ class Endpoint(ABC):
     url: str
 
     @abstractmethod
-    def start(self) -> None: ...
+    def start(self, address: str = HOST) -> None:
+        """Be there for clients that come to this address of the machine. Raises Elsewhere."""
 
     @abstractmethod
     def stop(self) -> None: ...
@@ -103,8 +118,10 @@ class External(Endpoint):
         self.name = name
         self.url = url
 
-    def start(self) -> None:
+    def start(self, address: str = HOST) -> None:
         """It runs."""
+        if address != HOST:
+            raise Elsewhere(f"{self.name} is not on this machine: a link to it cannot be cut here")
 
     def stop(self) -> None:
         """It runs on."""
@@ -123,10 +140,12 @@ class Local(Endpoint):
         self._login = login
         self._pool_size = pool_size
 
-    def start(self) -> None:
+    def start(self, address: str = HOST) -> None:
+        if isinstance(self.target, Proxy):
+            self.target.listen = address
         self.target.start()
         user = f"{USER}:{quote(self._login.password, safe='')}"
-        self.url = f"postgres://{user}@127.0.0.1:{self.target.port}/{DATABASE}"
+        self.url = f"postgres://{user}@{address}:{self.target.port}/{DATABASE}"
 
     def stop(self) -> None:
         self.target.stop()
@@ -167,7 +186,7 @@ class Local(Endpoint):
 
 def make_postgres() -> LocalPostgres:
     """The one behind all local endpoints. Not started yet."""
-    return LocalPostgres(hba=HBA, options={**OPTIONS, **DURABLE})
+    return LocalPostgres(hba=STORM_HBA, options={**OPTIONS, **DURABLE})
 
 
 def make_local(name: str, postgres: LocalPostgres, login: Login, directory: Path, limits: Limits) -> Local:

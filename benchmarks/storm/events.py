@@ -165,6 +165,16 @@ def order(number: int, when: float) -> Event:
     return api_request("POST", "/orders", number, when, body=body)
 
 
+def slow_order(pause: float) -> Callable[[int, float], Event]:
+    """Orders that wait for somebody else in the middle of their transaction, so many seconds."""
+
+    def make(number: int, when: float) -> Event:
+        event = order(number, when)
+        return {**event, "body": json.dumps({**json.loads(event["body"]), "pause": pause})}
+
+    return make
+
+
 def report(number: int, when: float) -> Event:
     """`GET /reports/sales`."""
     return api_request("GET", "/reports/sales", number, when)
@@ -176,7 +186,7 @@ def item(number: int) -> int:
 
 
 EVENTS: Mapping[str, Callable[[int, float], Event]] = MappingProxyType(
-    {"upload": upload, "read": read, "order": order, "report": report, "leaky": read}
+    {"upload": upload, "read": read, "order": order, "report": report, "leaky": read, "careless": read}
 )
 """For each built-in handler, the event of its request `number` at the time `when`."""
 

@@ -25,6 +25,7 @@ class Meter:
     first_answers: list[float] = field(default_factory=list)
     statements: int = 0  #: answered without an error
     statement_seconds: float = 0.0  #: of all statements
+    commits: int = 0  #: COMMITs that were answered by COMMIT
     begin_seconds: float = 0.0  #: of its BEGINs, answered or not
     errors: Counter[str] = field(default_factory=Counter)  #: by SQLSTATE or exception name
     examples: dict[str, str] = field(default_factory=dict)  #: one message for each of them

@@ -1,11 +1,12 @@
 """Order: a transaction of five statements, three of which write. `POST /orders`: customer, item, quantity.
 
-BEGIN and COMMIT not counted: seven exchanges. Each statement that writes carries its part of the ledger, so a
+With `pause` it does what one should not: it waits so many seconds for somebody else in the transaction. BEGIN and COMMIT not counted: seven exchanges. Each statement that writes carries its part of the ledger, so a
 transaction that came apart anywhere is seen.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -38,6 +39,8 @@ async def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
         if stock < quantity:
             raise ValueError(f"only {stock} of item {item} are left")
         ((purchase,),) = await session.fetch(PURCHASE, invocation, attempt, 1, PARTS, wanted["customer"])
+        if pause := wanted.get("pause", 0):
+            await asyncio.sleep(pause)
         await session.execute(LINE, invocation, attempt, 2, PARTS, purchase, item, quantity, price)
         await session.execute(TAKE, invocation, attempt, 3, PARTS, quantity, item)
         ((total,),) = await session.fetch(TOTAL, purchase)
