@@ -28,15 +28,25 @@ from benchmarks.process import raise_file_limit
 from benchmarks.scram import stored_secret
 from benchmarks.storm import compare, ledger
 from benchmarks.storm.clients import SessionError, address
-from benchmarks.storm.endpoints import LOCAL, Endpoint, External, make_local, make_postgres, server_user
+from benchmarks.storm.endpoints import (
+    LOCAL,
+    Elsewhere,
+    Endpoint,
+    External,
+    make_local,
+    make_postgres,
+    server_user,
+)
 from benchmarks.storm.live import Display, display
 from benchmarks.storm.loading import HandlerNotFound
 from benchmarks.storm.report import page, summary_markdown
 from benchmarks.storm.results import Run, Trial, WrongSchema
+from benchmarks.storm.runtime.forks import HostFailed
+from benchmarks.storm.runtime.namespaces import Namespace, NamespaceFailed
 from benchmarks.storm.scenarios import SCENARIOS
-from benchmarks.storm.scenarios.scenario import Scenario
+from benchmarks.storm.scenarios.scenario import Scenario, Unable
 from benchmarks.storm.trials import Connection, Ground, Manner, run_trial
-from benchmarks.targets import DATABASE, SERVER_USER, USER, Login
+from benchmarks.targets import DATABASE, HOST, SERVER_USER, USER, Login
 from poolproxy._version import __version__
 from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
 
@@ -46,6 +56,19 @@ FILES = 40_000  #: open ones: a socket for each client here and at the endpoint
 
 class Failed(Exception):
     """The storm cannot be let loose; the message says why."""
+
+
+UNABLE = (
+    Elsewhere,
+    Failed,
+    HandlerNotFound,
+    HostFailed,
+    NamespaceFailed,
+    PostgresFailed,
+    SessionError,
+    Unable,
+    WrongSchema,
+)
 
 
 def dsn(text: str) -> tuple[str, str]:
@@ -76,6 +99,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="named statements of asyncpg; its default 100",
     )
+    made.add_argument("--isolation", choices=("task", "process"), help="of environments; the scenario's own")
     made.add_argument("--handler", metavar="MODULE:FUNCTION", help="your own, instead of the scenario's")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--html", type=Path, metavar="FILE", help="the report")
@@ -89,7 +113,7 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
     began = datetime.now(UTC).isoformat(timespec="seconds")
     command = shlex.join(["python", "-m", "benchmarks.storm", *options.arguments])
     run = Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
-    manner = Manner(options.client, options.statement_cache, options.seed, options.handler)
+    manner = Manner(options.client, options.statement_cache, options.seed, options.handler, options.isolation)
     names = [] if options.dsn and not options.target else options.target or list(LOCAL)
     trials = options.trials or (1 if options.quick else TRIALS)
     with ExitStack() as stack:
@@ -130,18 +154,31 @@ async def _on(
     of: int,
 ) -> Trial:
     """One trial on an endpoint that is started for it, and stopped behind it."""
-    await asyncio.to_thread(endpoint.start)
+    namespace = Namespace() if scenario.apart else None
     try:
+        if namespace is not None:
+            await asyncio.to_thread(namespace.open)
+        await asyncio.to_thread(endpoint.start, namespace.host_address if namespace else HOST)
         if isinstance(endpoint, External) or postgres is None:
             ground = Ground(_connector(endpoint.url))
             await _prepare(ground, address.parse(endpoint.url).user)
         else:
             ground = Ground(_superuser(postgres), _superuser(postgres), _restarter(postgres))
         return await run_trial(
-            scenario, endpoint, server_user(endpoint), ground, manner, show, number=number, of=of
+            scenario,
+            endpoint,
+            server_user(endpoint),
+            ground,
+            manner,
+            show,
+            number=number,
+            of=of,
+            namespace=namespace,
         )
     finally:
         await asyncio.to_thread(endpoint.stop)
+        if namespace is not None:
+            await asyncio.to_thread(namespace.close)
 
 
 async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgres, Login]:

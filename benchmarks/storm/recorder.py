@@ -38,9 +38,9 @@ class Recorder:
         self.trial.lateness.record(late * 1e3)
 
     def answered(self, invocation: Invocation, attempt: int, answer: Answer) -> None:
-        """The handler has returned, or raised."""
+        """The handler has returned, or raised. What it has committed is acknowledged if it says so."""
         self.met(answer)
-        if not answer.failed:
+        if answer.meter.commits and not answer.failed:
             self.acknowledged.append((invocation.id, attempt))
 
     def met(self, answer: Answer) -> None:

@@ -119,6 +119,10 @@ class Storm:
         """Those of the environments that live, by their number."""
         return {number: made.result() for number, made in self._runtimes.items() if made.done()}
 
+    def environments(self) -> list[Environment]:
+        """Those that live."""
+        return [each for fleet in self.service.fleets.values() for each in fleet]
+
     def crash(self, environment: Environment) -> None:
         """Kill its runtime, as the kernel does when its memory is full: the model hears of it afterwards."""
         self._with_runtime(environment, lambda runtime: runtime.kill())

@@ -22,11 +22,14 @@ from benchmarks.storm.model.bill import charge
 from benchmarks.storm.model.service import Service
 from benchmarks.storm.observer import EVERY, Observer
 from benchmarks.storm.recorder import Recorder
-from benchmarks.storm.results import CLEAN, Sample, Trial
+from benchmarks.storm.results import Sample, Trial
 from benchmarks.storm.runner import Storm
+from benchmarks.storm.runtime.forks import Room
+from benchmarks.storm.runtime.namespaces import Namespace
+from benchmarks.storm.runtime.processes import ProcessHost
 from benchmarks.storm.runtime.runtime import Host
 from benchmarks.storm.runtime.tasks import TaskHost
-from benchmarks.storm.scenarios.scenario import Scenario, Unable, Underway
+from benchmarks.storm.scenarios.scenario import Isolation, Scenario, Unable, Underway
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
@@ -35,12 +38,14 @@ WARM_SESSIONS = 20  #: at once, ahead of a trial: a pooler has its servers open 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How handlers are run: with which client, whether asyncpg names statements, from which seed."""
+    """How handlers are run: with which client, whether asyncpg names statements, from which seed. None: as
+    the scenario has it."""
 
     client: str = "lean"
     statement_cache: int = 0
     seed: int = 1
-    handler: str | None = None  #: instead of the scenario's own
+    handler: str | None = None
+    isolation: Isolation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +68,16 @@ async def run_trial(
     *,
     number: int,
     of: int,
+    namespace: Namespace | None = None,
 ) -> Trial:
-    """`user` is whom the endpoint's servers are logged in as. The endpoint has been started."""
+    """`user` is whom the endpoint's servers are logged in as. The endpoint has been started, at an address
+    that `namespace` reaches, if there is one."""
     with _variables(endpoint.url, manner):
         connection = await ground.connect()
         try:
             await ledger.clear(connection)
             await _warm_up(endpoint.url)
-            trial = await _storm(scenario, endpoint, user, ground, manner, display, number, of)
+            trial = await _storm(scenario, endpoint, user, ground, manner, display, number, of, namespace)
         finally:
             await connection.close()
     display.finish(trial)
@@ -86,21 +93,26 @@ async def _storm(
     display: Display,
     number: int,
     of: int,
+    namespace: Namespace | None,
 ) -> Trial:
     clock = Clock(scenario.scale)
     progress = Progress(scenario.name, endpoint.name, number, of)
     recorder = Recorder(progress, scenario.scale, scenario.group)
     deployed = scenario.deployed()
-    service = Service([each.function for each in deployed], seed=manner.seed)
-    hosts: dict[str, Host] = {
-        each.function.name: TaskHost(HandlerSource.find(manner.handler or each.handler), clock)
-        for each in deployed
-    }
+    service = Service(
+        [each.function for each in deployed],
+        seed=manner.seed,
+        account_limit=scenario.account_limit,
+        idle_seconds=scenario.idle_seconds,
+    )
+    hosts = _hosts(scenario, manner, namespace, clock)
+    for host in hosts.values():
+        await host.start()
     for poller in scenario.pollers():
         service.attach(poller)
     storm = Storm(service, hosts, clock, recorder, scenario.work)
     observer = Observer(endpoint, user, ground.observe, clock)
-    underway = Underway(storm, clock, Database(endpoint, observer, ground), recorder.groups)
+    underway = Underway(storm, clock, Database(endpoint, observer, ground), recorder.groups, namespace)
     display.begin(progress)
     async with _watching(observer, storm, progress, display, recorder.trial.samples), storm:
         async with asyncio.TaskGroup() as both:
@@ -113,6 +125,18 @@ async def _storm(
     trial.ledger = await _judge(ground, recorder)
     trial.checks = scenario.checks(trial, underway)
     return trial
+
+
+def _hosts(scenario: Scenario, manner: Manner, namespace: Namespace | None, clock: Clock) -> dict[str, Host]:
+    """Of each function, by its name. Raises HandlerNotFound."""
+    room = Room()
+
+    def host(handler: str) -> Host:
+        if (manner.isolation or scenario.isolation) == "task":
+            return TaskHost(HandlerSource.find(handler), clock)
+        return ProcessHost(handler, clock, room=room, command=namespace.command if namespace else ())
+
+    return {each.function.name: host(manner.handler or each.handler) for each in scenario.deployed()}
 
 
 class Database:
@@ -134,8 +158,8 @@ class Database:
     async def waiting(self) -> int:
         return await self._endpoint.waiting()
 
-    def memory(self) -> int:
-        return self._endpoint.memory()
+    async def memory(self) -> int:
+        return await asyncio.to_thread(self._endpoint.memory)
 
 
 @contextlib.contextmanager
@@ -227,4 +251,4 @@ async def _judge(ground: Ground, recorder: Recorder) -> dict[str, Any]:
         found = await ledger.verdict(connection)
     finally:
         await connection.close()
-    return {**found.to_dict(), "verdict": str(found) if found.faults else CLEAN}
+    return found.to_dict()

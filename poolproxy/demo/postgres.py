@@ -333,9 +333,9 @@ class LocalPostgres:
 
     def _launch(self) -> None:
         settings = {
+            "listen_addresses": self.host,
             **self._options,
             "port": str(self.port),
-            "listen_addresses": self.host,
             "unix_socket_directories": str(self.socket_dir),
         }
         command = [str(self._bin_dir / "postgres"), "-D", str(self.data_dir)]

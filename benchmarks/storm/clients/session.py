@@ -37,7 +37,10 @@ class Session(ABC):
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run a statement and drop its rows; returns the command tag, such as `INSERT 0 1`."""
-        return await self._metered(self._execute(sql, args))
+        tag = await self._metered(self._execute(sql, args))
+        if tag == "COMMIT" and (meter := METER.get()) is not None:
+            meter.commits += 1
+        return tag
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         """Run a statement and return its rows."""

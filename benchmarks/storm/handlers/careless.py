@@ -1,4 +1,4 @@
-"""The mistake that a frozen environment makes worse: a transaction is begun, and the handler returns without it.
+"""The mistake that a freeze makes worse: a transaction is begun, and the handler returns in the midst of it.
 
 An await that was forgotten, a callback that was not waited for. The next invocation of the environment, which
 may be minutes later, goes on where it was: it writes and commits, and raises what becomes of that.

@@ -1,6 +1,7 @@
 """Order: a transaction of five statements, three of which write. `POST /orders`: customer, item, quantity.
 
-With `pause` it does what one should not: it waits so many seconds for somebody else in the transaction. BEGIN and COMMIT not counted: seven exchanges. Each statement that writes carries its part of the ledger, so a
+With `pause` it does what one should not: in the transaction it waits so many seconds for somebody else. BEGIN
+and COMMIT not counted: seven exchanges. Each statement that writes carries its part of the ledger, so a
 transaction that came apart anywhere is seen.
 """
 

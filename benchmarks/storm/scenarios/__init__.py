@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from benchmarks.storm.scenarios.deploy import Deploy
 from benchmarks.storm.scenarios.diurnal import Diurnal
+from benchmarks.storm.scenarios.freeze import Freeze
+from benchmarks.storm.scenarios.kill import Kill, Vanish
 from benchmarks.storm.scenarios.neighbour import Neighbour
 from benchmarks.storm.scenarios.ramp import Ramp, Spike
 from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario
 
 SCENARIOS: dict[str, type[Scenario]] = {
-    scenario.name: scenario for scenario in (Ramp, Spike, Diurnal, Deploy, Retry, Neighbour)
+    scenario.name: scenario
+    for scenario in (Ramp, Spike, Diurnal, Deploy, Freeze, Kill, Vanish, Retry, Neighbour)
 }

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from benchmarks.storm import results
 from benchmarks.storm.clock import Clock
@@ -37,6 +37,9 @@ class Arrival:
         return self.make(self.number, self.intended)
 
 
+Isolation = Literal["task", "process"]
+
+
 class Postgres(Protocol):
     """The database, as far as a scenario may touch it."""
 
@@ -49,8 +52,17 @@ class Postgres(Protocol):
     async def waiting(self) -> int:
         """Clients that wait for a server at the endpoint."""
 
-    def memory(self) -> int:
+    async def memory(self) -> int:
         """Bytes of the endpoint's own memory."""
+
+
+class Link(Protocol):
+    """What joins the environments with the endpoint."""
+
+    def cut(self) -> None:
+        """What is sent is lost, and nobody says so."""
+
+    def mend(self) -> None: ...
 
 
 class Unable(Exception):
@@ -66,6 +78,7 @@ class Underway:
     clock: Clock
     database: Postgres
     groups: dict[str, Histogram]
+    link: Link | None = None  #: of the environments, where they are apart
     found: dict[str, float] = field(default_factory=dict)
 
 
@@ -85,6 +98,10 @@ class Scenario(ABC):
     scale: ClassVar[float] = 1.0  #: Lambda seconds per second of the machine
     limits: ClassVar[Limits] = Limits()
     patience: ClassVar[float] = 60.0  #: Lambda seconds that the last invocations may take
+    isolation: ClassVar[Isolation] = "task"
+    apart: ClassVar[bool] = False  #: environments are in a network namespace, whose link can be cut
+    account_limit: ClassVar[int] = 1_000
+    idle_seconds: ClassVar[float] = 600.0  #: after which a frozen environment is reaped
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         self.quick = quick
