@@ -5,6 +5,7 @@ PYTHON ?= python3
 DOCKER ?= docker
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+STORM_ARGS ?=
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -14,7 +15,7 @@ BUILT := .venv/.built
 CYTHON := $(shell find poolproxy -name '*.pyx' -o -name '*.pxd')
 COMPILED := $(CYTHON) $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 
-.PHONY: help demo test test-interpreted test-system check bench deps build image docs clean
+.PHONY: help demo test test-interpreted test-system check bench storm deps build image docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show these lines
@@ -40,6 +41,9 @@ check: $(BUILT)  ## format, lint, types, floors, generated docs
 
 bench: $(BUILT)  ## side by side with PgBouncer; rewrites benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.peers --write benchmarks/RESULTS.md $(BENCH_ARGS)
+
+storm: $(BUILT)  ## Lambda storms on PostgreSQL, PgBouncer and poolproxy; writes storm.html and storm.json
+	$(BIN)/python -m benchmarks.storm --html storm.html --json storm.json $(STORM_ARGS)
 
 deps:  ## system packages for test-system and bench (Debian and its relatives; asks for root)
 	bash .ci/deps

@@ -27,6 +27,7 @@ from benchmarks import machine
 from benchmarks.process import raise_file_limit
 from benchmarks.scram import stored_secret
 from benchmarks.storm import compare, ledger
+from benchmarks.storm.bars import bars
 from benchmarks.storm.clients import SessionError, address
 from benchmarks.storm.endpoints import (
     LOCAL,
@@ -43,7 +44,8 @@ from benchmarks.storm.report import page, summary_markdown
 from benchmarks.storm.results import Run, Trial, WrongSchema
 from benchmarks.storm.runtime.forks import HostFailed
 from benchmarks.storm.runtime.namespaces import Namespace, NamespaceFailed
-from benchmarks.storm.scenarios import SCENARIOS
+from benchmarks.storm.scenarios import SCENARIOS, STORMS, load
+from benchmarks.storm.scenarios.load import Load
 from benchmarks.storm.scenarios.scenario import Scenario, Unable
 from benchmarks.storm.trials import Connection, Ground, Manner, run_trial
 from benchmarks.targets import DATABASE, HOST, SERVER_USER, USER, Login
@@ -101,6 +103,9 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--isolation", choices=("task", "process"), help="of environments; the scenario's own")
     made.add_argument("--handler", metavar="MODULE:FUNCTION", help="your own, instead of the scenario's")
+    made.add_argument("--rate", type=float, default=load.RATE, help="of `load`, per second")
+    made.add_argument("--seconds", type=float, default=load.SECONDS, help="of `load`")
+    made.add_argument("--trace", type=Path, metavar="FILE", help="of `load`: a line is a time, or time,count")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--html", type=Path, metavar="FILE", help="the report")
     made.add_argument("--json", type=Path, metavar="FILE", help="the results, for --compare")
@@ -119,8 +124,8 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
     with ExitStack() as stack:
         directory = stack.enter_context(_directory())
         postgres, login = await _local_postgres(stack, show) if names else (None, None)
-        for name in options.scenarios or SCENARIOS:
-            scenario = SCENARIOS[name](options.quick, options.environments)
+        for name in options.scenarios or [each.name for each in STORMS]:
+            scenario = _scenario(name, options)
             run.scenarios[name] = scenario.about
             endpoints: list[Endpoint] = [External(each, url) for each, url in options.dsn]
             if postgres is not None and login is not None:
@@ -132,7 +137,15 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
                 for endpoint in [*endpoints[shift:], *endpoints[:shift]]:
                     run.trials.append(await _on(endpoint, scenario, postgres, manner, show, turn + 1, trials))
                     run.targets.setdefault(endpoint.name, endpoint.info())
+    run.checks = bars(run)
     return run
+
+
+def _scenario(name: str, options: argparse.Namespace) -> Scenario:
+    scenario = SCENARIOS[name](options.quick, options.environments)
+    if isinstance(scenario, Load):
+        scenario.rate, scenario.seconds, scenario.trace = options.rate, options.seconds, options.trace
+    return scenario
 
 
 @contextlib.contextmanager
@@ -263,6 +276,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     comparison = compare.compare(old, run) if old is not None else None
     print(summary_markdown(run))
+    for check in run.checks:
+        print(f"{'passed' if check.passed else 'MISSED'}: {check.name}: {check.found} (bar: {check.bar})")
     if options.json:
         options.json.write_text(run.to_json(), "utf-8")
     if options.html:

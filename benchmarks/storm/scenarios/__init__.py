@@ -6,12 +6,23 @@ from benchmarks.storm.scenarios.deploy import Deploy
 from benchmarks.storm.scenarios.diurnal import Diurnal
 from benchmarks.storm.scenarios.freeze import Freeze
 from benchmarks.storm.scenarios.kill import Kill, Vanish
+from benchmarks.storm.scenarios.load import Load
 from benchmarks.storm.scenarios.neighbour import Neighbour
 from benchmarks.storm.scenarios.ramp import Ramp, Spike
 from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario
 
-SCENARIOS: dict[str, type[Scenario]] = {
-    scenario.name: scenario
-    for scenario in (Ramp, Spike, Diurnal, Deploy, Freeze, Kill, Vanish, Retry, Neighbour)
-}
+#: What runs when none is named; `load` is for those who bring their own.
+STORMS: tuple[type[Scenario], ...] = (
+    Ramp,
+    Spike,
+    Diurnal,
+    Deploy,
+    Freeze,
+    Kill,
+    Vanish,
+    Retry,
+    Neighbour,
+)
+
+SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (*STORMS, Load)}

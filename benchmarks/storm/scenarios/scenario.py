@@ -105,6 +105,7 @@ class Scenario(ABC):
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         self.quick = quick
+        self.asked = environments is not None
         self.environments = environments or (200 if quick else 1000)
 
     @abstractmethod
