@@ -18,7 +18,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
 BUILT_IN = ("leaky", "order", "read", "report", "upload")
@@ -88,12 +88,27 @@ class HandlerSource:
         """Run the module's code in a module of its own. Raises whatever the code raises, and HandlerNotFound
         when it defines no such function. It blocks as long as the code does."""
         module = importlib.util.module_from_spec(self._spec)
-        exec(self._code, module.__dict__)
+        self._run(module)
         function = getattr(module, self._function, None)
         if not callable(function):
             raise HandlerNotFound(f"{self._spec.name} has no function {self._function}")
         initialise = getattr(module, "initialise", None)
         return Handler(function, initialise if inspect.iscoroutinefunction(initialise) else None)
+
+    def _run(self, module: ModuleType) -> None:
+        """Run the code as an import does, for classes look their module up by its name. The first one stays
+        there for those who ask later; the code is the same in all of them."""
+        name = self._spec.name
+        first = sys.modules.get(name)
+        sys.modules[name] = module
+        try:
+            exec(self._code, module.__dict__)
+        except BaseException:
+            sys.modules.pop(name, None)
+            raise
+        finally:
+            if first is not None:
+                sys.modules[name] = first
 
 
 def _module_spec(name: str) -> ModuleSpec:

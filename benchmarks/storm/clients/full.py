@@ -83,16 +83,15 @@ class AsyncpgSession(Session):
 
 def translated(error: Exception, closed: bool) -> SessionError:
     """An error of asyncpg's as ours. `closed`: whether the connection is over."""
-    # asyncpg raises this one itself, where a connection ends without a word; no server sends 08003.
-    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
-        return ConnectionLost(str(error))
     if isinstance(error, asyncpg.PostgresError):
-        sqlstate, said = error.sqlstate or "XX000", error.as_dict()
-        severity = said.get("severity_en") or said.get("severity") or "ERROR"
-        return ServerError(sqlstate, severity, said.get("message") or str(error))
-    if isinstance(error, asyncpg.InterfaceError):
-        return ConnectionLost(str(error)) if closed else SessionError(str(error))
-    return ProtocolError(str(error))
+        said = error.as_dict()
+        if severity := said.get("severity_en") or said.get("severity"):
+            return ServerError(error.sqlstate or "XX000", severity, said.get("message") or str(error))
+    if isinstance(error, asyncpg.InternalClientError):
+        return ProtocolError(str(error))
+    # What is left asyncpg says itself, some of it under the classes of server errors: 08003 where a
+    # connection ended without a word, 22000 for a parameter of the wrong type.
+    return ConnectionLost(str(error)) if closed else SessionError(str(error))
 
 
 async def open_session(url: str, statement_cache: int = 0) -> AsyncpgSession:
