@@ -3,8 +3,8 @@
     python -m benchmarks.storm.clients.cost [--clients 10000] [--client lean|asyncpg] [--url URL]
 
 Without a URL it starts a PostgreSQL and a poolproxy of its own and talks to the latter. CPU is user + system
-time of this process alone; memory is what this process has for itself (USS) and says nothing of the kernel's
-socket buffers. The clients are opened 50 at a time, and all are open when the memory is read.
+time of this process alone; memory is its anonymous memory and says nothing of the kernel's socket buffers. The
+clients are opened 50 at a time, and all are open when the memory is read.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import psutil
 import uvloop
 
 from benchmarks.process import raise_file_limit
@@ -57,11 +56,13 @@ async def measure(clients: int) -> Cost:
     bytes_before = _own_memory()
     began = time.process_time()
     sessions = await _in_parallel(connect, [()] * clients)
-    connected = time.process_time()
-    await _in_parallel(_ask, [(session,) for session in sessions])
-    asked = time.process_time()
-    bytes_idle = _own_memory() - bytes_before
-    await _in_parallel(Session.close, [(session,) for session in sessions])
+    try:
+        connected = time.process_time()
+        await _in_parallel(_ask, [(session,) for session in sessions])
+        asked = time.process_time()
+        bytes_idle = _own_memory() - bytes_before
+    finally:
+        await _in_parallel(_close, [(session,) for session in sessions])
     return Cost(
         client=os.environ["STORM_CLIENT"],
         clients=clients,
@@ -73,6 +74,10 @@ async def measure(clients: int) -> Cost:
 
 async def _ask(session: Session) -> None:
     await session.fetch("SELECT 1")
+
+
+async def _close(session: Session) -> None:
+    await session.close()
 
 
 async def _in_parallel(do: Callable[..., Awaitable[T]], each: Iterable[tuple[object, ...]]) -> list[T]:
@@ -90,8 +95,8 @@ async def _in_parallel(do: Callable[..., Awaitable[T]], each: Iterable[tuple[obj
 
 def _own_memory() -> int:
     gc.collect()
-    used: int = psutil.Process().memory_full_info().uss
-    return used
+    lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Anonymous:"))
 
 
 @contextlib.contextmanager
