@@ -3,8 +3,8 @@
     python -m benchmarks.storm.clients.cost [--clients 10000] [--client lean|asyncpg] [--url URL]
 
 Without a URL it starts a PostgreSQL and a poolproxy of its own and talks to the latter. CPU is user + system
-time of this process alone; memory is its anonymous memory, and says nothing of what the kernel buffers. The
-clients are opened 50 at a time, and all are open when the memory is read.
+time of this process alone; memory is its anonymous memory and says nothing of the kernel's socket buffers.
+The clients are opened 50 at a time, and all are open when the memory is read.
 """
 
 from __future__ import annotations

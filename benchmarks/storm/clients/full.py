@@ -83,6 +83,8 @@ class AsyncpgSession(Session):
 
 def translated(error: Exception, closed: bool) -> SessionError:
     """An error of asyncpg's as ours. `closed`: whether the connection is over."""
+    if isinstance(error.__cause__, asyncpg.PostgresError):
+        return translated(error.__cause__, closed)  # a connection was closed, and the server had said why
     if isinstance(error, asyncpg.PostgresError):
         said = error.as_dict()
         if severity := said.get("severity_en") or said.get("severity"):

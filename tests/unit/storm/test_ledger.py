@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,8 @@ def test_a_verdict_without_faults() -> None:
 
 @pytest.mark.parametrize("fault", ["lost", "duplicated", "half"])
 def test_each_fault_counts(fault: str) -> None:
-    assert replace(CLEAN, **{fault: 3}).faults == 3
+    counts: dict[str, Any] = {fault: 3}
+    assert replace(CLEAN, **counts).faults == 3
 
 
 def test_as_a_dictionary_for_the_results() -> None:

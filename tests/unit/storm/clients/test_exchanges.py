@@ -165,7 +165,7 @@ def test_rows_and_tag() -> None:
     answer = Answer(keep=True)
     described = backend.described(id=backend.INT4, name=backend.TEXT)
     feed(answer, words.PARSED + words.BOUND + described + backend.row(b"1", b"one"))
-    assert not answer.done
+    assert (answer.done, answer.rows) == (False, [(1, "one")])
     feed(answer, backend.row(b"2", None) + words.tag("SELECT 2") + backend.READY)
     assert answer.done
     assert answer.rows == [(1, "one"), (2, None)]
@@ -181,7 +181,7 @@ def test_rows_that_nobody_wants_are_dropped() -> None:
 def test_an_error_lasts_until_the_server_is_ready() -> None:
     answer = Answer(keep=True)
     feed(answer, words.error("22012", "division by zero"))
-    assert not answer.done
+    assert (answer.done, answer.tag) == (False, "")
     feed(answer, words.ready("E"))
     assert answer.done
     assert answer.error is not None

@@ -19,6 +19,12 @@ def test_a_server_error_of_an_unknown_kind() -> None:
     assert repr(translated(error, closed=True)) == "<ServerError FATAL ZZ999 'what'>"
 
 
+def test_a_connection_that_was_closed_with_a_word() -> None:
+    error = asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    error.__cause__ = asyncpg.PostgresError.new({"S": "FATAL", "C": "57P01", "M": "terminating"})
+    assert repr(translated(error, closed=True)) == "<ServerError FATAL 57P01 'terminating'>"
+
+
 @pytest.mark.parametrize(
     ("error", "closed", "kind"),
     [

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
-from benchmarks.storm.clients import full, lean, opening
+from benchmarks.storm.clients import full, lean
 from benchmarks.storm.clients.address import Address
 from benchmarks.storm.clients.errors import ConnectFailed, ConnectionLost
 from benchmarks.storm.clients.holdings import HOLDINGS, Holdings
@@ -47,7 +48,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.delenv("STORM_STATEMENT_CACHE", raising=False)
     monkeypatch.setattr(lean, "open_session", place.open_lean)
     monkeypatch.setattr(full, "open_session", place.open_full)
-    monkeypatch.setattr(opening.time, "perf_counter", lambda: place.time)
+    monkeypatch.setattr(time, "perf_counter", lambda: place.time)
     return place
 
 

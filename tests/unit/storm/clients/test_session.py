@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.storm.clients import session as module
 from benchmarks.storm.clients.errors import CommitRefused, ConnectionLost, ServerError
 from benchmarks.storm.clients.meter import METER, Meter
 from benchmarks.storm.clients.session import transaction
@@ -18,7 +18,7 @@ DUPLICATE = ServerError("23505", "ERROR", "duplicate key")
 def session(monkeypatch: pytest.MonkeyPatch) -> FakeSession:
     """Its clock is the one that the metering reads."""
     fake = FakeSession()
-    monkeypatch.setattr(module.time, "perf_counter", lambda: fake.time)
+    monkeypatch.setattr(time, "perf_counter", lambda: fake.time)
     return fake
 
 
