@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import pytest
@@ -22,17 +22,11 @@ from benchmarks.storm.runtime.processes import EXITED, ProcessHost, ProcessRunti
 from benchmarks.storm.runtime.runtime import Answer, Killed, Request
 from tests.support.cluster import DATABASE, Direct
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, soon
 
-T = TypeVar("T")
 Make = Callable[..., Awaitable[ProcessHost]]
 ROOT = Path(__file__).resolve().parent.parent.parent
 numbers = itertools.count()
-
-
-async def soon(probe: Callable[[], T], what: str) -> T:
-    """`eventually`, while the event loop goes on."""
-    return await asyncio.to_thread(eventually, probe, what)
 
 
 def state(pid: int) -> str:
