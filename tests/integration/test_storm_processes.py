@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 import pytest
@@ -22,17 +22,11 @@ from benchmarks.storm.runtime.processes import EXITED, ProcessHost, ProcessRunti
 from benchmarks.storm.runtime.runtime import Answer, Killed, Request
 from tests.support.cluster import DATABASE, Direct
 from tests.support.stage import Stage
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, soon
 
-T = TypeVar("T")
 Make = Callable[..., Awaitable[ProcessHost]]
 ROOT = Path(__file__).resolve().parent.parent.parent
 numbers = itertools.count()
-
-
-async def soon(probe: Callable[[], T], what: str) -> T:
-    """`eventually`, while the event loop goes on."""
-    return await asyncio.to_thread(eventually, probe, what)
 
 
 def state(pid: int) -> str:
@@ -300,12 +294,31 @@ async def test_a_function_that_blocks_is_killed(hosts: Make, note: Callable[[], 
         await invocation
 
 
-async def test_what_a_handler_has_started_dies_with_it(hosts: Make, note: Callable[[], Note]) -> None:
+@pytest.mark.parametrize("end", ["killed", "by itself"])
+async def test_what_a_handler_has_started_dies_with_it(
+    hosts: Make, note: Callable[[], Note], end: str
+) -> None:
     runtime = await environment(await hosts("timers"))
     await runtime.invoke(request({"to": str(note().path)}))
     (child,) = psutil.Process(runtime.pid).children()
-    runtime.kill()
+    if end == "killed":
+        runtime.kill()
+    else:  # alone, as when memory is short
+        os.kill(runtime.pid, signal.SIGKILL)
     await soon(lambda: gone(runtime.pid) and gone(child.pid), "both are dead, and reaped")
+
+
+async def test_what_has_left_its_group_dies_with_the_host(hosts: Make, note: Callable[[], Note]) -> None:
+    """A daemon outlives its environment, not the storm."""
+    host = await hosts("timers")
+    runtime = await environment(host)
+    await runtime.invoke(request({"to": str(note().path), "escapes": True}))
+    (daemon,) = psutil.Process(runtime.pid).children()
+    runtime.kill()
+    await soon(lambda: gone(runtime.pid), "its parent is dead, and reaped")
+    assert daemon.ppid() == host.pid
+    await host.close()
+    assert gone(daemon.pid)
 
 
 # Ending by itself.
@@ -513,7 +526,8 @@ async def main():
     from tests.integration.test_storm_processes import request
     await runtimes[0].invoke(request({"to": sys.argv[1]}))
     await runtimes[1].invoke(request({"to": sys.argv[1]}))
-    runtimes[1].freeze()
+    for runtime in runtimes:
+        runtime.freeze()
     print("ready", flush=True)
     await asyncio.Event().wait()
 
@@ -523,14 +537,14 @@ asyncio.run(main())
 
 
 def test_the_death_of_the_parent_leaves_no_process(tmp_path: Path) -> None:
-    """Killed, so that it can do nothing about it. One environment is frozen, two have started others."""
+    """Killed, so that it can do nothing about it, and neither can its environments, which are frozen."""
     command = [sys.executable, "-c", PARENT, str(tmp_path / "ticks")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"
         family = psutil.Process(parent.pid).children(recursive=True)
         assert len(family) == 7  # the zygote, four environments, two processes that handlers have started
-        eventually(lambda: any(state(process.pid) == "T" for process in family), "one is stopped")
+        eventually(lambda: {state(process.pid) for process in family[1:]} == {"T"}, "all are stopped")
         parent.kill()
     zygote = family[0].pid
     eventually(lambda: [process for process in family[1:] if not gone(process.pid)] == [], "all are reaped")

@@ -43,7 +43,8 @@ async def identify(event: dict[str, Any], context: Context) -> None:
 
 
 async def timers(event: dict[str, Any], context: Context) -> None:
-    """Leave three timers behind: a task, a thread and a process. Each adds a byte to a file at each tick."""
+    """Leave three timers behind: a task, a thread and a process, which may leave the environment's group.
+    Each adds a byte to a file at each tick."""
     task, thread, process = (Path(event["to"] + kind) for kind in ("task", "thread", "process"))
 
     async def tick() -> None:
@@ -53,7 +54,11 @@ async def timers(event: dict[str, Any], context: Context) -> None:
 
     left_behind.append(asyncio.create_task(tick()))
     threading.Thread(target=endlessly, args=(lambda: append(thread),), daemon=True).start()
-    left_behind.append(await asyncio.create_subprocess_exec(sys.executable, __file__, str(process)))
+    left_behind.append(
+        await asyncio.create_subprocess_exec(
+            sys.executable, __file__, str(process), start_new_session=event.get("escapes", False)
+        )
+    )
 
 
 def blocking(event: dict[str, Any], context: Context) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,3 +20,8 @@ def eventually(probe: Callable[[], T], what: str, timeout: float = 10.0) -> T:
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {timeout:g} s: {what} (last: {value!r})")
         time.sleep(0.01)
+
+
+async def soon(probe: Callable[[], T], what: str, timeout: float = 10.0) -> T:
+    """`eventually`, in a thread: the event loop goes on meanwhile."""
+    return await asyncio.to_thread(eventually, probe, what, timeout)

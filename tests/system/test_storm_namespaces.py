@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
@@ -20,9 +20,8 @@ from benchmarks.storm.runtime.processes import ProcessHost, ProcessRuntime
 from benchmarks.storm.runtime.runtime import Request
 from poolproxy.demo.postgres import LocalPostgres
 from tests.support.cluster import Direct
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, soon
 
-T = TypeVar("T")
 Make = Callable[..., Awaitable[ProcessRuntime]]
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -36,11 +35,6 @@ SHORT_PATIENCE = [
 TIMED_OUT = "could not receive data from client: Connection timed out"
 #: What the server also says after an error of the kernel's; alone it means FIN.
 END = "unexpected EOF on client connection with an open transaction"
-
-
-async def soon(probe: Callable[[], T], what: str) -> T:
-    """`eventually`, while the event loop goes on."""
-    return await asyncio.to_thread(eventually, probe, what)
 
 
 @pytest.fixture(scope="module")
