@@ -25,4 +25,5 @@ STORMS: tuple[type[Scenario], ...] = (
     Neighbour,
 )
 
-SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (*STORMS, Load)}
+ALL: tuple[type[Scenario], ...] = (*STORMS, Load)
+SCENARIOS = {scenario.name: scenario for scenario in ALL}
