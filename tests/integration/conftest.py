@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.support.cluster import Direct, make_postgres
+from tests.support.cluster import DATABASE, Direct, make_postgres
+from tests.support.environments import Make, Note, hosts_of
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 
@@ -42,3 +44,16 @@ def proxy(stage: Stage) -> ProxyProcess:
 def narrow(stage: Stage) -> ProxyProcess:
     """Transaction mode with one server: whoever comes next gets the server of whoever came before."""
     return stage.proxy(pool_size=1)
+
+
+@pytest.fixture
+def note(tmp_path: Path) -> Callable[[], Note]:
+    """Makes files that functions write to."""
+    return lambda: Note(tmp_path)
+
+
+@pytest.fixture
+async def hosts(stage: Stage) -> AsyncIterator[Make]:
+    """Makes hosts of environments that are processes, with the cluster as their database."""
+    async with hosts_of(stage.postgres.url(DATABASE)) as make:
+        yield make
