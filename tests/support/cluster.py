@@ -119,6 +119,10 @@ class Direct:
             )
         ]
 
+    def pids(self) -> set[int]:
+        """Of every client session but our own: a proxy that tests share keeps some of its own open."""
+        return {pid for pid, _, _ in self.sessions()}
+
     def wait_running(self, fragment: str, count: int = 1) -> list[int]:
         """The pids of the sessions that run a statement with `fragment` in it, as soon as there are
         `count`.
