@@ -23,6 +23,10 @@ RESERVE = (
     1.0  #: seconds before Lambda's timeout at which we stop, to roll back; Lambda itself would just kill us
 )
 
+LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError)  #: what a connection that is gone may raise
+#: poolproxy ends a connection whose BEGIN has waited in vain. Who asks again at once makes it worse.
+TURNED_AWAY = (asyncpg.TooManyConnectionsError, asyncpg.CannotConnectNowError)
+
 STORE = """
 INSERT INTO upload (bucket, key, sequencer, version, etag, size, uploaded)
 SELECT * FROM
@@ -87,8 +91,8 @@ async def invoke(rows: list[tuple[object, ...]], remaining: float) -> int:
             if await connection.execute("COMMIT") != "COMMIT":
                 raise RuntimeError("rolled back: a statement had failed, and nobody said so")
             return stored
-    except BaseException as error:
-        await leave_nothing(answered=isinstance(error, asyncpg.PostgresError))
+    except BaseException:
+        await leave_nothing()
         raise
 
 
@@ -102,9 +106,9 @@ async def begin() -> None:
     global connection
     try:
         await connection.execute("BEGIN")
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        if not connection.is_closed():
-            raise  # an answer, such as 53300: the connection is fine
+    except LOST as error:
+        if not connection.is_closed() or isinstance(error.__cause__, TURNED_AWAY):
+            raise
         connection = await connect()
         await connection.execute("BEGIN")
 
@@ -115,16 +119,11 @@ async def store(rows: Iterable[tuple[object, ...]]) -> int:
     return int(tag.split()[-1])
 
 
-async def leave_nothing(answered: bool) -> None:
-    """Roll back. Where even that is not answered, drop the connection: poolproxy then rolls back for us.
-
-    `answered`: nothing is under way, so what the connection says of its transaction is true.
-    """
-    if connection.is_closed() or (answered and not connection.is_in_transaction()):
-        return
+async def leave_nothing() -> None:
+    """Roll back. Where even that is not answered, drop the connection: poolproxy then rolls back for us."""
     try:
         async with asyncio.timeout(RESERVE / 2):
             await connection.execute("ROLLBACK")  # asyncpg cancels first what is still running
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except LOST:
         connection.terminate()
         await asyncio.sleep(0)  # the socket is closed by the loop's next turn, and we are about to be frozen

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import json
 import os
-import re
 import signal
 import socket
 import time
@@ -18,7 +17,6 @@ from typing import Any
 import asyncpg
 import psycopg
 import pytest
-import yaml
 
 from benchmarks.storm import events
 from benchmarks.storm.clock import Clock
@@ -27,8 +25,7 @@ from benchmarks.storm.loading import Handler, HandlerSource
 from benchmarks.storm.runtime.processes import ProcessHost
 from benchmarks.storm.runtime.runtime import Request, Runtime
 from poolproxy.demo.postgres import free_port
-from poolproxy.settings import DatabaseSettings, Settings, UserSettings, load
-from tests.support.cluster import DATABASE, PASSWORDS, Direct
+from tests.support.cluster import DATABASE, Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
@@ -298,19 +295,18 @@ def test_where_nothing_is_answered_the_connection_is_given_up(
     assert environment.invoke(put(1))["stored"] == 1
 
 
-def test_a_full_pool_is_an_answer_not_a_loss(
-    environments: Environments, stage: Stage, direct: Direct
-) -> None:
-    proxy = stage.fresh(pool_size=1, connection_borrow_timeout=0.3)
+def test_a_full_pool_is_no_reason_to_ask_again(environments: Environments, stage: Stage) -> None:
+    """53300 ends the connection, for a BEGIN must not fail and let go on; the wait is not begun anew."""
+    proxy = stage.fresh(pool_size=1, connection_borrow_timeout=0.5)
     environment = environments(proxy)
-    before = environment.connection
     with proxy.login() as other:
         other.query("begin")
-        with pytest.raises(asyncpg.TooManyConnectionsError, match="connection_borrow_timeout"):
+        logins = proxy.metrics().value("poolproxy_logins_total")
+        with pytest.raises(asyncpg.PostgresError, match="connection_borrow_timeout"):
             environment.invoke(put(1))
+        assert proxy.metrics().value("poolproxy_logins_total") == logins
         other.query("rollback")
-    assert environment.invoke(put(1))["stored"] == 1
-    assert environment.connection is before
+    assert environment.invoke(put(1)) == {"stored": 1, "known": 0}
 
 
 def test_a_deadline_in_the_queue_leaves_the_queue(
