@@ -19,9 +19,7 @@ import asyncpg
 
 CONNECT = 5.0  #: seconds that a connection and its login may take
 UNANSWERED = 3.0  #: seconds without an acknowledgement, after which a connection has been lost without a word
-RESERVE = (
-    1.0  #: seconds before Lambda's timeout at which we stop, to roll back; Lambda itself would just kill us
-)
+RESERVE = 1.0  #: seconds before Lambda's timeout at which we stop, to roll back; Lambda itself just kills
 
 LOST = (OSError, asyncpg.InterfaceError, asyncpg.PostgresError)  #: what a connection that is gone may raise
 #: poolproxy ends a connection whose BEGIN has waited in vain. Who asks again at once makes it worse.
