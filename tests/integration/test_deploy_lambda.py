@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,6 +76,7 @@ def table(stage: Stage) -> Iterator[None]:
 @pytest.fixture
 def environments(stage: Stage, monkeypatch: pytest.MonkeyPatch, table: None) -> Iterator[Environments]:
     """INITs environments of a proxy."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
     made: list[Environment] = []
 
     def make(proxy: ProxyProcess) -> Environment:
@@ -84,6 +86,7 @@ def environments(stage: Stage, monkeypatch: pytest.MonkeyPatch, table: None) -> 
     yield make
     for environment in made:
         environment.close()
+    sys.modules.pop("handler", None)
 
 
 def put(number: int) -> dict[str, Any]:
