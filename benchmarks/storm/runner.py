@@ -254,8 +254,10 @@ class Storm:
             self._changed.set()
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        """Raise what has gone wrong, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
 
 def _is_there(made: asyncio.Future[Runtime]) -> bool:
