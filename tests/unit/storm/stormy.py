@@ -74,7 +74,8 @@ class FakeRuntime(Runtime):
     async def _run(self, kind: str, words: str) -> Answer:
         self.heard.append(words)
         piece = self.host.next(kind)
-        self._over = over = asyncio.get_running_loop().create_future()
+        over: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._over = over
         timeout = None if piece.seconds == NEVER else piece.seconds / self.host.scale
         done, _ = await asyncio.wait([over], timeout=timeout)
         if done:

@@ -181,6 +181,21 @@ def test_the_wall_may_come_during_other_work() -> None:
     storm(story())
 
 
+def test_the_end_of_work_that_a_wall_has_cut_off_does_not_end_what_came_after() -> None:
+    async def story() -> None:
+        weather = Weather(timeout=8.0, work=lambda invocation: 10.0 if invocation.event == "a" else 0.0)
+        weather.host.does(INVOKE, 0.0, 5.0)
+        async with weather.storm:
+            sending = asyncio.create_task(weather.send(Sent(0.0, "a"), Sent(9.0, "b")))
+            await weather.clock.sleep_until(13.0)
+            assert weather.outcomes == {"timed out": 1}
+            await sending
+        assert weather.outcomes == {"timed out": 1, "succeeded": 1}
+        assert len(weather.heard) == 1
+
+    storm(story())
+
+
 def test_an_init_that_takes_too_long_is_killed_and_run_again_in_the_invocation() -> None:
     async def story() -> None:
         weather = Weather()
@@ -356,6 +371,18 @@ def test_provisioned_environments_stand_before_anybody_comes() -> None:
         async with weather.storm:
             await weather.clock.sleep(10.0)
             assert weather.heard == [[INIT, "freeze"]] * 2
+
+    storm(story())
+
+
+def test_an_environment_that_is_replaced_before_its_runtime_has_started_runs_no_code() -> None:
+    async def story() -> None:
+        weather = Weather(provisioned=1)
+        async with weather.storm:
+            await turns()
+            weather.storm.perform(weather.service.deploy("f", weather.clock.now()))
+            await weather.clock.sleep(10.0)
+            assert weather.heard == [["kill"], [INIT, "freeze"]]
 
     storm(story())
 
