@@ -129,21 +129,23 @@ class Sent:
 
 
 class Weather:
-    """A storm of the function `f`, and all that is about it. To be made within a loop of virtual time."""
+    """A storm of one function, and all that is about it. To be made within a loop of virtual time."""
 
     def __init__(
         self,
         scale: float = 1.0,
         work: Callable[[Invocation], float] = lambda _: 0.0,
         service: Callable[..., Service] = Service,
+        name: str = "f",
         **settings: Any,
     ) -> None:
+        self.name = name
         self.clock = Clock(scale, loop_time)
         self.host = FakeHost(scale)
         self.progress = Progress("test", "nobody", 1, 1)
         self.recorder = Recorder(self.progress, scale, lambda invocation: invocation.function.name)
-        self.service = service([Function("f", **{"timeout": 30.0, "memory": 1769, **settings})])
-        self.storm = Storm(self.service, {"f": self.host}, self.clock, self.recorder, work)
+        self.service = service([Function(name, **{"timeout": 30.0, "memory": 1769, **settings})])
+        self.storm = Storm(self.service, {name: self.host}, self.clock, self.recorder, work)
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -160,7 +162,7 @@ class Weather:
     def invoke(self, name: str) -> None:
         """Here and now, and nobody waits for the end."""
         now = self.clock.now()
-        self.storm.perform(self.service.invoke("f", name, "synchronous", now, now)[1])
+        self.storm.perform(self.service.invoke(self.name, name, "synchronous", now, now)[1])
 
     async def warm(self, names: Iterable[str] = "w") -> None:
         """Environments that stand frozen, whose words so far are forgotten."""
