@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -35,7 +36,7 @@ HBA = (
 PUBLISHED_SETTINGS = ("shared_buffers", "max_connections", "fsync", "synchronous_commit", "jit", "autovacuum")
 START_TIMEOUT = 30.0  #: seconds
 
-PGBOUNCER = "/usr/sbin/pgbouncer"
+PGBOUNCER_PATH = "/usr/sbin"  #: where Debian has it, and a user's PATH does not lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +189,11 @@ class Proxy(Target):
         raise RuntimeError(f"{self.name} did not start:\n{log[-2000:]}")
 
 
+def pgbouncer_program() -> str | None:
+    """PgBouncer as it is installed; None where it is not."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}{os.pathsep}{PGBOUNCER_PATH}")
+
+
 class PgBouncer(Proxy):
     """PgBouncer with its defaults but for what all proxies share; `extra` settings make it another."""
 
@@ -199,7 +205,7 @@ class PgBouncer(Proxy):
         super().__init__(postgres, login, directory)
 
     def version(self) -> str:
-        done = subprocess.run([PGBOUNCER, "--version"], capture_output=True, text=True, check=True)
+        done = subprocess.run([self._program(), "--version"], capture_output=True, text=True, check=True)
         return done.stdout.splitlines()[0]
 
     def configuration(self) -> str:
@@ -229,7 +235,13 @@ class PgBouncer(Proxy):
         self._write("pgbouncer.ini", self._ini(self.port, self._postgres.port, userlist) + "\n")
 
     def _command(self) -> list[str]:
-        return [PGBOUNCER, str(self._directory / "pgbouncer.ini")]
+        return [self._program(), str(self._directory / "pgbouncer.ini")]
+
+    def _program(self) -> str:
+        program = pgbouncer_program()
+        if program is None:
+            raise RuntimeError("pgbouncer is not installed")
+        return program
 
 
 class Poolproxy(Proxy):

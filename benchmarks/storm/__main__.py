@@ -26,7 +26,7 @@ from rich.console import Console
 from benchmarks import machine
 from benchmarks.process import raise_file_limit
 from benchmarks.scram import stored_secret
-from benchmarks.storm import compare, ledger
+from benchmarks.storm import compare, demands, ledger
 from benchmarks.storm.bars import bars
 from benchmarks.storm.clients import SessionError, address
 from benchmarks.storm.endpoints import (
@@ -44,7 +44,7 @@ from benchmarks.storm.report import page, summary_markdown
 from benchmarks.storm.results import Run, Trial, WrongSchema
 from benchmarks.storm.runtime.forks import HostFailed
 from benchmarks.storm.runtime.namespaces import Namespace, NamespaceFailed
-from benchmarks.storm.scenarios import SCENARIOS, STORMS, load
+from benchmarks.storm.scenarios import SCENARIOS, load
 from benchmarks.storm.scenarios.load import Load
 from benchmarks.storm.scenarios.scenario import Scenario, Unable
 from benchmarks.storm.trials import Connection, Ground, Manner, run_trial
@@ -70,15 +70,9 @@ UNABLE = (
     SessionError,
     Unable,
     WrongSchema,
+    OSError,
+    RuntimeError,  # a target that did not start
 )
-
-
-def dsn(text: str) -> tuple[str, str]:
-    """`name=URL`."""
-    name, equals, url = text.partition("=")
-    if not equals or not name or "://" not in url:
-        raise argparse.ArgumentTypeError(f"{text!r} is not name=postgres://user:password@host:port/database")
-    return name, url
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,22 +83,29 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"of {', '.join(SCENARIOS)}; all")
     made.add_argument("--target", action="append", choices=LOCAL, help="a local one; repeat it; all")
-    made.add_argument("--dsn", action="append", type=dsn, default=[], metavar="NAME=URL")
-    made.add_argument("--trials", type=int, help=f"of each, alternated; {TRIALS}, and 1 with --quick")
+    made.add_argument("--dsn", action="append", type=demands.dsn, default=[], metavar="NAME=URL")
+    made.add_argument(
+        "--trials",
+        type=demands.positive,
+        metavar="N",
+        help=f"of each, alternated; {TRIALS}, and 1 with --quick",
+    )
     made.add_argument("--quick", action="store_true", help="less of everything: at most a minute each")
-    made.add_argument("--environments", type=int, metavar="N", help="how many; 1,000, and 200 with --quick")
+    made.add_argument(
+        "--environments", type=demands.positive, metavar="N", help="how many; 1,000, and 200 with --quick"
+    )
     made.add_argument("--client", choices=("lean", "asyncpg"), default="lean", help="what handlers use")
     made.add_argument(
         "--statement-cache",
-        type=int,
+        type=demands.natural,
         default=0,
         metavar="N",
         help="named statements of asyncpg; its default 100",
     )
     made.add_argument("--isolation", choices=("task", "process"), help="of environments; the scenario's own")
     made.add_argument("--handler", metavar="MODULE:FUNCTION", help="your own, instead of the scenario's")
-    made.add_argument("--rate", type=float, default=load.RATE, help="of `load`, per second")
-    made.add_argument("--seconds", type=float, default=load.SECONDS, help="of `load`")
+    made.add_argument("--rate", type=demands.amount, default=load.RATE, help="of `load`, per second")
+    made.add_argument("--seconds", type=demands.amount, default=load.SECONDS, help="of `load`")
     made.add_argument("--trace", type=Path, metavar="FILE", help="of `load`: a line is a time, or time,count")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--html", type=Path, metavar="FILE", help="the report")
@@ -119,12 +120,12 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
     command = shlex.join(["python", "-m", "benchmarks.storm", *options.arguments])
     run = Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
     manner = Manner(options.client, options.statement_cache, options.seed, options.handler, options.isolation)
-    names = [] if options.dsn and not options.target else options.target or list(LOCAL)
+    names = demands.local_targets(options)
     trials = options.trials or (1 if options.quick else TRIALS)
     with ExitStack() as stack:
         directory = stack.enter_context(_directory())
         postgres, login = await _local_postgres(stack, show) if names else (None, None)
-        for name in options.scenarios or [each.name for each in STORMS]:
+        for name in demands.scenarios(options):
             scenario = _scenario(name, options)
             run.scenarios[name] = scenario.about
             endpoints: list[Endpoint] = [External(each, url) for each, url in options.dsn]
@@ -189,9 +190,11 @@ async def _on(
             namespace=namespace,
         )
     finally:
-        await asyncio.to_thread(endpoint.stop)
-        if namespace is not None:
-            await asyncio.to_thread(namespace.close)
+        try:
+            await asyncio.to_thread(endpoint.stop)
+        finally:
+            if namespace is not None:
+                await asyncio.to_thread(namespace.close)
 
 
 async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgres, Login]:
@@ -215,8 +218,9 @@ async def _prepare(ground: Ground, *roles: str) -> None:
             await ledger.prepare(connection, *roles)
         finally:
             await connection.close()
-    except (asyncpg.PostgresError, OSError, ledger.SchemaTaken) as error:
-        raise Failed(f"the tables of the handlers cannot be made: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ledger.SchemaTaken) as error:
+        said = str(error) or type(error).__name__
+        raise Failed(f"the tables of the handlers cannot be made: {said}") from error
 
 
 def _connector(url: str) -> Callable[[], Awaitable[Connection]]:
@@ -254,22 +258,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     options.arguments = given
-    if unknown := [name for name in options.scenarios if name not in SCENARIOS]:
-        parser().error(f"there is no scenario {unknown[0]}: it is one of {', '.join(SCENARIOS)}")
+    try:
+        demands.check(options)
+    except demands.Impossible as error:
+        parser().error(str(error))
     raise_file_limit(FILES)
     try:
         old = Run.from_json(options.compare.read_text("utf-8")) if options.compare else None
         with display(Console(stderr=True)) as show:
             run = uvloop.run(storm(options, show))
-    except (
-        Failed,
-        HandlerNotFound,
-        PostgresFailed,
-        SessionError,
-        WrongSchema,
-        OSError,
-        RuntimeError,
-    ) as error:
+    except UNABLE as error:
         print(f"storm: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
+
 from benchmarks.process import anonymous_bytes, cpu_used
 from benchmarks.storm.clients import SessionError, address, lean
 from benchmarks.storm.results import UNKNOWN, TargetInfo
@@ -32,7 +34,7 @@ from benchmarks.targets import (
     Proxy,
     Target,
 )
-from poolproxy.demo.postgres import LocalPostgres
+from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
 
 MAX_CONNECTIONS = 100
 OPTIONS = {
@@ -45,6 +47,8 @@ OPTIONS = {
 STORM_HBA = (*HBA, f"host all {USER} {BLOCK} scram-sha-256")
 #: What a crash must not take away is what the ledger looks for.
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+#: What is raised for a process that is not there: a database that restarts, a proxy that has crashed.
+GONE = (PostgresFailed, psutil.Error, OSError, RuntimeError)
 LOCAL = ("direct", "pgbouncer", "poolproxy")
 
 
@@ -154,15 +158,24 @@ class Local(Endpoint):
         return TargetInfo(self.target.version(), self.target.configuration(), self._pool_size)
 
     def cpu(self) -> float:
-        return cpu_used(self.target.pid).total
+        try:
+            return cpu_used(self.target.pid).total
+        except GONE:
+            return UNKNOWN
 
     def memory(self) -> int:
-        return anonymous_bytes(self.target.pid)
+        try:
+            return anonymous_bytes(self.target.pid)
+        except GONE:
+            return UNKNOWN
 
     async def waiting(self) -> int:
         match self.target:
             case Poolproxy():
-                samples = await asyncio.to_thread(self.target.samples, "poolproxy_clients")
+                try:
+                    samples = await asyncio.to_thread(self.target.samples, "poolproxy_clients")
+                except OSError:
+                    return UNKNOWN
                 return int(sum(value for labels, value in samples.items() if 'state="waiting"' in labels))
             case PgBouncer():
                 return await self._waiting_at_pgbouncer()

@@ -49,6 +49,7 @@ class Observer:
         self._connect = connect
         self._clock = clock
         self._connection: Connection | None = None
+        self._asking = asyncio.Lock()  # the samples are one who asks, a scenario another
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
@@ -60,12 +61,13 @@ class Observer:
         """Server connections, and how many of them are in a transaction; UNKNOWN while nobody can tell."""
         if self._connect is None:
             return UNKNOWN, UNKNOWN
-        try:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await self._connect()
-            row = await self._connection.fetchrow(_COUNT, self._user, timeout=5.0)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            return UNKNOWN, UNKNOWN
+        async with self._asking:
+            try:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await self._connect()
+                row = await self._connection.fetchrow(_COUNT, self._user, timeout=5.0)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                return UNKNOWN, UNKNOWN
         assert row is not None
         return row[0], row[1]
 

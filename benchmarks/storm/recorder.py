@@ -6,7 +6,7 @@ target that is late cannot hide it (no coordinated omission). Must not know how 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -27,6 +27,7 @@ class Recorder:
         self._scale = scale
         self._group = group
         self.groups: defaultdict[str, Histogram] = defaultdict(Histogram)
+        self.ended: defaultdict[str, Counter[str]] = defaultdict(Counter)  #: outcomes, by group
         self._progress = progress
         began = datetime.now(UTC).isoformat(timespec="seconds")
         self.trial = Trial(progress.scenario, progress.target, progress.number, began, 0.0)
@@ -59,7 +60,9 @@ class Recorder:
         at, ms = now / self._scale, (now - invocation.intended) / self._scale * 1e3
         self._progress.settled(at, outcome, ms)
         self._timeline.record(at, ms, outcome != SUCCEEDED)
-        self.groups[self._group(invocation)].record(ms)
+        group = self._group(invocation)
+        self.groups[group].record(ms)
+        self.ended[group][outcome] += 1
 
     def finish(self, seconds: float) -> Trial:
         """The trial is over."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast
 
+from benchmarks.storm.clients import Meter
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.events import sqs_batch, sqs_message
 from benchmarks.storm.model import actions
@@ -57,26 +58,29 @@ class Storm:
         self._hosts = hosts
         self._work = work
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ticking: asyncio.Task[None]
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
 
     async def __aenter__(self) -> Self:
         self.perform(self.service.begin(self.clock.now()))
-        self._ticking = asyncio.create_task(self._tick())
+        self._spawn(self._tick())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill every environment. Nothing is told to the model any more."""
-        doing = [self._ticking, *self._tasks]
+        """Kill every environment. Nothing is told to the model any more. Raises what went wrong in here, if
+        nothing else has."""
+        doing = list(self._tasks)
         for task in doing:
             task.cancel()
-        await asyncio.wait(doing)
+        if doing:
+            await asyncio.wait(doing)
         for host in self._hosts.values():
             await host.close()
         self._runtimes.clear()
+        if error is None:
+            self._check()
 
     async def send(self, arrivals: Iterable[Arrival], patience: float) -> None:
         """Send all of them, each at its time, and wait until every invocation has settled, at most so many
@@ -117,7 +121,7 @@ class Storm:
 
     def runtimes(self) -> dict[int, Runtime]:
         """Those of the environments that live, by their number."""
-        return {number: made.result() for number, made in self._runtimes.items() if made.done()}
+        return {number: made.result() for number, made in self._runtimes.items() if _is_there(made)}
 
     def environments(self) -> list[Environment]:
         """Those that live."""
@@ -152,32 +156,43 @@ class Storm:
 
     async def _invoke(self, action: actions.Run) -> None:
         environment, invocation = action.environment, action.invocation
-        runtime = await self._runtimes[environment.id]
         attempt = invocation.attempt
+        runtime = await self._runtimes[environment.id]
+        if not self._serves(environment, invocation, attempt):
+            return  # it was killed before its code ran
         runtime.thaw()
-        waited = 0.0
         try:
-            if action.initialise:
-                answer = await runtime.initialise()
-                self.recorder.met(answer)
-                waited = answer.meter.waited() * self.clock.scale
-                if answer.failed:
-                    if self._serves(environment, invocation, attempt):
-                        self.perform(self.service.crashed(environment, self.clock.now(), waited))
-                    return
+            if action.initialise and not await self._initialised_again(action, runtime, attempt):
+                return
             answer = await runtime.invoke(self._request(environment, invocation))
-        except Killed:
-            return  # the timeout wall: the model knows, it has said so
+        except Killed as killed:  # the timeout wall: the model knows, it has said so
+            self._waited(environment, killed.meter)
+            return
         self.recorder.answered(invocation, attempt, answer)
-        waited += answer.meter.waited() * self.clock.scale
+        self._waited(environment, answer.meter)
         if not answer.failed and (work := self._work(invocation)) > 0:
             await self.clock.sleep(work)
         if self._serves(environment, invocation, attempt):
             now = self.clock.now()
             if answer.exited:
-                self.perform(self.service.crashed(environment, now, waited))
+                self.perform(self.service.crashed(environment, now))
             else:
-                self.perform(self.service.answered(environment, now, answer.failed, waited))
+                self.perform(self.service.answered(environment, now, answer.failed))
+
+    async def _initialised_again(self, action: actions.Run, runtime: Runtime, attempt: int) -> bool:
+        """Run the module's code inside an invocation; tells whether the handler is to be called."""
+        environment = action.environment
+        answer = await runtime.initialise()
+        self.recorder.met(answer)
+        self._waited(environment, answer.meter)
+        serves = self._serves(environment, action.invocation, attempt)
+        if serves and answer.failed:
+            self.perform(self.service.crashed(environment, self.clock.now()))
+        return serves and not answer.failed
+
+    def _waited(self, environment: Environment, meter: Meter) -> None:
+        """Its bill says how much of an invocation was waiting for a connection, however it has ended."""
+        self.service.waited(environment, meter.waited() * self.clock.scale)
 
     def _serves(self, environment: Environment, invocation: Invocation, attempt: int) -> bool:
         """Whether it still does, as the model sees it: the timeout wall may have come first, in the same turn
@@ -205,7 +220,7 @@ class Storm:
 
     def _with_runtime(self, environment: Environment, do: Callable[[Runtime], None]) -> None:
         made = self._runtimes.get(environment.id)
-        if made is not None and made.done():
+        if made is not None and _is_there(made):
             do(made.result())
 
     async def _tick(self) -> None:
@@ -239,8 +254,15 @@ class Storm:
             self._changed.set()
 
     def _check(self) -> None:
-        if self._failure is not None:
-            raise self._failure
+        """Raise what has gone wrong, once."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+
+def _is_there(made: asyncio.Future[Runtime]) -> bool:
+    """It has been made, and it could be."""
+    return made.done() and not made.cancelled() and made.exception() is None
 
 
 def event_of(invocation: Invocation) -> object:

@@ -19,22 +19,20 @@ from collections.abc import Mapping, Sequence
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.runtime.channel import Document, answer_from_document
 from benchmarks.storm.runtime.forks import Fork, Forks, HostFailed, Room
-from benchmarks.storm.runtime.runtime import Answer, Host, Killed, Request, Runtime
-
-EXITED = "Runtime.ExitError"  #: Lambda's name for a runtime whose process has ended by itself
+from benchmarks.storm.runtime.runtime import EXITED, Answer, Host, Killed, Request, Runtime
 
 
 class ProcessRuntime(Runtime):
     """One environment. Its process is another one after every kill and every INIT that is not its first."""
 
-    __slots__ = ("_fork", "_forks", "_fresh", "_killed", "_scale", "_sessions")
+    __slots__ = ("_fork", "_forks", "_fresh", "_kills", "_scale", "_sessions")
 
     def __init__(self, forks: Forks, scale: float, fork: Fork) -> None:
         self._forks = forks
         self._scale = scale
         self._fork = fork
         self._fresh = True  # no code has run in it
-        self._killed = False  # since `initialise` was called last
+        self._kills = 0
         self._sessions = 0
 
     def __repr__(self) -> str:
@@ -46,15 +44,16 @@ class ProcessRuntime(Runtime):
         return self._fork.pid
 
     async def initialise(self) -> Answer:
-        self._killed = False
         if not (self._fresh and self._fork.alive):
             self._fork.kill()
-            self._fork = await self._forks.fork()
+            kills = self._kills
+            fork = await self._forks.fork()
+            if kills != self._kills:  # meanwhile; another INIT may be under way already
+                fork.kill()
+                raise Killed
+            self._fork = fork
             self._sessions = 0
         self._fresh = False
-        if self._killed:  # while it was forked
-            self._fork.kill()
-            raise Killed
         return await self._ask({"invoke": False})
 
     async def invoke(self, request: Request) -> Answer:
@@ -74,7 +73,7 @@ class ProcessRuntime(Runtime):
         self._fork.go_on()
 
     def kill(self) -> None:
-        self._killed = True
+        self._kills += 1
         self._fork.kill()
 
     async def _ask(self, document: Document) -> Answer:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Final
 
 from benchmarks.storm.clients import Meter
 
+EXITED: Final = "Runtime.ExitError"  #: Lambda's name for a runtime whose process has ended by itself
+
 
 class Killed(Exception):
-    """The runtime was killed while its code ran: there is no answer."""
+    """The runtime was killed while its code ran: there is no answer. `meter` is what is known of it."""
+
+    def __init__(self, meter: Meter | None = None) -> None:
+        super().__init__()
+        self.meter = meter or Meter()
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,11 @@ from benchmarks.storm.clients.errors import gist, label
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.context import Context
 from benchmarks.storm.loading import Handler, HandlerSource
-from benchmarks.storm.runtime.runtime import Answer, Host, Killed, Request, Runtime
+from benchmarks.storm.runtime.runtime import EXITED, Answer, Host, Killed, Request, Runtime
+
+
+class Exited(Exception):
+    """The code has ended its process, or would have."""
 
 
 class TaskRuntime(Runtime):
@@ -61,8 +65,9 @@ class TaskRuntime(Runtime):
     def kill(self) -> None:
         self._holdings.kill()  # ahead of the cancellation: asyncpg would send a CancelRequest
         self._handler = None
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
 
     async def _load(self) -> None:
         self._handler = self._source.load()
@@ -77,19 +82,30 @@ class TaskRuntime(Runtime):
         meter = Meter()
         context = self._context.copy()
         context.run(METER.set, meter)
-        self._task = task = asyncio.get_running_loop().create_task(code, context=context)
+        self._task = task = asyncio.get_running_loop().create_task(_contained(code), context=context)
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:  # the trial ends
             self.kill()
             raise
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if self._task is not task:  # killed; another piece of code may run already
+            raise Killed(meter)
         self._task = None
-        if task.cancelled():
-            raise Killed
-        error = task.exception()
         if error is None:
             return Answer(meter=meter)
+        if isinstance(error, Exited):
+            self.kill()
+            return Answer(True, EXITED, str(error), meter, exited=True)
         return Answer(True, label(error), gist(error), meter)
+
+
+async def _contained(code: Coroutine[Any, Any, None]) -> None:
+    """Code that wants to end its process ends its environment: asyncio would let it end all of them."""
+    try:
+        await code
+    except SystemExit as error:
+        raise Exited(f"Runtime exited with error: exit status {error.code}") from error
 
 
 class TaskHost(Host):

@@ -18,6 +18,8 @@ from benchmarks.storm.scenarios.scenario import (
     Deployed,
     Scenario,
     Underway,
+    at_least,
+    at_most,
     ledger_clean,
     none_failed,
     servers_at_most,
@@ -41,7 +43,9 @@ class Deploy(Scenario):
     )
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
-        super().__init__(quick, environments or (100 if quick else 500))
+        super().__init__(quick, environments)
+        self.environments = environments or (100 if quick else 500)
+        self.seconds = 3.0 if self.tiny else SECONDS
 
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("order", memory=1769, timeout=30.0))]
@@ -50,7 +54,7 @@ class Deploy(Scenario):
         for number, moment in enumerate(burst(self.environments, 1.0, chance)):
             yield Arrival("order", moment, number)
         rate = self.environments * RATE
-        for number, moment in enumerate(poisson(rate, SECONDS, chance), self.environments):
+        for number, moment in enumerate(poisson(rate, self.seconds, chance), self.environments):
             yield Arrival("order", WARM + moment, number)
 
     def work(self, invocation: Invocation) -> float:
@@ -58,18 +62,20 @@ class Deploy(Scenario):
         return max(WARM - 1.0 - invocation.intended, WORK)
 
     async def alongside(self, underway: Underway) -> None:
-        await underway.clock.sleep_until(WARM + SECONDS / 2)
-        service = underway.storm.service
-        underway.found["replaced"] = service.environments
-        underway.storm.perform(service.deploy("order", underway.clock.now()))
+        clock, storm = underway.clock, underway.storm
+        await clock.sleep_until(WARM + self.seconds / 2)
+        old = {environment.id for environment in storm.environments()}
+        storm.perform(storm.service.deploy("order", clock.now()))
+        await clock.sleep_until(WARM + self.seconds + WORK)
+        left = {environment.id for environment in storm.environments()} & old
+        underway.found["replaced"] = len(old - left)
+        underway.found["left"] = len(left)
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
-        replaced = int(underway.found["replaced"])
         return [
             none_failed(trial),
             ledger_clean(trial),
             servers_at_most(trial, 20),
-            Check(
-                "environments replaced", f"{replaced}", f"{self.environments}", replaced >= self.environments
-            ),
+            at_least("environments replaced", underway.found["replaced"], self.environments),
+            at_most("old environments left", underway.found["left"], 0),
         ]

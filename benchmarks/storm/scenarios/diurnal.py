@@ -19,8 +19,8 @@ from benchmarks.storm.scenarios.scenario import (
     Deployed,
     Scenario,
     Underway,
-    kept,
     ledger_clean,
+    none_failed,
     servers_at_most,
 )
 
@@ -42,7 +42,9 @@ class Diurnal(Scenario):
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         super().__init__(quick, environments)
-        self.first, self.hours = (11.0, 1.0) if quick else (6.0, 8.0)  # o'clock; 30 s or 4 min of the machine
+        # o'clock; 3 s, 30 s or 4 min of the machine
+        self.first, self.hours = (11.9, 0.1) if self.tiny else (11.0, 1.0) if quick else (6.0, 8.0)
+        self.thinned = THINNED * (4 if self.tiny else 1)
 
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("upload", memory=512, timeout=300.0), "upload")]
@@ -52,16 +54,15 @@ class Diurnal(Scenario):
             self.hours * HOUR,
             chance,
             start=self.first * HOUR,
-            night=NIGHT / THINNED,
-            noon=NOON / THINNED,
+            night=NIGHT / self.thinned,
+            noon=NOON / self.thinned,
         )
         for number, moment in enumerate(moments):
             yield Arrival("upload", moment, number, "asynchronous", EVENTS["upload"])
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
-        lost = kept(trial.outcomes, "succeeded")
         return [
-            Check("events not processed", str(lost), "0", lost == 0),
+            none_failed(trial, "events not processed"),
             ledger_clean(trial),
             servers_at_most(trial, 20),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from heapq import merge
 from random import Random
 
@@ -18,26 +19,30 @@ from benchmarks.storm.model.arrivals import ramp
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import Invocation
 from benchmarks.storm.results import UNKNOWN, Check, Trial
+from benchmarks.storm.runner import Storm
 from benchmarks.storm.scenarios.scenario import (
     Arrival,
     Deployed,
     Scenario,
     Underway,
+    all_succeeded,
+    at_least,
     at_most,
-    kept,
     ledger_clean,
     servers_at_most,
 )
 
 PER_FUNCTION = 1_000  #: environments
 PER_SECOND = 100  #: of them for one function, Lambda's own rate
-CARELESS = 20
+CARELESS = "careless"
+FROZEN_IN_TRANSACTION = 20  #: of them
 IDLE_TRANSACTION = 3.0  #: seconds, idle_transaction_timeout
 GRACE = 1.0  #: on top of that
 LOOK_EVERY = 0.1
 THAW = 8.0  #: seconds after the last has come
-THAWING = 10.0  #: seconds in which all are invoked again
+THAWED_PER_SECOND = 500  #: all are invoked again
 KIB = 1024
+READS = "reads"
 
 
 class Freeze(Scenario):
@@ -51,41 +56,45 @@ class Freeze(Scenario):
     )
     limits = Limits(idle_transaction=IDLE_TRANSACTION)
     account_limit = 10_000
+    most = account_limit - FROZEN_IN_TRANSACTION
     idle_seconds = 3_600.0
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
-        super().__init__(quick, environments or (400 if quick else 5_000))
-        self.functions = -(-self.environments // PER_FUNCTION)
-        self.each = self.environments // self.functions
+        super().__init__(quick, environments)
+        wanted = environments or (400 if quick else 5_000)
+        self.functions = -(-wanted // PER_FUNCTION)
+        self.each = -(-wanted // self.functions)
+        self.environments = self.functions * self.each
         self.seconds = self.each / PER_SECOND
         self.thaw = self.seconds + THAW
+        self.thawing = self.environments / THAWED_PER_SECOND
 
     def deployed(self) -> Sequence[Deployed]:
-        careless = Function("careless", memory=1769, timeout=30.0)
+        careless = Function(CARELESS, memory=1769, timeout=30.0)
         names = [f"read-{number}" for number in range(self.functions)]
         reads = [Deployed(Function(name, memory=1769, timeout=30.0), "read") for name in names]
-        return [*reads, Deployed(careless, "careless")]
+        return [*reads, Deployed(careless, CARELESS)]
 
     def arrivals(self, chance: Random) -> Iterator[Arrival]:
         streams = [self._reads(f"read-{number}") for number in range(self.functions)]
         careless = [
-            Arrival("careless", moment, number, make=EVENTS["careless"])
-            for moment in (self.seconds, self.thaw + THAWING)
-            for number in range(CARELESS)
+            Arrival(CARELESS, moment, number, make=EVENTS[CARELESS])
+            for moment in (self.seconds, self.thaw + self.thawing)
+            for number in range(FROZEN_IN_TRANSACTION)
         ]
         return merge(*streams, careless, key=lambda arrival: arrival.intended)
 
     def _reads(self, name: str) -> Iterator[Arrival]:
         for number, moment in enumerate(ramp(self.each, self.seconds)):
             yield Arrival(name, moment, number, make=EVENTS["read"])
-        for number, moment in enumerate(ramp(self.each, THAWING), self.each):
+        for number, moment in enumerate(ramp(self.each, self.thawing), self.each):
             yield Arrival(name, self.thaw + moment, number, make=EVENTS["read"])
 
     def work(self, invocation: Invocation) -> float:
         """Nobody is done before all have come, in both waves: so all of them are there, and all thaw."""
-        if invocation.function.name == "careless":
+        if invocation.function.name == CARELESS:
             return 0.0
-        end = self.seconds if invocation.intended < self.seconds else self.thaw + THAWING
+        end = self.seconds if invocation.intended < self.seconds else self.thaw + self.thawing
         return max(end - invocation.intended, 0.0)
 
     async def alongside(self, underway: Underway) -> None:
@@ -101,31 +110,34 @@ class Freeze(Scenario):
         found["seconds"] = underway.clock.now() - frozen
         await underway.clock.sleep_until(self.thaw - 1.0)
         after = await database.memory()
-        found["clients"] = underway.storm.clients()
-        found["bytes"] = (after - before) / self.environments if UNKNOWN not in (before, after) else 0.0
+        found["clients"] = self._standing(underway.storm)
+        known = UNKNOWN not in (before, after)
+        found["KiB"] = (after - before) / self.environments / KIB if known else UNKNOWN
+
+    def _standing(self, storm: Storm) -> int:
+        """Connections of those that were not careless."""
+        runtimes = storm.runtimes()
+        return sum(
+            runtimes[environment.id].sessions()
+            for environment in storm.environments()
+            if environment.function.name != CARELESS and environment.id in runtimes
+        )
+
+    def group(self, invocation: Invocation) -> str:
+        return CARELESS if invocation.function.name == CARELESS else READS
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         found = underway.found
-        refused = trial.errors.get("25P03", 0)
+        memory = at_most("memory per frozen client, KiB", round(found["KiB"], 2), 4)
+        if self.tiny:  # a process asks for memory in larger pieces than so few clients need
+            memory = replace(memory, bar="reported", passed=True)
         return [
-            at_most("memory per frozen client, KiB", round(found["bytes"] / KIB, 2), 4),
-            Check(
-                "clients that stood",
-                f"{found['clients']:g}",
-                f"{self.environments}",
-                found["clients"] >= self.environments,
-            ),
-            at_most(
-                "invocations that failed, of the thawed", kept(trial.outcomes, "succeeded") - CARELESS, 0
-            ),
-            Check(
-                "frozen in a transaction",
-                f"{found['in transaction']:g}",
-                f"{CARELESS}",
-                found["in transaction"] >= CARELESS,
-            ),
+            memory,
+            at_least("clients that stood", found["clients"], self.environments),
+            all_succeeded("reads that failed", underway.ended[READS], 2 * self.environments),
+            at_least("frozen in a transaction", found["in transaction"], FROZEN_IN_TRANSACTION),
             at_most("of their servers, not back in time", found["in transaction after"], 0),
-            Check("thawed, told 25P03", f"{refused}", f"{CARELESS}", refused >= CARELESS),
+            at_least("thawed, told 25P03", trial.errors.get("25P03", 0), FROZEN_IN_TRANSACTION),
             ledger_clean(trial),
             servers_at_most(trial, 20),
         ]

@@ -15,16 +15,20 @@ from typing import ClassVar
 from benchmarks.storm import results
 from benchmarks.storm.endpoints import Limits
 from benchmarks.storm.events import slow_order
-from benchmarks.storm.model.arrivals import burst, poisson
-from benchmarks.storm.model.environment import DEAD
+from benchmarks.storm.model.arrivals import burst
+from benchmarks.storm.model.environment import INVOKE
 from benchmarks.storm.model.function import Function
+from benchmarks.storm.model.invocation import Invocation
 from benchmarks.storm.results import UNKNOWN, Check, Trial
+from benchmarks.storm.runtime.forks import MOST
 from benchmarks.storm.scenarios.scenario import (
+    NOT_KNOWN,
     Arrival,
     Deployed,
     Isolation,
     Scenario,
     Underway,
+    all_succeeded,
     at_least,
     at_most,
     ledger_clean,
@@ -37,6 +41,9 @@ KILLED_AT = 5.0
 LOOK_EVERY = 0.1
 AFTERWARDS = 3.0  #: seconds until new ones come
 FRESH = 100  #: invocations then
+FRESH_RATE = 50.0  #: per second
+SERVERS = 20
+BEFORE, AFTER = "killed", "afterwards"
 
 
 class Kill(Scenario):
@@ -49,12 +56,16 @@ class Kill(Scenario):
         " (SIGKILL). A second later nothing may be left of them, and new ones are served.",
         "connect",
     )
+    most = MOST
     isolation: ClassVar[Isolation] = "process"
     bound: ClassVar[float] = 1.0  #: seconds until nothing may be left
     patience = 20.0
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
-        super().__init__(quick, environments or (60 if quick else CLIENTS))
+        super().__init__(quick, environments)
+        self.environments = environments or (60 if quick else CLIENTS)
+        self.fresh = 20 if self.tiny else FRESH
+        self.busy = min(self.environments, SERVERS)
 
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("order", memory=1769, timeout=900.0))]
@@ -62,9 +73,14 @@ class Kill(Scenario):
     def arrivals(self, chance: Random) -> Iterator[Arrival]:
         for number, moment in enumerate(burst(self.environments, 1.0, chance)):
             yield Arrival("order", moment, number, make=slow_order(PAUSE))
-        begin = KILLED_AT + self.bound + AFTERWARDS
-        for number, moment in enumerate(poisson(50.0, FRESH / 50.0, chance), self.environments):
+        begin = KILLED_AT + self.bound + (1.0 if self.tiny else AFTERWARDS)
+        for number, moment in enumerate(
+            burst(self.fresh, self.fresh / FRESH_RATE, chance), self.environments
+        ):
             yield Arrival("order", begin + moment, number)
+
+    def group(self, invocation: Invocation) -> str:
+        return BEFORE if invocation.intended < KILLED_AT else AFTER
 
     async def alongside(self, underway: Underway) -> None:
         await underway.clock.sleep_until(KILLED_AT)
@@ -73,34 +89,35 @@ class Kill(Scenario):
         found["waiting before"] = await database.waiting()
         killed = underway.clock.elapsed()
         await self.end(underway)
-        while (left := underway.clock.elapsed() - killed) < self.bound:
-            await asyncio.sleep(min(LOOK_EVERY, self.bound - left))
-            if await database.servers_in_transaction() == 0 and await database.waiting() in (0, UNKNOWN):
-                found.setdefault("seconds", underway.clock.elapsed() - killed)
+        while True:
+            begun = underway.clock.elapsed() - killed
+            found["in transaction after"] = await database.servers_in_transaction()
+            found["waiting after"] = await database.waiting()
+            if found["in transaction after"] == 0 == found["waiting after"]:
+                found["seconds"] = underway.clock.elapsed() - killed
+            if "seconds" in found or begun >= self.bound:
                 break
-        found["in transaction after"] = await database.servers_in_transaction()
-        found["waiting after"] = await database.waiting()
+            await asyncio.sleep(min(LOOK_EVERY, self.bound - begun))
 
     async def end(self, underway: Underway) -> None:
         """Of all environments that are there."""
-        for environment in underway.storm.environments():
-            if environment.state != DEAD:
-                underway.storm.crash(environment)
+        environments = underway.storm.environments()
+        underway.found["killed"] = sum(environment.state == INVOKE for environment in environments)
+        for environment in environments:
+            underway.storm.crash(environment)
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         found = underway.found
-        fresh = trial.outcomes.get("succeeded", 0)
+        gone = f"{found['seconds']:.2f} s" if "seconds" in found else "never"
+        if UNKNOWN in (found["in transaction after"], found["waiting after"]):
+            gone = NOT_KNOWN
         return [
-            at_least("servers in a transaction before", found["in transaction before"], 20),
+            at_least("environments killed while they served", found["killed"], self.environments),
+            at_least("servers in a transaction before", found["in transaction before"], self.busy),
             at_most("servers in a transaction after", found["in transaction after"], 0),
             at_most("clients waiting after", found["waiting after"], 0),
-            Check(
-                "gone after",
-                f"{found.get('seconds', self.bound):.2f} s",
-                f"{self.bound:g} s",
-                "seconds" in found,
-            ),
-            at_least("invocations that succeeded afterwards", fresh, FRESH / 2),
+            Check("gone after", gone, f"{self.bound:g} s", "seconds" in found),
+            all_succeeded("invocations that failed afterwards", underway.ended[AFTER], self.fresh),
             ledger_clean(trial),
             servers_at_most(trial, 20),
         ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from heapq import merge
+from math import isnan
 from random import Random
 
 from benchmarks.storm import results
@@ -23,8 +24,9 @@ from benchmarks.storm.scenarios.scenario import (
     Deployed,
     Scenario,
     Underway,
-    kept,
+    all_succeeded,
     ledger_clean,
+    none_failed,
     servers_at_most,
 )
 
@@ -53,7 +55,7 @@ class Neighbour(Scenario):
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         super().__init__(quick, environments)
-        self.alone = ALONE if quick else 2 * ALONE
+        self.alone = ALONE / 4 if self.tiny else ALONE if quick else 2 * ALONE
 
     def deployed(self) -> Sequence[Deployed]:
         return [
@@ -82,11 +84,11 @@ class Neighbour(Scenario):
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         alone, beside = (underway.groups[name].percentile(99) for name in (API, BESIDE))
-        failed = kept(trial.outcomes, "succeeded")
         return [
-            Check("invocations that failed", str(failed), "0", failed == 0),
+            none_failed(trial),
+            all_succeeded("batches that failed", underway.ended[WORKER]),
             ledger_clean(trial),
             servers_at_most(trial, 20),
-            Check("p99 of the API, alone", milliseconds(alone), "reported", True),
-            Check("p99 of the API, beside the flood", milliseconds(beside), "reported", True),
+            Check("p99 of the API, alone", milliseconds(alone), "reported", not isnan(alone)),
+            Check("p99 of the API, beside the flood", milliseconds(beside), "reported", not isnan(beside)),
         ]

@@ -58,7 +58,9 @@ class Ramp(Scenario):
         for number, moment in enumerate(self.coming(chance)):
             yield Arrival("order", moment, number)
         begin = self.seconds + REST + 1.0
-        for number, moment in enumerate(poisson(STEADY_RATE, STEADY_SECONDS, chance), self.environments):
+        rate = min(STEADY_RATE, self.environments)
+        seconds = 1.0 if self.tiny else STEADY_SECONDS
+        for number, moment in enumerate(poisson(rate, seconds, chance), self.environments):
             yield Arrival("order", begin + moment, number)
 
     def work(self, invocation: Invocation) -> float:

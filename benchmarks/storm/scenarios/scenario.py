@@ -6,7 +6,8 @@ A scenario knows neither which endpoint it is let loose on nor how anything is m
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar, Literal, Protocol
@@ -17,9 +18,9 @@ from benchmarks.storm.endpoints import Limits
 from benchmarks.storm.events import EVENTS, Event
 from benchmarks.storm.histogram import Histogram
 from benchmarks.storm.model.function import Function
-from benchmarks.storm.model.invocation import Invocation, Kind
+from benchmarks.storm.model.invocation import SUCCEEDED, Invocation, Kind
 from benchmarks.storm.model.poller import Poller
-from benchmarks.storm.results import Check, Trial
+from benchmarks.storm.results import UNKNOWN, Check, Trial
 from benchmarks.storm.runner import Storm
 
 
@@ -69,15 +70,24 @@ class Unable(Exception):
     """What a scenario needs cannot be had with this endpoint; the message says what and why."""
 
 
+TINY = 50  #: environments
+
+NOT_KNOWN = "not known"
+NONE_KEPT = "none kept"
+"""Found by a check where nobody can say. It has not passed; whether it counts, the trial decides."""
+
+
 @dataclass(slots=True)
 class Underway:
     """A trial while it runs, for those scenarios that do something to it, and afterwards for their checks:
-    `found` is what they have noted, `groups` are latencies in ms by `Scenario.group`."""
+    `found` is what they have noted (UNKNOWN included), `groups` are latencies in ms and `ended` outcomes, by
+    `Scenario.group`."""
 
     storm: Storm
     clock: Clock
     database: Postgres
     groups: dict[str, Histogram]
+    ended: Mapping[str, Counter[str]]
     link: Link | None = None  #: of the environments, where they are apart
     found: dict[str, float] = field(default_factory=dict)
 
@@ -91,7 +101,8 @@ class Deployed:
 
 
 class Scenario(ABC):
-    """See the module. `size` is 1 for the whole form; a quick one has less of everything."""
+    """See the module. A quick one has less of everything; a tiny one so little that nothing can be measured,
+    and all can be tried out."""
 
     name: ClassVar[str]
     about: ClassVar[results.Scenario]
@@ -100,6 +111,8 @@ class Scenario(ABC):
     patience: ClassVar[float] = 60.0  #: Lambda seconds that the last invocations may take
     isolation: ClassVar[Isolation] = "task"
     apart: ClassVar[bool] = False  #: environments are in a network namespace, whose link can be cut
+    restarts: ClassVar[bool] = False  #: the database, which must be ours
+    most: ClassVar[int] = 1_000  #: environments, in the account
     account_limit: ClassVar[int] = 1_000
     idle_seconds: ClassVar[float] = 600.0  #: after which a frozen environment is reaped
 
@@ -107,6 +120,11 @@ class Scenario(ABC):
         self.quick = quick
         self.asked = environments is not None
         self.environments = environments or (200 if quick else 1000)
+
+    @property
+    def tiny(self) -> bool:
+        """So few environments were asked for that it is about the course of things alone."""
+        return self.asked and self.environments <= TINY
 
     @abstractmethod
     def deployed(self) -> Sequence[Deployed]:
@@ -137,34 +155,40 @@ class Scenario(ABC):
 
 
 def at_most(name: str, found: float, bar: float) -> Check:
-    """Passed when what was found is not above the bar."""
-    return Check(name, f"{found:g}", f"at most {bar:g}", found <= bar)
+    """Passed when what was found is known, and not above the bar."""
+    return Check(name, _known(found), f"at most {bar:g}", found <= bar and found != UNKNOWN)
 
 
 def at_least(name: str, found: float, bar: float) -> Check:
-    """Passed when what was found is not below the bar."""
-    return Check(name, f"{found:g}", f"at least {bar:g}", found >= bar)
+    """Passed when what was found is known, and not below the bar."""
+    return Check(name, _known(found), f"at least {bar:g}", found >= bar and found != UNKNOWN)
 
 
-def none_failed(trial: Trial) -> Check:
-    """Every invocation has succeeded."""
-    failed = sum(count for outcome, count in trial.outcomes.items() if outcome != "succeeded")
-    total = sum(trial.outcomes.values())
-    return Check("failed invocations", f"{failed} of {total}", "0", failed == 0 and total > 0)
+def _known(found: float) -> str:
+    return NOT_KNOWN if found == UNKNOWN else f"{found:g}"
+
+
+def none_failed(trial: Trial, name: str = "failed invocations") -> Check:
+    """There were invocations, and every one has succeeded."""
+    return all_succeeded(name, trial.outcomes)
+
+
+def all_succeeded(name: str, outcomes: Mapping[str, int], of: int = 1) -> Check:
+    """The same of some of them; `of` is how many there must be at least."""
+    failed = sum(count for outcome, count in outcomes.items() if outcome != SUCCEEDED)
+    total = sum(outcomes.values())
+    return Check(name, f"{failed} of {total}", "0" if of == 1 else f"0 of {of}", failed == 0 and total >= of)
 
 
 def ledger_clean(trial: Trial) -> Check:
     """Every acknowledged commit is there exactly once, and nothing by halves."""
+    if not trial.ledger:
+        return Check("ledger", NONE_KEPT, "no fault", False)
     faults = trial.ledger.get("faults", 0)
     found = f"{faults} faults among {trial.ledger.get('acknowledged', 0)} acknowledged"
     return Check("ledger", found, "no fault", faults == 0 and trial.ledger.get("acknowledged", 0) > 0)
 
 
-def kept(outcomes: dict[str, int], *allowed: str) -> int:
-    """Invocations that ended in another way than these."""
-    return sum(count for outcome, count in outcomes.items() if outcome not in allowed)
-
-
 def servers_at_most(trial: Trial, bar: int) -> Check:
     """By the samples."""
-    return at_most("servers", max((sample.servers for sample in trial.samples), default=-1), bar)
+    return at_most("servers", max((sample.servers for sample in trial.samples), default=UNKNOWN), bar)
