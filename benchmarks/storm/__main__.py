@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import re
 import secrets
 import shlex
 import sys
@@ -28,7 +29,7 @@ from benchmarks.process import raise_file_limit
 from benchmarks.scram import stored_secret
 from benchmarks.storm import compare, demands, ledger
 from benchmarks.storm.bars import bars
-from benchmarks.storm.clients import SessionError, address
+from benchmarks.storm.clients import SessionError
 from benchmarks.storm.endpoints import (
     LOCAL,
     Elsewhere,
@@ -102,8 +103,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="N",
         help="named statements of asyncpg; its default 100",
     )
-    made.add_argument("--isolation", choices=("task", "process"), help="of environments; the scenario's own")
+    made.add_argument(
+        "--isolation", choices=("task", "process"), help="the scenario's own; with --handler: process"
+    )
     made.add_argument("--handler", metavar="MODULE:FUNCTION", help="your own, instead of the scenario's")
+    made.add_argument("--event", metavar="NAME|FILE.json", default="order", help="of `load`: what is sent")
+    made.add_argument("--setup", type=Path, metavar="FILE.sql", help="run in the local database beforehand")
     made.add_argument("--rate", type=demands.amount, default=load.RATE, help="of `load`, per second")
     made.add_argument("--seconds", type=demands.amount, default=load.SECONDS, help="of `load`")
     made.add_argument("--trace", type=Path, metavar="FILE", help="of `load`: a line is a time, or time,count")
@@ -117,14 +122,14 @@ def parser() -> argparse.ArgumentParser:
 async def storm(options: argparse.Namespace, show: Display) -> Run:
     """Every scenario against every target, as often as was asked for, never the same target first."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    command = shlex.join(["python", "-m", "benchmarks.storm", *options.arguments])
+    command = without_passwords(shlex.join(["python", "-m", "benchmarks.storm", *options.arguments]))
     run = Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
     manner = Manner(options.client, options.statement_cache, options.seed, options.handler, options.isolation)
     names = demands.local_targets(options)
     trials = options.trials or (1 if options.quick else TRIALS)
     with ExitStack() as stack:
         directory = stack.enter_context(_directory())
-        postgres, login = await _local_postgres(stack, show) if names else (None, None)
+        postgres, login = await _local_postgres(stack, show, options.setup) if names else (None, None)
         for name in demands.scenarios(options):
             scenario = _scenario(name, options)
             run.scenarios[name] = scenario.about
@@ -146,6 +151,7 @@ def _scenario(name: str, options: argparse.Namespace) -> Scenario:
     scenario = SCENARIOS[name](options.quick, options.environments)
     if isinstance(scenario, Load):
         scenario.rate, scenario.seconds, scenario.trace = options.rate, options.seconds, options.trace
+        scenario.event = demands.event(options.event)
     return scenario
 
 
@@ -175,7 +181,7 @@ async def _on(
         await asyncio.to_thread(endpoint.start, namespace.host_address if namespace else HOST)
         if isinstance(endpoint, External) or postgres is None:
             ground = Ground(_connector(endpoint.url))
-            await _prepare(ground, address.parse(endpoint.url).user)
+            await _prepare(ground)  # whoever makes the tables may work with them
         else:
             ground = Ground(_superuser(postgres), _superuser(postgres), _restarter(postgres))
         return await run_trial(
@@ -197,8 +203,8 @@ async def _on(
                 await asyncio.to_thread(namespace.close)
 
 
-async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgres, Login]:
-    """PostgreSQL with the roles, the database and the tables of the handlers."""
+async def _local_postgres(stack: ExitStack, show: Display, setup: Path | None) -> tuple[LocalPostgres, Login]:
+    """PostgreSQL with the roles, the database, the tables of the handlers, and what `setup` makes."""
     show.note("starting PostgreSQL")
     password = secrets.token_urlsafe(12)
     login = Login(password, stored_secret(password))
@@ -206,8 +212,11 @@ async def _local_postgres(stack: ExitStack, show: Display) -> tuple[LocalPostgre
     roles = f"CREATE ROLE {USER} LOGIN PASSWORD '{login.secret}'; CREATE ROLE {SERVER_USER} LOGIN"
     await asyncio.to_thread(postgres.sql, roles)
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {DATABASE}")
-    ground = Ground(_superuser(postgres))
-    await _prepare(ground, USER, SERVER_USER)
+    await _prepare(Ground(_superuser(postgres)), USER, SERVER_USER)
+    if setup is not None:
+        own = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {USER}, {SERVER_USER}"
+        sql = await asyncio.to_thread(setup.read_text, "utf-8")
+        await asyncio.to_thread(postgres.sql, f"{sql};\n{own}", DATABASE)
     return postgres, login
 
 
@@ -241,6 +250,11 @@ def _restarter(postgres: LocalPostgres) -> Callable[[], Awaitable[None]]:
     return restart
 
 
+def without_passwords(command: str) -> str:
+    """A report is passed on."""
+    return re.sub(r"(://[^:@/\s]*):[^@\s]*@", r"\1:***@", command)
+
+
 def passed(run: Run) -> bool:
     """Whether all holds that must. `direct` is there to be seen failing: of it the ledger alone counts."""
     faults = any(trial.ledger.get("faults") for trial in run.trials)
@@ -258,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
     options.arguments = given
+    if options.handler and not options.isolation:
+        options.isolation = "process"  # it may block, or run an event loop of its own
     try:
         demands.check(options)
     except demands.Impossible as error:

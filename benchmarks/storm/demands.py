@@ -6,12 +6,14 @@ Must not know how anything is done.
 from __future__ import annotations
 
 import argparse
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.storm.clients import address
 from benchmarks.storm.endpoints import LOCAL
+from benchmarks.storm.events import EVENTS, Event
 from benchmarks.storm.loading import HandlerNotFound, HandlerSource
 from benchmarks.storm.model.arrivals import trace
 from benchmarks.storm.runtime import forks, namespaces
@@ -55,6 +57,19 @@ def dsn(text: str) -> tuple[str, str]:
     if not equals or not name or "://" not in url:
         raise argparse.ArgumentTypeError(f"{text!r} is not name=postgres://user:password@host:port/database")
     return name, url
+
+
+def event(text: str) -> Callable[[int, float], Event]:
+    """What is sent: a built-in handler's event by its name, or always the same from a JSON file. Raises
+    Impossible."""
+    if text in EVENTS:
+        return EVENTS[text]
+    try:
+        read: Event = json.loads(Path(text).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        names = ", ".join(EVENTS)
+        raise Impossible(f"--event {text} is neither of {names} nor a file with JSON: {error}") from error
+    return lambda number, when: read
 
 
 def local_targets(options: argparse.Namespace) -> list[str]:
@@ -135,6 +150,9 @@ def _check_files(options: argparse.Namespace) -> None:
             HandlerSource.find(options.handler)
         except HandlerNotFound as error:
             raise Impossible(f"--handler: {error}") from None
+    event(options.event)
+    if options.setup is not None and not options.setup.is_file():
+        raise Impossible(f"--setup: there is no file {options.setup}")
     if options.trace is not None:
         try:
             for _ in trace(options.trace):

@@ -6,12 +6,12 @@ python -m benchmarks.storm load --dsn mine=postgres://... --trace arrivals.csv
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 from benchmarks.storm import results
-from benchmarks.storm.events import EVENTS
+from benchmarks.storm.events import EVENTS, Event
 from benchmarks.storm.model.arrivals import poisson, trace
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.results import Check, Trial
@@ -40,6 +40,7 @@ class Load(Scenario):
     rate: float = RATE
     seconds: float = SECONDS
     trace: Path | None = None
+    event: Callable[[int, float], Event] = staticmethod(EVENTS["order"])
 
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("load", memory=1769, timeout=30.0, reserved=self.reserved))]
@@ -53,7 +54,7 @@ class Load(Scenario):
         seconds = min(self.seconds, 10.0) if self.quick else self.seconds
         moments = trace(self.trace) if self.trace else poisson(self.rate, seconds, chance)
         for number, moment in enumerate(moments):
-            yield Arrival("load", moment, number, make=EVENTS["order"])
+            yield Arrival("load", moment, number, make=self.event)
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         return [none_failed(trial), ledger_clean(trial)]
