@@ -181,7 +181,10 @@ async def _on(
         await asyncio.to_thread(endpoint.start, namespace.host_address if namespace else HOST)
         if isinstance(endpoint, External) or postgres is None:
             ground = Ground(_connector(endpoint.url))
-            await _prepare(ground)  # whoever makes the tables may work with them
+            try:
+                await _prepare(ground)  # whoever makes the tables may work with them
+            except Failed as error:
+                raise Failed(f"{endpoint.name}: {error}") from error
         else:
             ground = Ground(_superuser(postgres), _superuser(postgres), _restarter(postgres))
         return await run_trial(

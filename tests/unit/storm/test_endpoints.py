@@ -1,0 +1,93 @@
+"""What a storm is let loose on, as far as it takes nothing to be started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from benchmarks.storm.endpoints import Elsewhere, External, Limits, Local, make_local, server_user
+from benchmarks.storm.results import UNKNOWN, TargetInfo
+from benchmarks.targets import SERVER_USER, USER, Direct, Login, PgBouncer, Poolproxy, pgbouncer_program
+from poolproxy.demo.postgres import LocalPostgres
+
+LOGIN = Login("secret", "SCRAM-SHA-256$...")
+
+
+class Away:
+    """A PostgreSQL that has not been started."""
+
+    port = 5432
+
+    @property
+    def pid(self) -> int:
+        raise RuntimeError("this PostgreSQL is not running")
+
+
+def local(name: str, folder: Path, limits: Limits = Limits()) -> Local:  # noqa: B008 - it cannot be changed
+    return make_local(name, cast("LocalPostgres", Away()), LOGIN, folder, limits)
+
+
+@pytest.mark.parametrize("name", ["direct", "pgbouncer", "poolproxy"])
+def test_of_what_is_not_there_nothing_is_known(name: str, tmp_path: Path) -> None:
+    """A database that restarts, a proxy that has crashed: the trial goes on."""
+    endpoint = local(name, tmp_path)
+    assert (endpoint.cpu(), endpoint.memory()) == (UNKNOWN, UNKNOWN)
+
+
+async def test_nor_of_a_proxy_that_does_not_answer(tmp_path: Path) -> None:
+    assert await local("poolproxy", tmp_path).waiting() == UNKNOWN
+
+
+async def test_nobody_waits_at_postgres_itself(tmp_path: Path) -> None:
+    assert await local("direct", tmp_path).waiting() == 0
+
+
+def test_whom_the_servers_are_logged_in_as(tmp_path: Path) -> None:
+    users = {name: server_user(local(name, tmp_path)) for name in ("direct", "pgbouncer", "poolproxy")}
+    assert users == {"direct": USER, "pgbouncer": SERVER_USER, "poolproxy": SERVER_USER}
+    kinds = [type(local(name, tmp_path).target) for name in users]
+    assert kinds == [Direct, PgBouncer, Poolproxy]
+
+
+def test_there_is_no_other_target(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="there is no target pgpool: it is one of direct, pgbouncer, poolpr"):
+        local("pgpool", tmp_path)
+
+
+def test_the_proxies_are_told_the_same_limits(tmp_path: Path) -> None:
+    limits = Limits(3.0, 2, 1, 4, 5.5)
+    assert limits.for_pgbouncer() == {
+        "idle_transaction_timeout": "3",
+        "tcp_keepalive": "1",
+        "tcp_keepidle": "2",
+        "tcp_keepintvl": "1",
+        "tcp_keepcnt": "4",
+        "tcp_user_timeout": "5500",
+    }
+    assert limits.for_poolproxy() == {
+        "idle_transaction_timeout": 3.0,
+        "tcp_keepalive_idle": 2,
+        "tcp_keepalive_interval": 1,
+        "tcp_keepalive_count": 4,
+        "tcp_user_timeout": 5.5,
+    }
+
+
+async def test_what_a_dsn_leads_to_is_nobody_s_to_look_into() -> None:
+    endpoint = External("mine", "postgres://me:secret@db.example:6543/shop")
+    endpoint.start()
+    endpoint.stop()
+    assert endpoint.info() == TargetInfo("db.example:6543")
+    assert (await endpoint.waiting(), endpoint.cpu(), endpoint.memory()) == (UNKNOWN, UNKNOWN, UNKNOWN)
+    with pytest.raises(Elsewhere, match="mine is not on this machine"):
+        endpoint.start("198.18.0.1")
+
+
+def test_pgbouncer_is_the_one_on_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "pgbouncer"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/usr/bin")
+    assert pgbouncer_program() == str(program)
