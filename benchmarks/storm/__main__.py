@@ -148,7 +148,7 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
 
 
 def _scenario(name: str, options: argparse.Namespace) -> Scenario:
-    scenario = SCENARIOS[name](options.quick, options.environments)
+    scenario = demands.made(SCENARIOS[name], options)
     if isinstance(scenario, Load):
         scenario.rate, scenario.seconds, scenario.trace = options.rate, options.seconds, options.trace
         scenario.event = demands.event(options.event)

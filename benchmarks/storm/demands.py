@@ -18,6 +18,7 @@ from benchmarks.storm.loading import HandlerNotFound, HandlerSource
 from benchmarks.storm.model.arrivals import trace
 from benchmarks.storm.runtime import forks, namespaces
 from benchmarks.storm.scenarios import SCENARIOS, STORMS
+from benchmarks.storm.scenarios.load import Load
 from benchmarks.storm.scenarios.scenario import Scenario
 from benchmarks.targets import pgbouncer_program
 
@@ -126,6 +127,15 @@ def _check_dsns(dsns: Sequence[tuple[str, str]], wanted: Iterable[type[Scenario]
             raise Impossible(f"{scenario.name} {does} the database, which is not ours with --dsn")
 
 
+def made(scenario: type[Scenario], options: argparse.Namespace) -> Scenario:
+    """In the form that was asked for. `load` takes as many environments as there can be, where nobody has
+    said how many."""
+    environments = options.environments
+    if environments is None and scenario is Load and options.isolation == "process":
+        environments = forks.MOST
+    return scenario(options.quick, environments)
+
+
 def _check_scenario(scenario: type[Scenario], options: argparse.Namespace) -> None:
     if scenario.apart:
         try:
@@ -134,7 +144,7 @@ def _check_scenario(scenario: type[Scenario], options: argparse.Namespace) -> No
             raise Impossible(f"{scenario.name}: {error}") from None
         if options.isolation == "task":
             raise Impossible(f"{scenario.name}: tasks cannot vanish, processes can")
-    count = scenario(options.quick, options.environments).environments
+    count = made(scenario, options).environments
     if count > scenario.most:
         raise Impossible(f"{scenario.name}: at most {scenario.most:,} environments, not {count:,}")
     if (options.isolation or scenario.isolation) == "process" and count > forks.MOST:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ TARGETS = ("direct", "pgbouncer", "poolproxy")
 TINY = ("--quick", "--environments", "20")
 
 #: As people write it: connected outside the handler; its own table, and no ledger of ours.
-SYNC = '''
+SYNC = """
 import os
 
 import psycopg
@@ -32,8 +31,8 @@ def handler(event, context):
     assert context.get_remaining_time_in_millis() > 0
     connection.execute("INSERT INTO visit (path) VALUES (%s)", (event["rawPath"],))
     return {"statusCode": 204}
-'''
-ASYNC = '''
+"""
+ASYNC = """
 import os
 
 import asyncpg
@@ -47,11 +46,11 @@ async def handler(event, context):
         connection = await asyncpg.connect(os.environ["DATABASE_URL"], statement_cache_size=0)
     await connection.execute("INSERT INTO visit (path) VALUES ($1)", event["rawPath"])
     return {"statusCode": 204}
-'''
-BROKEN = '''
+"""
+BROKEN = """
 def handler(event, context):
     raise KeyError("no such path")
-'''
+"""
 
 
 def storm(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -128,7 +127,6 @@ def test_a_table_is_printed_and_a_page_written(
 ) -> None:
     done, _ = first
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ramp |")]
-    assert [row.split(" | ")[1] for row in rows] == sorted(TARGETS, key=lambda name: rows[0].find(name)) or rows
     assert {row.split(" | ")[1] for row in rows} == set(TARGETS)
     html = (folder / "first.html").read_text("utf-8")
     assert html.startswith("<!doctype html>")
@@ -140,16 +138,19 @@ def test_a_second_run_says_what_has_changed_since_the_first(
 ) -> None:
     html = folder / "second.html"
     done = storm(
-        "ramp", *TINY, "--target", "poolproxy", "--compare", folder / "first.json", "--html", html, "--seed", 2
+        "ramp",
+        *TINY,
+        "--target",
+        "poolproxy",
+        "--compare",
+        folder / "first.json",
+        "--html",
+        html,
+        "--seed",
+        2,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "first.json" in html.read_text("utf-8") or "since" in html.read_text("utf-8").lower()
-
-
-@pytest.fixture
-def visits(stage: Stage) -> Stage:
-    stage.direct.sql("CREATE TABLE IF NOT EXISTS visit (path text NOT NULL)")
-    return stage
 
 
 @pytest.mark.parametrize(("name", "code"), [("sync", SYNC), ("async", ASYNC)])
@@ -157,8 +158,8 @@ def test_a_handler_of_one_s_own_on_an_endpoint_of_one_s_own(
     stage: Stage, tmp_path: Path, name: str, code: str
 ) -> None:
     """What it writes is there; of a ledger that it does not keep nothing is claimed."""
-    with stage.direct.connected() as connection:
-        connection.execute("DROP TABLE IF EXISTS visit; CREATE TABLE visit (path text NOT NULL)")
+    stage.direct.rows("DROP TABLE IF EXISTS visit")
+    stage.direct.rows("CREATE TABLE visit (path text NOT NULL)")
     function = tmp_path / f"{name}.py"
     function.write_text(code, "utf-8")
     url = stage.postgres.url(DATABASE)
@@ -171,10 +172,8 @@ def test_a_handler_of_one_s_own_on_an_endpoint_of_one_s_own(
     (trial,) = Run.from_json(path.read_text("utf-8")).trials
     assert (trial.target, trial.ledger) == ("mine", {})
     assert [check.name for check in trial.checks] == ["failed invocations"]
-    with stage.direct.connected() as connection:
-        (rows,) = connection.execute("SELECT count(*) FROM visit").fetchone()
-    assert rows == trial.outcomes["succeeded"] > 0
-    assert url not in json.dumps(json.loads(path.read_text("utf-8")))
+    assert stage.direct.value("SELECT count(*) FROM visit") == trial.outcomes["succeeded"] > 0
+    assert stage.postgres.password not in path.read_text("utf-8")
 
 
 def test_a_handler_that_fails_makes_the_run_fail(stage: Stage, tmp_path: Path) -> None:

@@ -37,10 +37,15 @@ class Load(Scenario):
         "Synchronous invocations at a rate, or as a trace file has them, each at its time whatever becomes of"
         " those before.",
     )
+    most = 900  #: an account keeps 100 of its 1,000 unreserved
     rate: float = RATE
     seconds: float = SECONDS
     trace: Path | None = None
     event: Callable[[int, float], Event] = staticmethod(EVENTS["order"])
+
+    def __init__(self, quick: bool, environments: int | None = None) -> None:
+        super().__init__(quick, environments)
+        self.environments = min(self.environments, self.most) if environments is None else environments
 
     def deployed(self) -> Sequence[Deployed]:
         return [Deployed(Function("load", memory=1769, timeout=30.0, reserved=self.reserved))]

@@ -10,6 +10,7 @@ import pytest
 from benchmarks.storm import demands
 from benchmarks.storm.__main__ import main, parser
 from benchmarks.storm.scenarios import STORMS
+from benchmarks.storm.scenarios.load import Load
 
 MINE = "mine=postgres://me:secret@db.example/shop"
 
@@ -52,6 +53,9 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["load", "--seconds", "soon"], "argument --seconds: soon is not a number above 0"),
         (["ramp", "--environments", "1001"], "ramp: at most 1,000 environments, not 1,001"),
         (["freeze", "--environments", "9981"], "freeze: at most 9,980 environments, not"),
+        (["load", "--environments", "901"], "load: at most 900 environments, not 901"),
+        (["load", "--event", "nothing"], "--event nothing is neither of upload, read, order"),
+        (["load", "--setup", "nowhere.sql"], "--setup: there is no file nowhere.sql"),
         (["kill", "--environments", "201"], "kill: at most 200 environments, not 201"),
         (
             ["ramp", "--isolation", "process"],
@@ -126,6 +130,17 @@ def test_results_to_compare_with_that_are_none(capsys: pytest.CaptureFixture[str
 
 def options(*arguments: str) -> list[str]:
     return demands.scenarios(parser().parse_args(arguments))
+
+
+def test_a_load_of_one_s_own_has_as_many_processes_as_there_can_be() -> None:
+    for arguments, environments in (
+        (["load"], 900),
+        (["load", "--isolation", "process"], 200),
+        (["load", "--isolation", "process", "--environments", "7"], 7),
+    ):
+        asked = parser().parse_args([*arguments, "--target", "poolproxy"])
+        demands.check(asked)
+        assert demands.made(Load, asked).environments == environments
 
 
 def test_what_is_named_twice_runs_once() -> None:
