@@ -105,9 +105,9 @@ def check(options: argparse.Namespace) -> None:
             "pgbouncer is not installed: install it, or name the other targets,"
             " --target direct --target poolproxy"
         )
+    _check_files(options)
     for scenario in wanted:
         _check_scenario(scenario, options)
-    _check_files(options)
 
 
 def _check_dsns(dsns: Sequence[tuple[str, str]], wanted: Iterable[type[Scenario]]) -> None:

@@ -1,4 +1,4 @@
-"""The command line of the storm: three targets side by side, what it writes, and the ways to bring one's own."""
+"""The storm's command line: three targets side by side, what it writes, and the ways to bring one's own."""
 
 from __future__ import annotations
 
