@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable, Coroutine, Iterable
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, cast
+from uuid import UUID
 
 from benchmarks.storm.clients import Meter
 from benchmarks.storm.clock import Clock
@@ -269,10 +270,11 @@ def event_of(invocation: Invocation) -> object:
     """What the handler gets: a poller's batch in the shape of its messages' queue."""
     if invocation.kind != "poller":
         return invocation.event
-    queue, messages = invocation.function.name, cast("tuple[Message, ...]", invocation.event)
+    messages = cast("tuple[Message, ...]", invocation.event)
+    first = UUID(invocation.id).int  # a batch stays together: its messages keep their ids when they come back
     return sqs_batch(
         [
-            sqs_message(queue, json.dumps(message.body), number, message.sent, invocation.attempt)
-            for number, message in enumerate(messages)
+            sqs_message(invocation.queue, json.dumps(message.body), number, message.sent, invocation.attempt)
+            for number, message in enumerate(messages, first)
         ]
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.storm.results import Run
 from tests.support.cluster import DATABASE
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -150,7 +153,8 @@ def test_a_second_run_says_what_has_changed_since_the_first(
         2,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "first.json" in html.read_text("utf-8") or "since" in html.read_text("utf-8").lower()
+    assert 'id="comparison"' in html.read_text("utf-8")
+    assert 'id="comparison"' not in (folder / "first.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("name", "code"), [("sync", SYNC), ("async", ASYNC)])
@@ -206,6 +210,46 @@ def test_a_dsn_beside_a_local_target(stage: Stage, tmp_path: Path) -> None:
         "environments at the peak",
     ]  # how many servers there are, nobody can say
     assert mine.ledger["clean"] == mine.ledger["acknowledged"] > 0
+
+
+def test_all_vanish_and_new_ones_are_served(tmp_path: Path) -> None:
+    """What must be over within seconds is not asserted: those of a loaded machine mean nothing."""
+    path = tmp_path / "run.json"
+    done = storm("vanish", *TINY, "--target", "poolproxy", "--json", path)
+    assert done.returncode in (0, 1), done.stderr[-3000:]
+    (trial,) = Run.from_json(path.read_text("utf-8")).trials
+    assert trial.outcomes == {"succeeded": 20, "failed": 20}
+    assert trial.fault() == ""
+    checks = {check.name: check for check in trial.checks}
+    assert checks["invocations that failed afterwards"].passed
+    assert checks["ledger"].passed
+
+
+def test_ctrl_c_leaves_nothing_behind() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.storm",
+        "load",
+        "--target",
+        "poolproxy",
+        "--isolation",
+        "process",
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert run.stderr is not None
+        for line in run.stderr:
+            if " environments, " in line:  # it is under way
+                break
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "Traceback" not in said
+    assert len(started) > 3  # PostgreSQL and its own, poolproxy, a zygote and its own
+    eventually(lambda: not any(child.is_running() for child in started), "all that it started is gone")
 
 
 def test_who_asks_for_nothing_that_there_is_hears_what_there_is() -> None:

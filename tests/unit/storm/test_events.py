@@ -136,3 +136,9 @@ def test_requests_want_every_item_in_turn() -> None:
 
 def test_an_order() -> None:
     assert json.loads(events.order(998, WHEN)["body"]) == {"customer": 2, "item": 3163, "quantity": 3}
+
+
+def test_a_slow_order_is_an_order_that_waits_in_its_midst() -> None:
+    slow = events.slow_order(60.0)(998, WHEN)
+    assert json.loads(slow["body"]) == {"customer": 2, "item": 3163, "quantity": 3, "pause": 60.0}
+    assert {**slow, "body": ""} == {**events.order(998, WHEN), "body": ""}

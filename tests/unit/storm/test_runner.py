@@ -408,14 +408,29 @@ def test_an_asynchronous_event_is_tried_again_after_one_minute_and_after_two() -
 def test_a_poller_s_messages_come_as_a_batch_of_the_queue() -> None:
     async def story() -> None:
         weather = Weather()
-        weather.service.attach(Poller("f", batch_size=10, batch_window=5.0))
+        weather.service.attach(Poller("f", batch_size=2, batch_window=5.0, queue="uploads"))
+        weather.host.does(INVOKE, 0.0, answer=FAILED)
         async with weather.storm:
-            await weather.send(Sent(0.0, "x", "poller"), Sent(1.0, "y", "poller"))
-        (request,) = weather.host.made[0].requests
-        event: Any = request.event
-        assert [json.loads(record["body"]) for record in event["Records"]] == ["x", "y"]
-        assert {record["eventSource"] for record in event["Records"]} == {"aws:sqs"}
-        assert weather.outcomes == {"succeeded": 1}
+            await weather.send(
+                *(Sent(float(at), name, "poller", "uploads") for at, name in enumerate("wxyz"))
+            )
+        assert weather.outcomes == {"succeeded": 2}
+        batches: list[Any] = [request.event for runtime in weather.host.made for request in runtime.requests]
+        records = sorted(
+            (json.loads(record["body"]), record["attributes"]["ApproximateReceiveCount"], record)
+            for batch in batches
+            for record in batch["Records"]
+        )
+        assert [(body, receive) for body, receive, _ in records] == [
+            *(("w", "1"), ("w", "2"), ("x", "1"), ("x", "2")),  # failed, and came back
+            *(("y", "1"), ("z", "1")),
+        ]
+        ids = {
+            body: {record["messageId"] for other, _, record in records if other == body} for body in "wxyz"
+        }
+        assert all(len(each) == 1 for each in ids.values())
+        assert len(set.union(*ids.values())) == 4
+        assert {record["eventSourceARN"].rpartition(":")[2] for _, _, record in records} == {"uploads"}
 
     storm(story())
 

@@ -31,3 +31,8 @@ async def test_each_task_has_a_meter_of_its_own() -> None:
     meters = await asyncio.gather(*(asyncio.create_task(invocation(n)) for n in range(3)))
     assert [meter.connects for meter in meters] == [0, 1, 2]
     assert METER.get() is None
+
+
+def test_waiting_is_for_a_connection_and_for_a_server_to_begin_on() -> None:
+    meter = Meter(connect_seconds=0.5, begin_seconds=0.25, statement_seconds=4.0)
+    assert meter.waited() == 0.75

@@ -47,6 +47,39 @@ def test_statements_and_their_seconds_are_counted(session: FakeSession, meter: M
     assert meter.first_answers == []  # nobody has said when it was opened
 
 
+def test_a_commit_counts_when_it_is_answered_by_commit(session: FakeSession, meter: Meter) -> None:
+    session.answers["COMMIT"] = "ROLLBACK"  # a statement had failed
+    run(session.execute("BEGIN"), session.execute("COMMIT"))
+    assert meter.commits == 0
+    del session.answers["COMMIT"]
+    run(session.execute("BEGIN"), session.execute("INSERT"), session.execute("COMMIT"))
+    assert meter.commits == 1
+
+
+def test_the_seconds_of_a_begin_are_those_in_which_a_server_was_waited_for(
+    session: FakeSession, meter: Meter
+) -> None:
+    async def order() -> None:
+        async with transaction(session):
+            await session.execute("INSERT")
+
+    session.seconds = 0.25
+    run(order())
+    assert (meter.begin_seconds, meter.statement_seconds, meter.commits) == (0.25, 0.75, 1)
+
+
+def test_a_begin_that_is_refused_was_waited_for_too(session: FakeSession, meter: Meter) -> None:
+    async def order() -> None:
+        async with transaction(session):
+            raise AssertionError("it has not begun")
+
+    session.seconds = 0.25
+    session.answers["BEGIN"] = ServerError("53300", "FATAL", "no server in time")
+    with pytest.raises(ServerError):
+        run(order())
+    assert (meter.begin_seconds, meter.commits) == (0.25, 0)
+
+
 def test_the_first_answer_counts_from_the_connect_without_the_time_between(
     session: FakeSession, meter: Meter
 ) -> None:
