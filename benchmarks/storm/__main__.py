@@ -12,6 +12,7 @@ import contextlib
 import re
 import secrets
 import shlex
+import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -71,6 +72,8 @@ UNABLE = (
     SessionError,
     Unable,
     WrongSchema,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
     OSError,
     RuntimeError,  # a target that did not start
 )
@@ -119,11 +122,16 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-async def storm(options: argparse.Namespace, show: Display) -> Run:
-    """Every scenario against every target, as often as was asked for, never the same target first."""
+def begun(arguments: Sequence[str]) -> Run:
+    """A run that has no trial yet."""
     began = datetime.now(UTC).isoformat(timespec="seconds")
-    command = without_passwords(shlex.join(["python", "-m", "benchmarks.storm", *options.arguments]))
-    run = Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
+    command = without_passwords(shlex.join(["python", "-m", "benchmarks.storm", *arguments]))
+    return Run(command, f"poolproxy {__version__}", list(machine.describe()), began)
+
+
+async def storm(options: argparse.Namespace, show: Display, run: Run) -> None:
+    """Every scenario against every target, as often as was asked for, never the same target first. Each trial
+    is in `run` when it is over, whatever becomes of the next."""
     manner = Manner(options.client, options.statement_cache, options.seed, options.handler, options.isolation)
     names = demands.local_targets(options)
     trials = options.trials or (1 if options.quick else TRIALS)
@@ -143,8 +151,6 @@ async def storm(options: argparse.Namespace, show: Display) -> Run:
                 for endpoint in [*endpoints[shift:], *endpoints[:shift]]:
                     run.trials.append(await _on(endpoint, scenario, postgres, manner, show, turn + 1, trials))
                     run.targets.setdefault(endpoint.name, endpoint.info())
-    run.checks = bars(run)
-    return run
 
 
 def _scenario(name: str, options: argparse.Namespace) -> Scenario:
@@ -219,7 +225,10 @@ async def _local_postgres(stack: ExitStack, show: Display, setup: Path | None) -
     if setup is not None:
         own = f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {USER}, {SERVER_USER}"
         sql = await asyncio.to_thread(setup.read_text, "utf-8")
-        await asyncio.to_thread(postgres.sql, f"{sql};\n{own}", DATABASE)
+        try:
+            await asyncio.to_thread(postgres.sql, f"{sql};\n{own}", DATABASE)
+        except subprocess.CalledProcessError as error:
+            raise Failed(f"{setup}: {error.stderr.strip()}") from error
     return postgres, login
 
 
@@ -255,7 +264,8 @@ def _restarter(postgres: LocalPostgres) -> Callable[[], Awaitable[None]]:
 
 def without_passwords(command: str) -> str:
     """A report is passed on."""
-    return re.sub(r"(://[^:@/\s]*):[^@\s]*@", r"\1:***@", command)
+    command = re.sub(r"(://[^:@/\s]*):[^@\s]*@", r"\1:***@", command)
+    return re.sub(r"([?&]password=)[^&\s'\"]*", r"\1***", command)
 
 
 def passed(run: Run) -> bool:
@@ -274,7 +284,6 @@ def passed(run: Run) -> bool:
 def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = parser().parse_args(given)
-    options.arguments = given
     if options.handler and not options.isolation:
         options.isolation = "process"  # it may block, or run an event loop of its own
     try:
@@ -282,15 +291,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except demands.Impossible as error:
         parser().error(str(error))
     raise_file_limit(FILES)
+    run, old, status = begun(given), None, 0
     try:
         old = Run.from_json(options.compare.read_text("utf-8")) if options.compare else None
         with display(Console(stderr=True)) as show:
-            run = uvloop.run(storm(options, show))
+            uvloop.run(storm(options, show, run))
     except UNABLE as error:
-        print(f"storm: {error}", file=sys.stderr)
-        return 2
+        print(f"storm: {str(error) or type(error).__name__}", file=sys.stderr)
+        status = 2
     except KeyboardInterrupt:
-        return 130
+        status = 130
+    if run.trials:  # also where it was cut short: they took their time
+        run.checks = bars(run)
+        _tell(run, old, options)
+    return status or (0 if passed(run) else 1)
+
+
+def _tell(run: Run, old: Run | None, options: argparse.Namespace) -> None:
+    """Print and write what was found."""
     comparison = compare.compare(old, run) if old is not None else None
     print(summary_markdown(run))
     for check in run.checks:
@@ -299,7 +317,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.json.write_text(run.to_json(), "utf-8")
     if options.html:
         options.html.write_text(page(run, comparison), "utf-8")
-    return 0 if passed(run) else 1
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -130,6 +131,14 @@ def test_a_dsn_with_nobody_behind_it(capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("storm: mine: the tables of the handlers cannot be made: ")
     assert "secret" not in said
+
+
+def test_a_setup_that_is_no_sql(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    setup = tmp_path / "setup.sql"
+    setup.write_text("CREATE TABEL visit ()", "utf-8")
+    assert main(["load", "--target", "poolproxy", "--setup", str(setup)]) == 2
+    said = capsys.readouterr().err
+    assert f'storm: {setup}: ERROR:  syntax error at or near "TABEL"' in said
 
 
 async def test_warming_up_where_there_are_fewer_servers_than_sessions(stage: Stage) -> None:

@@ -225,29 +225,28 @@ def test_all_vanish_and_new_ones_are_served(tmp_path: Path) -> None:
     assert checks["ledger"].passed
 
 
-def test_ctrl_c_leaves_nothing_behind() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.storm",
-        "load",
-        "--target",
-        "poolproxy",
-        "--isolation",
-        "process",
-    ]
+def test_ctrl_c_leaves_nothing_behind_but_the_trials_that_were_over(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    command = [sys.executable, "-m", "benchmarks.storm", "load", "--target", "poolproxy"]
+    command += ["--isolation", "process", "--seconds", "6", "--trials", "50", "--json", str(path)]
     with subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:
         assert run.stderr is not None
         for line in run.stderr:
-            if " environments, " in line:  # it is under way
+            if line.startswith("load · poolproxy · trial 1: "):
+                break
+        for line in run.stderr:
+            if " environments, " in line:  # the next one is under way
                 break
         started = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(signal.SIGINT)
         _, said = run.communicate(timeout=60)
     assert run.returncode == 130
     assert "Traceback" not in said
+    numbers = [trial.number for trial in Run.from_json(path.read_text("utf-8")).trials]
+    assert numbers[0] == 1
+    assert len(numbers) < 50
     assert len(started) > 3  # PostgreSQL and its own, poolproxy, a zygote and its own
     eventually(lambda: not any(child.is_running() for child in started), "all that it started is gone")
 
