@@ -55,6 +55,7 @@ from poolproxy._version import __version__
 from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
 
 TRIALS = 5
+LEAVE_SECONDS = 10.0  #: a session that still holds a lock is not waited for any longer
 FILES = 40_000  #: open ones: a socket for each client here and at the endpoint
 
 
@@ -207,6 +208,8 @@ async def _on(
     finally:
         try:
             await asyncio.to_thread(endpoint.stop)
+            if isinstance(endpoint, External):
+                await _leave(endpoint)
         finally:
             if namespace is not None:
                 await asyncio.to_thread(namespace.close)
@@ -242,6 +245,17 @@ async def _prepare(ground: Ground, *roles: str) -> None:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ledger.SchemaTaken) as error:
         said = str(error) or type(error).__name__
         raise Failed(f"the tables of the handlers cannot be made: {said}") from error
+
+
+async def _leave(endpoint: External) -> None:
+    """Take our tables out of a database that is somebody else's. If that cannot be, the next run does it."""
+    with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ledger.SchemaTaken):
+        connection = await _connector(endpoint.url)()
+        try:
+            async with asyncio.timeout(LEAVE_SECONDS), connection.transaction():
+                await ledger.remove(connection)
+        finally:
+            await connection.close(timeout=LEAVE_SECONDS)
 
 
 def _connector(url: str) -> Callable[[], Awaitable[Connection]]:

@@ -210,6 +210,8 @@ def test_a_dsn_beside_a_local_target(stage: Stage, tmp_path: Path) -> None:
         "environments at the peak",
     ]  # how many servers there are, nobody can say
     assert mine.ledger["clean"] == mine.ledger["acknowledged"] > 0
+    schemas = stage.direct.rows("SELECT nspname FROM pg_namespace WHERE nspname = 'storm'")
+    assert schemas == []  # it is somebody else's database
 
 
 def test_all_vanish_and_new_ones_are_served(tmp_path: Path) -> None:

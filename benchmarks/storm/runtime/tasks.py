@@ -11,6 +11,7 @@ import asyncio
 import contextvars
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakSet
 
 from benchmarks.storm.clients import HOLDINGS, METER, Holdings, Meter
 from benchmarks.storm.clients.errors import gist, label
@@ -114,17 +115,17 @@ class TaskHost(Host):
     def __init__(self, source: HandlerSource, clock: Clock) -> None:
         self._source = source
         self._clock = clock
-        self._runtimes: list[TaskRuntime] = []
+        self._runtimes: WeakSet[TaskRuntime] = WeakSet()  # a long trial makes many, and lets go of them
 
     async def start(self) -> None:
         """Nothing need be made ready."""
 
     async def make(self) -> Runtime:
         runtime = TaskRuntime(self._source, self._clock)
-        self._runtimes.append(runtime)
+        self._runtimes.add(runtime)
         return runtime
 
     async def close(self) -> None:
-        for runtime in self._runtimes:
+        for runtime in list(self._runtimes):
             runtime.kill()
         self._runtimes.clear()

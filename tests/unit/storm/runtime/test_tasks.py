@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
+import weakref
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -329,3 +331,15 @@ async def test_a_host_that_closes_kills_all_that_it_has_made(code: Code) -> None
     for invoking in invocations:
         with pytest.raises(Killed):
             await invoking
+
+
+async def test_a_host_does_not_keep_those_that_are_gone(code: Code) -> None:
+    host = code.host()
+    runtime = await host.make()
+    await runtime.initialise()
+    assert await runtime.invoke(request(nothing)) == Answer()
+    runtime.kill()
+    gone = weakref.ref(runtime)
+    del runtime
+    gc.collect()
+    assert gone() is None
