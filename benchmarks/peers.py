@@ -25,6 +25,7 @@ from benchmarks.process import raise_file_limit
 from benchmarks.report import US, document
 from benchmarks.rounds import Rounds, say
 from benchmarks.scram import stored_secret
+from benchmarks.sections import STORMS, replaced, section
 from benchmarks.targets import POOL_SIZE, Direct, Earlier, Login, PgBouncer, Poolproxy, Target
 from benchmarks.workloads import Clients, Pgbench, Plan
 from poolproxy.demo.postgres import LocalPostgres
@@ -128,6 +129,9 @@ def main() -> int:
     text, complete = run(options)
     print(text)
     if options.write:
+        before = options.write.read_text("utf-8") if options.write.exists() else ""
+        if storms := section(before, STORMS):
+            text = replaced(text, STORMS, storms)
         options.write.write_text(text, "utf-8")
     return 0 if complete else 1
 

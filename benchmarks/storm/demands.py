@@ -169,7 +169,7 @@ def _check_files(options: argparse.Namespace) -> None:
                 pass
         except (OSError, ValueError) as error:
             raise Impossible(f"--trace: {error}") from None
-    for written in (options.html, options.json):
+    for written in (options.html, options.json, options.write, options.picture):
         if written is not None and (written.is_dir() or not _folder(written).is_dir()):
             raise Impossible(f"{written} cannot be written: there is no such folder, or it is one")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from benchmarks.storm.report.page import page
 from benchmarks.storm.report.picture import picture
+from benchmarks.storm.report.section import section
 from benchmarks.storm.report.tables import summary_markdown
 
-__all__ = ["page", "picture", "summary_markdown"]
+__all__ = ["page", "picture", "section", "summary_markdown"]
