@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import cast
+from urllib.error import URLError
 
 import pytest
 
@@ -37,7 +38,11 @@ def test_of_what_is_not_there_nothing_is_known(name: str, tmp_path: Path) -> Non
     assert (endpoint.cpu(), endpoint.memory()) == (UNKNOWN, UNKNOWN)
 
 
-async def test_nor_of_a_proxy_that_does_not_answer(tmp_path: Path) -> None:
+async def test_nor_of_a_proxy_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(target: Poolproxy, name: str) -> dict[str, float]:
+        raise URLError("refused")
+
+    monkeypatch.setattr(Poolproxy, "samples", refuse)
     assert await local("poolproxy", tmp_path).waiting() == UNKNOWN
 
 
