@@ -335,7 +335,7 @@ class Earlier(Poolproxy):
     name = "poolproxy-earlier"
 
     def __init__(self, postgres: LocalPostgres, login: Login, directory: Path, checkout: Path) -> None:
-        super().__init__(postgres, login, directory)
+        super().__init__(postgres, login, directory, self.name)
         self._checkout = checkout.resolve()
 
     def version(self) -> str:
