@@ -38,10 +38,10 @@ class Clock:
         return self._time() - self._began
 
     async def sleep_until(self, moment: float) -> None:
-        """Until this Lambda time; at once where it has passed."""
-        left = moment / self.scale - self.elapsed()
-        if left > 0:
-            await asyncio.sleep(left)
+        """Until this Lambda time, and never shorter; at once where it has passed, without a turn of the loop:
+        what is to be sent in one moment is sent in one."""
+        while (left := moment / self.scale - self.elapsed()) > 0:
+            await asyncio.sleep(left)  # uvloop rounds to milliseconds, and may wake too early
 
     async def sleep(self, seconds: float) -> None:
         """So many seconds of Lambda time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
@@ -56,3 +57,28 @@ def test_sleeping_until_a_moment_takes_what_is_left_of_it() -> None:
         return [first, clock.now()]
 
     assert run(sleep()) == pytest.approx([50.0, 50.0])
+
+
+def test_a_loop_that_wakes_too_early_is_asked_again() -> None:
+    """What has the same moment goes out in one turn of the loop, once the first of it has come."""
+
+    async def sleep() -> tuple[float, int]:
+        clock, turns = Clock(10.0, lambda: loop_time() * 0.9), 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        await clock.sleep_until(50.0)
+        now = clock.now()
+        counting = asyncio.create_task(count())
+        for _ in range(20):
+            await clock.sleep_until(50.0)
+        counting.cancel()
+        return now, turns
+
+    now, turns = run(sleep())
+    assert now >= 50.0
+    assert turns == 0
