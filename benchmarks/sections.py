@@ -14,6 +14,11 @@ def section(text: str, title: str) -> str:
     return behind.partition("\n## ")[0].strip("\n") if found else ""
 
 
+def titles(text: str) -> list[str]:
+    """Of its sections, in their order."""
+    return [line[3:] for line in text.splitlines() if line.startswith("## ")]
+
+
 def replaced(text: str, title: str, body: str) -> str:
     """`text` with this body in that section, which is put at the end where there was none."""
     before, found, behind = f"\n{text}".partition(f"\n## {title}\n")

@@ -98,7 +98,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--html", type=Path, metavar="FILE", help="the report")
     made.add_argument("--json", type=Path, metavar="FILE", help="the results, for --compare")
-    made.add_argument("--write", type=Path, metavar="FILE", help="put the tables into its section Storms")
+    made.add_argument("--write", type=Path, metavar="FILE", help="put the tables into a section of it")
+    made.add_argument("--section", default=SECTION, metavar="TITLE", help=f"which; {SECTION}")
     made.add_argument("--picture", type=Path, metavar="FILE.svg", help="of the first scenario")
     made.add_argument("--compare", type=Path, metavar="OLD.json", help="what has changed since")
     return made
@@ -168,7 +169,7 @@ def _tell(run: Run, old: Run | None, options: argparse.Namespace) -> None:
         options.html.write_text(page(run, comparison), "utf-8")
     if options.write:
         text = options.write.read_text("utf-8") if options.write.exists() else "# Results\n"
-        options.write.write_text(replaced(text, SECTION, section(run)), "utf-8")
+        options.write.write_text(replaced(text, options.section, section(run)), "utf-8")
     if options.picture:
         options.picture.write_text(picture(run, run.trials[0].scenario), "utf-8")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.sections import replaced, section
+from benchmarks.sections import replaced, section, titles
 
 TEXT = (
     "# Results\n\nSome words.\n\n## Figures\n\none\n\n### Two\n\ntwo\n\n"
@@ -15,6 +15,10 @@ def test_the_body_of_a_section() -> None:
     assert section(TEXT, "Figures") == "one\n\n### Two\n\ntwo"
     assert section(TEXT, "Two") == "", "it is a part of another one"
     assert section(TEXT, "Nothing") == ""
+
+
+def test_titles() -> None:
+    assert titles(TEXT) == ["Figures", "Storms", "Configurations"]
 
 
 def test_it_is_replaced_where_it_stands() -> None:
