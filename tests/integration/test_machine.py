@@ -23,7 +23,7 @@ from tests.support.stage import Stage
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
 #: Pool modes and servers per pool, and how many of the programs of `make test` run on such pools.
-POOLS = {("transaction", 1): 90, ("transaction", 2): 120, ("transaction", 3): 60, ("session", 8): 30}
+POOLS = {("transaction", 1): 72, ("transaction", 2): 96, ("transaction", 3): 48, ("session", 8): 24}
 
 
 @pytest.fixture(scope="module", autouse=True)
