@@ -21,14 +21,14 @@ import asyncpg
 
 from benchmarks.scram import stored_secret
 from benchmarks.storm import demands, ledger
-from benchmarks.storm.endpoints import Endpoint, External, make_local, make_postgres, server_user
+from benchmarks.storm.endpoints import Endpoint, External, make_local, make_postgres
 from benchmarks.storm.live import Display
 from benchmarks.storm.results import Run, Trial
 from benchmarks.storm.runtime.namespaces import Namespace
 from benchmarks.storm.scenarios import SCENARIOS
 from benchmarks.storm.scenarios.load import Load
 from benchmarks.storm.scenarios.scenario import Scenario
-from benchmarks.storm.trials import Connection, Ground, Manner, run_trial
+from benchmarks.storm.trials import Connection, Ground, Manner, Order, run_trial
 from benchmarks.targets import DATABASE, HOST, SERVER_USER, USER, Login
 from poolproxy.demo.postgres import LocalPostgres
 
@@ -104,17 +104,8 @@ async def _on(
                 raise Failed(f"{endpoint.name}: {error}") from error
         else:
             ground = Ground(_superuser(postgres), _superuser(postgres), _restarter(postgres))
-        return await run_trial(
-            scenario,
-            endpoint,
-            server_user(endpoint),
-            ground,
-            manner,
-            show,
-            number=number,
-            of=of,
-            namespace=namespace,
-        )
+        order = Order(scenario, endpoint, ground, manner, number, of, namespace)
+        return await run_trial(order, show)
     finally:
         try:
             await asyncio.to_thread(endpoint.stop)

@@ -15,7 +15,7 @@ import asyncpg
 from benchmarks.storm import ledger
 from benchmarks.storm.clients import SessionError, address, lean
 from benchmarks.storm.clock import Clock
-from benchmarks.storm.endpoints import Endpoint
+from benchmarks.storm.endpoints import Endpoint, server_user
 from benchmarks.storm.live import Display, Progress
 from benchmarks.storm.loading import BUILT_IN, HandlerSource
 from benchmarks.storm.model.bill import charge
@@ -60,45 +60,39 @@ class Ground:
     restart: Callable[[], Awaitable[None]] | None = None
 
 
-async def run_trial(
-    scenario: Scenario,
-    endpoint: Endpoint,
-    user: str,
-    ground: Ground,
-    manner: Manner,
-    display: Display,
-    *,
-    number: int,
-    of: int,
-    namespace: Namespace | None = None,
-) -> Trial:
-    """`user` is whom the endpoint's servers are logged in as. The endpoint has been started, at an address
-    that `namespace` reaches, if there is one."""
-    with _variables(endpoint.url, manner):
-        connection = await ground.connect()
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One trial, as it is wanted: the `number`th `of` so many of this scenario on this endpoint. With a
+    `namespace` the environments are in it, and the endpoint is at an address that it reaches."""
+
+    scenario: Scenario
+    endpoint: Endpoint
+    ground: Ground
+    manner: Manner
+    number: int = 1
+    of: int = 1
+    namespace: Namespace | None = None
+
+
+async def run_trial(order: Order, display: Display) -> Trial:
+    """The endpoint has been started."""
+    url = order.endpoint.url
+    with _variables(url, order.manner):
+        connection = await order.ground.connect()
         try:
             await ledger.clear(connection)
         finally:
             await connection.close()
-        await warm_up(endpoint.url)
-        trial = await _storm(scenario, endpoint, user, ground, manner, display, number, of, namespace)
+        await warm_up(url)
+        trial = await _storm(order, display)
     display.finish(trial)
     return trial
 
 
-async def _storm(
-    scenario: Scenario,
-    endpoint: Endpoint,
-    user: str,
-    ground: Ground,
-    manner: Manner,
-    display: Display,
-    number: int,
-    of: int,
-    namespace: Namespace | None,
-) -> Trial:
+async def _storm(order: Order, display: Display) -> Trial:
+    scenario, endpoint, ground, manner = order.scenario, order.endpoint, order.ground, order.manner
     clock = Clock(scenario.scale)
-    progress = Progress(scenario.name, endpoint.name, number, of)
+    progress = Progress(scenario.name, endpoint.name, order.number, order.of)
     recorder = Recorder(progress, scenario.scale, scenario.group)
     deployed = scenario.deployed()
     service = Service(
@@ -109,16 +103,16 @@ async def _storm(
     )
     for poller in scenario.pollers():
         service.attach(poller)
-    hosts = _hosts(scenario, manner, namespace, clock)
+    hosts = _hosts(order, clock)
     async with contextlib.AsyncExitStack() as stack:
         for host in hosts.values():
             stack.push_async_callback(host.close)
             await host.start()
         clock.begin()
         storm = Storm(service, hosts, clock, recorder, scenario.work)
-        observer = Observer(endpoint, user, ground.observe, clock)
+        observer = Observer(endpoint, server_user(endpoint), ground.observe, clock)
         database = Database(endpoint, observer, ground)
-        underway = Underway(storm, clock, database, recorder.groups, recorder.ended, namespace)
+        underway = Underway(storm, clock, database, recorder.groups, recorder.ended, order.namespace)
         display.begin(progress)
         async with _watching(observer, storm, progress, display, recorder.trial.samples), storm:
             sending = storm.send(scenario.arrivals(Random(manner.seed)), scenario.patience)
@@ -145,16 +139,17 @@ async def together(*doing: Coroutine[Any, Any, None]) -> None:
         raise errors.exceptions[0] from None
 
 
-def _hosts(scenario: Scenario, manner: Manner, namespace: Namespace | None, clock: Clock) -> dict[str, Host]:
+def _hosts(order: Order, clock: Clock) -> dict[str, Host]:
     """Of each function, by its name. Raises HandlerNotFound."""
-    room = Room()
+    room, manner = Room(), order.manner
+    command = order.namespace.command if order.namespace else ()
 
     def host(handler: str) -> Host:
-        if (manner.isolation or scenario.isolation) == "task":
+        if (manner.isolation or order.scenario.isolation) == "task":
             return TaskHost(HandlerSource.find(handler), clock)
-        return ProcessHost(handler, clock, room=room, command=namespace.command if namespace else ())
+        return ProcessHost(handler, clock, room=room, command=command)
 
-    return {each.function.name: host(manner.handler or each.handler) for each in scenario.deployed()}
+    return {each.function.name: host(manner.handler or each.handler) for each in order.scenario.deployed()}
 
 
 class Database:

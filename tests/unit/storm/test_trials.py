@@ -13,7 +13,7 @@ from benchmarks.storm.endpoints import External
 from benchmarks.storm.runtime.forks import HostFailed
 from benchmarks.storm.scenarios import SCENARIOS
 from benchmarks.storm.scenarios.scenario import Unable
-from benchmarks.storm.trials import Manner, together
+from benchmarks.storm.trials import Ground, Manner, Order, together
 from tests.unit.storm.stormy import FakeHost
 
 
@@ -68,7 +68,8 @@ async def begin(monkeypatch: pytest.MonkeyPatch, hosts: dict[str, FakeHost], hea
     monkeypatch.setattr(trials, "_hosts", lambda *_: hosts)
     ramp = SCENARIOS["ramp"](True, 20)
     endpoint = External("mine", "postgres://me@db.example/shop")
-    await trials._storm(ramp, endpoint, "me", nobody, Manner(), nobody, 1, 1, None)
+    ground = Ground(cast("Any", None))
+    await trials._storm(Order(ramp, endpoint, ground, Manner()), nobody)
 
 
 class Slow(FakeHost):
