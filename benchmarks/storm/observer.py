@@ -57,6 +57,11 @@ class Observer:
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await connection.close(timeout=1.0)
 
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.terminate()
+
     async def servers(self) -> tuple[int, int]:
         """Server connections, and how many of them are in a transaction; UNKNOWN while nobody can tell."""
         if self._connect is None:
@@ -67,6 +72,7 @@ class Observer:
                     self._connection = await self._connect()
                 row = await self._connection.fetchrow(_COUNT, self._user, timeout=5.0)
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                self._drop()  # a driver whose server went away in mid-answer may not know yet
                 return UNKNOWN, UNKNOWN
         assert row is not None
         return row[0], row[1]
