@@ -30,12 +30,13 @@ from benchmarks.storm.scenarios.scenario import (
     servers_at_most,
 )
 
-ALONE = 8.0  #: seconds of the API alone, then as many of both
+COLD = 2.0  #: seconds in which the API's environments start: how long that takes is not the question here
+ALONE = 8.0  #: seconds of the API alone behind that, then as many of both
 RATE = 50.0  #: requests to the API a second
 FLOOD = 300  #: messages a second, for as long
 
 
-API, BESIDE, WORKER = "api", "api beside the flood", "worker"
+STARTING, API, BESIDE, WORKER = "api, starting", "api", "api beside the flood", "worker"
 
 
 def upload_message(number: int, when: float) -> Event:
@@ -56,6 +57,7 @@ class Neighbour(Scenario):
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         super().__init__(quick, environments)
         self.alone = ALONE / 4 if self.tiny else ALONE if quick else 2 * ALONE
+        self.flood = COLD + self.alone  # when it begins
 
     def deployed(self) -> Sequence[Deployed]:
         return [
@@ -69,10 +71,10 @@ class Neighbour(Scenario):
     def arrivals(self, chance: Random) -> Iterator[Arrival]:
         api = (
             Arrival("api", moment, number, make=EVENTS["read"])
-            for number, moment in enumerate(poisson(RATE, 2 * self.alone, chance))
+            for number, moment in enumerate(poisson(RATE, self.flood + self.alone, chance))
         )
         flood = (
-            Arrival("worker", self.alone + number / FLOOD, number, "poller", upload_message)
+            Arrival("worker", self.flood + number / FLOOD, number, "poller", upload_message)
             for number in range(round(FLOOD * self.alone))
         )
         return merge(api, flood, key=lambda arrival: arrival.intended)
@@ -80,7 +82,9 @@ class Neighbour(Scenario):
     def group(self, invocation: Invocation) -> str:
         if invocation.function.name != "api":
             return WORKER
-        return API if invocation.intended < self.alone else BESIDE
+        if invocation.intended < COLD:
+            return STARTING
+        return API if invocation.intended < self.flood else BESIDE
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         alone, beside = (underway.groups[name].percentile(99) for name in (API, BESIDE))

@@ -400,3 +400,13 @@ def test_servers_are_the_most_that_were_seen() -> None:
 
 def test_a_failure_is_counted_among_all() -> None:
     assert none_failed(well("ramp").trial) == Check("failed invocations", "0 of 100", "0", True)
+
+
+def test_cold_starts_of_the_api_are_not_what_its_neighbour_is_held_against() -> None:
+    neighbour = made("neighbour")
+    first = [invocation(at, "api") for at in (0.0, 1.9, 2.0)]
+    assert [neighbour.group(each) for each in first] == ["api, starting", "api, starting", "api"]
+    flood = min(arrival.intended for arrival in neighbour.arrivals(Random(1)) if arrival.kind == "poller")
+    assert neighbour.group(invocation(flood - 0.01, "api")) == "api"
+    assert neighbour.group(invocation(flood, "api")) == "api beside the flood"
+    assert neighbour.group(invocation(flood, "worker")) == "worker"
