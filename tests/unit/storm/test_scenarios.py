@@ -162,7 +162,7 @@ def test_a_load_is_a_trace_where_there_is_one(tmp_path: Path) -> None:
 # Checks.
 
 
-def invocation(intended: float, function: str = "order") -> Invocation:
+def invocation(intended: float) -> Invocation:
     deployed = next(each.function for each in made("ramp").deployed())
     return Invocation("id", deployed, "event", "synchronous", intended, intended)
 
@@ -404,9 +404,12 @@ def test_a_failure_is_counted_among_all() -> None:
 
 def test_cold_starts_of_the_api_are_not_what_its_neighbour_is_held_against() -> None:
     neighbour = made("neighbour")
-    first = [invocation(at, "api") for at in (0.0, 1.9, 2.0)]
-    assert [neighbour.group(each) for each in first] == ["api, starting", "api, starting", "api"]
+    functions = {each.function.name: each.function for each in neighbour.deployed()}
+
+    def group(at: float, name: str = "api") -> str:
+        return neighbour.group(Invocation("id", functions[name], "event", "synchronous", at, at))
+
+    assert [group(at) for at in (0.0, 1.9, 2.0)] == ["api, starting", "api, starting", "api"]
     flood = min(arrival.intended for arrival in neighbour.arrivals(Random(1)) if arrival.kind == "poller")
-    assert neighbour.group(invocation(flood - 0.01, "api")) == "api"
-    assert neighbour.group(invocation(flood, "api")) == "api beside the flood"
-    assert neighbour.group(invocation(flood, "worker")) == "worker"
+    assert [group(flood - 0.01), group(flood)] == ["api", "api beside the flood"]
+    assert group(flood, "worker") == "worker"
