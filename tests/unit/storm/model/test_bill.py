@@ -32,7 +32,8 @@ def test_five_million_requests_of_800_ms_at_512_mb() -> None:
 
 
 def test_the_free_tier_is_a_switch_that_is_off() -> None:
-    # The example of Lambda's pricing page: 3 million of 1 s at 512 MB, $0.40 and $18.33 beyond the free tier.
+    # The example of Lambda's pricing page: 3 million of 1 s at 512 MB beyond the free tier, $0.40 and (with a
+    # price of two digits less there) $18.34.
     bill = Bill(memory=512, requests=3_000_000, duration=3_000_000 * 1000)
     assert round(charge([bill]).dollars, 2) == 25.60
     free = charge([bill], free_tier=True)
@@ -71,7 +72,7 @@ def test_runs_on_provisioned_concurrency_have_their_own_price() -> None:
 
 def test_keeping_provisioned_concurrency_is_rounded_up_to_5_minutes() -> None:
     bill = Bill(memory=1024, provisioned=1000)
-    # The pricing page's example: 1,000 of 1 GB for two hours are 7.2 million GB-s, $30.00.
+    # The case of the pricing page, at our price: 1,000 of 1 GB for two hours are 7.2 million GB-s, $30.00.
     assert round(bill.provisioned_dollars(7200.0), 2) == 30.00
     assert bill.provisioned_dollars(1.0) == bill.provisioned_dollars(300.0) == pytest.approx(1.25001)
     assert bill.provisioned_dollars(301.0) == pytest.approx(2.50002)
