@@ -14,7 +14,7 @@ PER_GB_SECOND = 0.0000166667
 PER_PROVISIONED_GB_SECOND = 0.0000097222
 """Of what runs on provisioned concurrency; keeping it is charged besides:"""
 PER_GB_SECOND_PROVISIONED = 0.0000041667
-"""Both not confirmed at their source yet: check them before a bill with provisioned concurrency is published."""
+"""Neither is confirmed at its source: look there before a bill with provisioned concurrency is published."""
 PROVISIONED_STEP = 300
 """Seconds up to which the time of provisioned concurrency is rounded."""
 
