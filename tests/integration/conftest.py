@@ -20,6 +20,13 @@ def session_stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     stage.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared_proxies(session_stage: Stage) -> Iterator[None]:
+    """Those that no test of the module had last are looked at as well."""
+    yield
+    session_stage.check_shared()
+
+
 @pytest.fixture(autouse=True)
 def stage(session_stage: Stage) -> Iterator[Stage]:
     """The stage most tests share. Set up before, and so checked after, everything else of the test."""
