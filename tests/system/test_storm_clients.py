@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -37,18 +39,16 @@ def auth(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def pgbouncer(
-    postgres: LocalPostgres, auth: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[PgBouncer]:
+def pgbouncer(postgres: LocalPostgres, auth: str) -> Iterator[PgBouncer]:
     # With a SCRAM secret `md5` would be SCRAM all the same.
     secret = stored_secret(PASSWORD) if auth == "scram-sha-256" else PASSWORD
-    folder = tmp_path_factory.mktemp("pgbouncer")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)  # PgBouncer does not run as root
-    target = PgBouncer(postgres, Login(PASSWORD, secret), folder, "pgbouncer", auth_type=auth)
-    target.start()
-    yield target
-    target.stop()
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are for us alone
+        folder = Path(name)
+        folder.chmod(0o755)  # PgBouncer does not run as root
+        target = PgBouncer(postgres, Login(PASSWORD, secret), folder, "pgbouncer", auth_type=auth)
+        target.start()
+        yield target
+        target.stop()
 
 
 @pytest.fixture(params=["lean", "asyncpg"], autouse=True)
