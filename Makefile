@@ -4,10 +4,13 @@
 PYTHON ?= python3
 DOCKER ?= docker
 PYTEST_ARGS ?=
+JOBS ?= 2
 BENCH_ARGS ?=
 STORM_ARGS ?=
 
 BIN := .venv/bin
+# Workers take whole files, for the sake of their fixtures, in the order that tests/conftest.py has put them in.
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 INSTALLED := .venv/.installed
 BUILT := .venv/.built
 
@@ -25,13 +28,13 @@ demo: $(BUILT)  ## 500 clients on 20 server connections, against a private Postg
 	$(BIN)/poolproxy demo
 
 test: $(BUILT)  ## every test that needs no system package
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(PYTEST) $(PYTEST_ARGS)
 
 test-interpreted: $(BUILT)  ## unit and dialogue tests with the .py files in place of what was compiled from them
-	POOLPROXY_INTERPRETED=1 $(BIN)/python -m pytest $(wildcard tests/unit tests/dialogues) $(PYTEST_ARGS)
+	POOLPROXY_INTERPRETED=1 $(PYTEST) $(wildcard tests/unit tests/dialogues) $(PYTEST_ARGS)
 
 test-system: $(BUILT)  ## tests that need what `make deps` installs
-	$(BIN)/python -m pytest -m system $(PYTEST_ARGS)
+	$(PYTEST) -m system $(PYTEST_ARGS)
 
 check: $(BUILT)  ## format, lint, types, floors, generated docs
 	$(BIN)/ruff format --check .

@@ -20,6 +20,8 @@ from tests.support.proxy import ProxyProcess
 from tests.support.sabotage import DEFECTS, VARIABLE
 from tests.support.stage import Stage
 
+pytestmark = pytest.mark.long
+
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
 #: Pool modes and servers per pool, and how many of the programs of `make test` run on such pools.

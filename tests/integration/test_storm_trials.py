@@ -40,7 +40,7 @@ TIMED = {
     "of their servers, not back in time",
 }
 #: The whole run is in the first test that wants it.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @dataclass

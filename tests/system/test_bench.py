@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.long]
 
 ROOT = Path(__file__).parent.parent.parent
 TARGETS = {"direct", "pgbouncer", "pgbouncer-64k", "poolproxy"}

@@ -13,7 +13,7 @@ import pytest
 from poolproxy.demo.postgres import LocalPostgres, free_port
 from tests.system.image import Buildah, Container, Image, run
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(600)]
 
 PACKAGE = "opt/poolproxy/lib"
 

@@ -15,7 +15,7 @@ from tests.support.cluster import DATABASE
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parent.parent.parent
 TARGETS = ("direct", "pgbouncer", "poolproxy")

@@ -13,7 +13,7 @@ from tests.system.programs.running import Program, Runs, compare
 from tests.system.sources import ROOT
 
 #: The first of a language installs what it needs.
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=[program.name.replace(" ", "-") for program in PROGRAMS])
