@@ -17,6 +17,7 @@ from benchmarks.storm.clock import Clock
 from benchmarks.storm.runtime.namespaces import Namespace
 from benchmarks.storm.runtime.processes import ProcessHost, ProcessRuntime
 from benchmarks.storm.runtime.runtime import Request
+from tests.support.alone import alone
 from tests.support.cluster import DATABASE, PASSWORDS, make_postgres
 from tests.support.proxy import ProxyProcess
 from tests.support.waiting import eventually
@@ -39,7 +40,7 @@ async def test_a_flow_that_was_forgotten_without_a_word(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.fail("a network namespace needs root: sudo make test-system")
     event = json.loads((FOLDER / "event.json").read_text("utf-8"))
-    with Namespace() as namespace, make_postgres() as postgres:
+    with alone(), Namespace() as namespace, make_postgres() as postgres:
         schema = (FOLDER / "schema.sql").read_text("utf-8")
         postgres.sql(f"{schema}; grant all on upload to public", DATABASE)
         secret = PASSWORDS["app"]

@@ -15,7 +15,7 @@ import pytest
 from poolproxy._loader import compiled_modules
 from tests.system.sources import PACKAGE, ROOT
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.long, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

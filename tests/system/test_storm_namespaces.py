@@ -19,6 +19,7 @@ from benchmarks.storm.runtime.namespaces import Namespace, NamespaceFailed, ip
 from benchmarks.storm.runtime.processes import ProcessHost, ProcessRuntime
 from benchmarks.storm.runtime.runtime import Request
 from poolproxy.demo.postgres import LocalPostgres
+from tests.support.alone import alone
 from tests.support.cluster import Direct
 from tests.support.waiting import eventually, soon
 
@@ -37,8 +38,15 @@ TIMED_OUT = "could not receive data from client: Connection timed out"
 END = "unexpected EOF on client connection with an open transaction"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undisturbed() -> Iterator[None]:
+    """Whoever opens a namespace takes a number, and removes what is left behind."""
+    with alone():
+        yield
+
+
 @pytest.fixture(scope="module")
-def namespace() -> Iterator[Namespace]:
+def namespace(undisturbed: None) -> Iterator[Namespace]:
     if os.geteuid() != 0:
         pytest.fail("a network namespace needs root: sudo make test-system")
     with Namespace() as made:
