@@ -133,6 +133,8 @@ def test_cancel_counts(stage: Stage, direct: Direct) -> None:
         direct.wait_running("pg_sleep(60)")
         cancel(proxy.address, client.pid, client.key)
         client.read_ready()
+        # It is counted when PostgreSQL has closed its connection, which the error may overtake.
+        proxy.wait_gauge("poolproxy_cancels_total", 1, result="forwarded")
         assert proxy.metrics().by("poolproxy_cancels_total", "result") == {
             "idle": 1,
             "unknown": 1,
