@@ -50,6 +50,8 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 #: What is raised for a process that is not there: a database that restarts, a proxy that has crashed.
 GONE = (PostgresFailed, psutil.Error, OSError, RuntimeError)
 LOCAL = ("direct", "pgbouncer", "poolproxy")
+#: What whoever is under test is compared with.
+RIVALS = ("direct", "pgbouncer")
 
 
 @dataclass(frozen=True, slots=True)
