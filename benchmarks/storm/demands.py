@@ -143,7 +143,7 @@ def _check_scenario(scenario: type[Scenario], options: argparse.Namespace) -> No
         except namespaces.NamespaceFailed as error:
             raise Impossible(f"{scenario.name}: {error}") from None
         if options.isolation == "task":
-            raise Impossible(f"{scenario.name}: tasks cannot vanish, processes can")
+            raise Impossible(f"{scenario.name}: the link of processes can be cut, that of tasks cannot")
     count = made(scenario, options).environments
     if count > scenario.most:
         raise Impossible(f"{scenario.name}: at most {scenario.most:,} environments, not {count:,}")

@@ -50,6 +50,8 @@ DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 #: What is raised for a process that is not there: a database that restarts, a proxy that has crashed.
 GONE = (PostgresFailed, psutil.Error, OSError, RuntimeError)
 LOCAL = ("direct", "pgbouncer", "poolproxy")
+#: What whoever is under test is compared with.
+RIVALS = ("direct", "pgbouncer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ class Limits:
         }
 
 
+#: Columns of PgBouncer's `SHOW POOLS` (pgbouncer.org, Usage): clients that have a server or want none, and
+#: those that wait for one.
+ACTIVE, WAITING = 2, 3
+
+
 class Elsewhere(Exception):
     """A scenario cannot be let loose on an endpoint that is not on this machine; the message says why."""
 
@@ -102,8 +109,12 @@ class Endpoint(ABC):
     @abstractmethod
     def info(self) -> TargetInfo: ...
 
+    async def clients(self) -> int:
+        """Connections of clients that it has, as it says itself; UNKNOWN where it does not say."""
+        return UNKNOWN
+
     async def waiting(self) -> int:
-        """Clients that wait for a server, as the endpoint itself says; UNKNOWN where it does not say."""
+        """Clients that wait for a server, likewise."""
         return UNKNOWN
 
     def cpu(self) -> float:
@@ -169,21 +180,34 @@ class Local(Endpoint):
         except GONE:
             return UNKNOWN
 
+    async def clients(self) -> int:
+        match self.target:
+            case Poolproxy():
+                return await self._at_poolproxy(self.target, "poolproxy_clients_connected")
+            case PgBouncer():
+                return await self._at_pgbouncer(ACTIVE, WAITING)
+            case _:
+                return UNKNOWN  # PostgreSQL's are its servers, which are counted there
+
     async def waiting(self) -> int:
         match self.target:
             case Poolproxy():
-                try:
-                    samples = await asyncio.to_thread(self.target.samples, "poolproxy_clients")
-                except OSError:
-                    return UNKNOWN
-                return int(sum(value for labels, value in samples.items() if 'state="waiting"' in labels))
+                return await self._at_poolproxy(self.target, "poolproxy_clients", 'state="waiting"')
             case PgBouncer():
-                return await self._waiting_at_pgbouncer()
+                return await self._at_pgbouncer(WAITING)
             case _:
                 return 0  # nobody waits at PostgreSQL: one is let in or refused
 
-    async def _waiting_at_pgbouncer(self) -> int:
-        """`SHOW POOLS`: cl_waiting is its fourth column (pgbouncer.org, Usage)."""
+    async def _at_poolproxy(self, target: Poolproxy, name: str, label: str = "") -> int:
+        """The sum of a metric's samples, of those with this label."""
+        try:
+            samples = await asyncio.to_thread(target.samples, name)
+        except OSError:
+            return UNKNOWN
+        return int(sum(value for labels, value in samples.items() if label in labels))
+
+    async def _at_pgbouncer(self, *columns: int) -> int:
+        """The sum of these columns of `SHOW POOLS`."""
         try:
             console = await lean.open_session(address.parse(self.url.rsplit("/", 1)[0] + "/pgbouncer"))
         except SessionError:
@@ -194,7 +218,7 @@ class Local(Endpoint):
             return UNKNOWN
         finally:
             await console.close()
-        return sum(int(row[3]) for row in rows if row[0] == DATABASE)
+        return sum(int(row[column]) for row in rows if row[0] == DATABASE for column in columns)
 
 
 def make_postgres() -> LocalPostgres:

@@ -186,7 +186,15 @@ def item(number: int) -> int:
 
 
 EVENTS: Mapping[str, Callable[[int, float], Event]] = MappingProxyType(
-    {"upload": upload, "read": read, "order": order, "report": report, "leaky": read, "careless": read}
+    {
+        "upload": upload,
+        "read": read,
+        "order": order,
+        "report": report,
+        "leaky": read,
+        "careful": order,
+        "careless": read,
+    }
 )
 """For each built-in handler, the event of its request `number` at the time `when`."""
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, TypeAlias
 
-BUILT_IN = ("careless", "leaky", "order", "read", "report", "upload")
+BUILT_IN = ("careful", "careless", "leaky", "order", "read", "report", "upload")
 
 Initialise: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 

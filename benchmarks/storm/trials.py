@@ -99,6 +99,7 @@ async def _storm(order: Order, display: Display) -> Trial:
         [each.function for each in deployed],
         seed=manner.seed,
         account_limit=scenario.account_limit,
+        gateway_timeout=scenario.gateway,
         idle_seconds=scenario.idle_seconds,
     )
     for poller in scenario.pollers():
@@ -167,6 +168,9 @@ class Database:
 
     async def servers_in_transaction(self) -> int:
         return (await self._observer.servers())[1]
+
+    async def clients(self) -> int:
+        return await self._endpoint.clients()
 
     async def waiting(self) -> int:
         return await self._endpoint.waiting()

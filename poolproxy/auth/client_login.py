@@ -29,6 +29,16 @@ RandomBytes = Callable[[int], bytes]
 _OFFER_SCRAM = messages.authentication_sasl([MECHANISM])
 
 
+class Secrets:
+    """Whose secrets a login is checked against."""
+
+    __slots__ = ()
+
+    def secret(self, user: str) -> UserSecret:
+        """What the user has to prove, a mock for one that does not exist."""
+        raise NotImplementedError  # abstract
+
+
 class ClientLogin:
     """How one client logs in. `begin` once, then `answer` for each of its messages, until `done`.
 
@@ -37,12 +47,12 @@ class ClientLogin:
     This one asks nothing, and lets unknown users in: "trust".
     """
 
-    __slots__ = ("_random_bytes", "_secret", "_user", "done")
+    __slots__ = ("_random_bytes", "_secrets", "_user", "done")
 
-    def __init__(self, user: str, secret: UserSecret, random_bytes: RandomBytes) -> None:
-        """`secret` is from Credentials.lookup: a mock where the user is unknown."""
+    def __init__(self, user: str, secrets: Secrets, random_bytes: RandomBytes) -> None:
+        """`secrets` are asked once it is known that they are needed, and for every user alike."""
         self._user = user
-        self._secret = secret
+        self._secrets = secrets
         self._random_bytes = random_bytes
         self.done = False
 
@@ -57,6 +67,10 @@ class ClientLogin:
             raise ProtocolViolation(what=f"expected a password or SASL response, got type {kind:#04x}")
         return self._answer(body)
 
+    def ahead(self) -> None:
+        """Do what can be done before the client's next message; call it when it has been sent what it is to
+        answer. Nothing has to: it saves the client a wait."""
+
     def _answer(self, body: bytes) -> bytes:
         raise NotImplementedError  # abstract: each method that asks has its own
 
@@ -64,12 +78,19 @@ class ClientLogin:
 class ScramLogin(ClientLogin):
     """SCRAM-SHA-256: a choice of mechanism with a first message, then a final one."""
 
-    __slots__ = ("_chosen", "_exchange")
+    __slots__ = ("_chosen", "_exchange", "_secret")
 
     def begin(self) -> bytes:
         self._exchange: ScramServer | None = None
+        self._secret: UserSecret | None = None
         self._chosen = False
         return _OFFER_SCRAM
+
+    def ahead(self) -> None:
+        if self._exchange is not None:
+            self._exchange.ahead()
+        elif self._secret is None:
+            self._secret = self._secrets.secret(self._user)
 
     def _answer(self, body: bytes) -> bytes:
         if self._exchange is not None:
@@ -86,6 +107,8 @@ class ScramLogin(ClientLogin):
         return self._first(client_first)
 
     def _first(self, client_first: bytes) -> bytes:
+        if self._secret is None:
+            self._secret = self._secrets.secret(self._user)
         self._exchange = ScramServer(self._secret.scram, new_nonce(self._random_bytes))
         return authentication_sasl_continue(self._exchange.first(client_first))
 
@@ -94,6 +117,7 @@ class ScramLogin(ClientLogin):
             server_final = exchange.final(client_final)
         except ProofRejected:
             raise AuthenticationFailed(user=self._user) from None
+        assert self._secret is not None
         # A mock cannot be matched; this holds even if its keys became known.
         if not self._secret.known:
             raise AuthenticationFailed(user=self._user)
@@ -111,17 +135,18 @@ class Md5Login(ClientLogin):
         return messages.authentication_md5(self._salt)
 
     def _answer(self, body: bytes) -> bytes:
-        matches = md5_matches(self._secret.md5, self._salt, messages.password_text(body))
-        if not (matches and self._secret.known):
+        secret = self._secrets.secret(self._user)
+        matches = md5_matches(secret.md5, self._salt, messages.password_text(body))
+        if not (matches and secret.known):
             raise AuthenticationFailed(user=self._user)
         self.done = True
         return b""
 
 
-def client_login(method: AuthMethod, user: str, secret: UserSecret, random_bytes: RandomBytes) -> ClientLogin:
+def client_login(method: AuthMethod, user: str, secrets: Secrets, random_bytes: RandomBytes) -> ClientLogin:
     """The login of this method, not begun. `random_bytes` is os.urandom, except in tests."""
     if method == "scram-sha-256":
-        return ScramLogin(user, secret, random_bytes)
+        return ScramLogin(user, secrets, random_bytes)
     if method == "md5":
-        return Md5Login(user, secret, random_bytes)
-    return ClientLogin(user, secret, random_bytes)
+        return Md5Login(user, secrets, random_bytes)
+    return ClientLogin(user, secrets, random_bytes)

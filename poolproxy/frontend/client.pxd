@@ -8,6 +8,7 @@ from poolproxy.pool.queue cimport Member, Waiter
 from poolproxy.protocol.framing cimport Framer, string_end
 from poolproxy.session.pipeline cimport Pipeline
 from poolproxy.session.statements cimport Finding
+from poolproxy.session.unnamed cimport Unnamed
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -22,7 +23,7 @@ cdef bytes STOPS, STOPS_COPYING
 cdef class Client(PreparingClient):
     @cython.locals(framer=Framer, server=Server, start=Py_ssize_t, position=Py_ssize_t, following=Py_ssize_t, name_at=Py_ssize_t, ahead=Py_ssize_t, kind=int, noted=int, settled=bint)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
-    @cython.locals(finding=Finding)
+    @cython.locals(finding=Finding, unnamed=Unnamed)
     cdef Py_ssize_t _by_no_name(self, Server server, int kind, bytearray buffer, Py_ssize_t start, Py_ssize_t position, Py_ssize_t end) except -2
     @cython.locals(pipeline=Pipeline)
     cdef bint _must_await(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
@@ -32,6 +33,7 @@ cdef class Client(PreparingClient):
     cdef bint _begin(self, Server server) except -1
     cdef _forward_to(self, Server server, bytearray buffer, Py_ssize_t start, Py_ssize_t end)
     cdef _take(self, Server server, Py_ssize_t end)
+    @cython.locals(pipeline=Pipeline, unnamed=Unnamed)
     cdef int _note(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
     cpdef bint write(self, buffer, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef exchange_over(self, double now)

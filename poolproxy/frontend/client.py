@@ -160,19 +160,20 @@ class Client(PreparingClient):
             self._parse_again(server)
         if kind != BIND:
             return start
-        self.unnamed_large = False
-        if self.unnamed_controls:
+        unnamed = self._own_unnamed()
+        unnamed.large = False
+        if unnamed.controls:
             server.pipeline.controls = True
-        if self.unnamed_words is not self.pool.words:
-            self._unnamed_again()
-        finding = self.unnamed_finding
+        if unnamed.words is not self.pool.words:
+            self._unnamed_again(unnamed)
+        finding = unnamed.finding
         if finding is None or server.pipeline.doomed():
             return start
         self._gather(server, buffer, start, position)
         if self._bind_must_wait(server, finding):
             self._ask_batch(server)
             return -1
-        self._run_unnamed(server, finding)
+        self._run_unnamed(server, unnamed)
         if finding.reason == "setting":
             self._learn_bound(position, end)
         return position
@@ -273,9 +274,10 @@ class Client(PreparingClient):
         if kind == SYNC:
             if not pipeline.certain():
                 server.suspect("setting")
-            if self.unnamed_large:
+            unnamed = self.unnamed
+            if unnamed is not None and unnamed.large:
                 server.pin_down("unaudited")  # it is parsed here only, and to be run later
-                self.unnamed_large = False
+                unnamed.large = False
             pipeline.sync()
         elif kind == QUERY:
             return self._query(server, buffer, position, following, end)

@@ -1,8 +1,11 @@
+cimport cython
+
 from poolproxy.backend.server cimport Server
 from poolproxy.frontend.connection cimport ClientConnection
 from poolproxy.log cimport Logger
 from poolproxy.pool.queue cimport Member
 from poolproxy.session.parameters cimport ParameterSet, Reported
+from poolproxy.session.unnamed cimport Unnamed
 
 cdef int STATUS_IDLE
 cdef int CLIENT_IDLE, CLIENT_WAITING
@@ -21,6 +24,7 @@ cdef class ClientSession(ClientConnection):
     cpdef give_up(self, error)
     cpdef assigned(self, tuple assignments)
     cpdef _settle_parameters(self)
+    @cython.locals(unnamed=Unnamed, server=Server)
     cpdef statement_failed(self, Py_ssize_t turn, int parses)
     cpdef forget_unnamed(self, Server server)
     cpdef on_lost(self, str reason)

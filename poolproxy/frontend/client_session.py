@@ -122,7 +122,8 @@ class ClientSession(ClientConnection):
         """`server` is this client's now."""
         assert isinstance(server, Server)
         self.server = server
-        self.unnamed_turn = self.unnamed_followed = -1
+        if self.unnamed is not None:
+            self.unnamed.turn = self.unnamed.followed = -1
         self.awaiting = False
         self.buffers = NOT_ASKED
         if self.prepared is not None:
@@ -230,13 +231,17 @@ class ClientSession(ClientConnection):
     def statement_failed(self, turn: int, parses: int) -> None:
         # A Parse that failed, or was skipped, leaves no unnamed statement; an error behind it leaves it in
         # place.
-        if self.server is not None and turn == self.unnamed_turn and parses <= self.unnamed_ordinal:
-            self.forget_unnamed(self.server)
+        unnamed, server = self.unnamed, self.server
+        if unnamed is None or server is None:
+            return
+        if turn == unnamed.turn and parses <= unnamed.ordinal:
+            self.forget_unnamed(server)
 
     def forget_unnamed(self, server: Server) -> None:
         """It has no unnamed statement any more, on this server or any other."""
-        self.unnamed = None
-        self.unnamed_number = server.unnamed_number = 0
+        if self.unnamed is not None:
+            self.unnamed.forget()
+        server.unnamed_number = 0
 
     def server_lost(self, told: bool, refusal: dict[str, str] | None) -> None:
         server, self.server = self.server, None

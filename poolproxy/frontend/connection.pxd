@@ -7,8 +7,7 @@ from poolproxy.pool.pool cimport Pool
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.prepared cimport ClientStatements
-from poolproxy.session.statements cimport Finding
-from poolproxy.session.words cimport Words
+from poolproxy.session.unnamed cimport Unnamed
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
@@ -37,17 +36,8 @@ cdef class ClientConnection(Sink):
     cdef public bytes _prefix
     cdef bytes _proof
     cdef public object _greeting
-    cdef public bytes unnamed
-    cdef public Py_ssize_t unnamed_turn
-    cdef public Py_ssize_t unnamed_followed
-    cdef public Py_ssize_t unnamed_number
-    cdef public Finding unnamed_finding
-    cdef public Words unnamed_words
-    cdef public int unnamed_ordinal
+    cdef public Unnamed unnamed
     # Bytes, not bints: there are thousands of clients.
-    cdef public unsigned char unnamed_draws
-    cdef public unsigned char unnamed_controls
-    cdef public unsigned char unnamed_large
     cdef public unsigned char drew
     cdef public unsigned char local
     cdef public unsigned char cautious

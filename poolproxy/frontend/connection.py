@@ -30,8 +30,7 @@ from poolproxy.session.parameters import (
     Reported,
 )
 from poolproxy.session.prepared import ClientStatements
-from poolproxy.session.statements import Finding
-from poolproxy.session.words import NO_WORDS, Words
+from poolproxy.session.unnamed import Unnamed
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -53,8 +52,7 @@ class ClientConnection(Sink):
         "_greeting", "_prefix", "_proof", "address", "buffers", "cautious", "connected_at", "controls",
         "discarding", "drew", "framer", "hearing", "key", "last_active", "local", "name", "on_closed",
         "pid", "pool", "prepared", "resets", "server", "session", "startup", "stream", "taking", "unnamed",
-        "unnamed_controls", "unnamed_draws", "unnamed_finding", "unnamed_followed", "unnamed_large",
-        "unnamed_number", "unnamed_ordinal", "unnamed_turn", "unnamed_words", "vacated", "vanished",
+        "vacated", "vanished",
     )  # fmt: skip
 
     def __init__(
@@ -92,16 +90,7 @@ class ClientConnection(Sink):
         self.on_closed = on_closed
         self.server: Server | None = None
         self.framer = Framer(STOPS)
-        self.unnamed: bytes | None = None  #: its Parse of the unnamed statement, whole
-        self.unnamed_turn = -1  #: the exchange it was parsed in, on the server attached now (Pipeline.turn)
-        self.unnamed_followed = -1  #: the exchange that its text was looked at for
-        self.unnamed_number = 0  #: its number, also that of having none; 0 = none given
-        self.unnamed_ordinal = 0  #: which of that exchange's Parses it was
-        self.unnamed_draws = False  #: it may draw from a sequence
-        self.unnamed_controls = False  #: it begins or ends a transaction
-        self.unnamed_large = False  #: it is too large to be kept, and was not bound yet
-        self.unnamed_finding: Finding | None = None  #: what is remarkable about it, by these words:
-        self.unnamed_words: Words = NO_WORDS
+        self.unnamed: Unnamed | None = None  #: its unnamed statement; None = it has had none
         self.prepared: ClientStatements | None = None  #: its named statements; None = it has had none
         self.local = False  #: its transaction under way may read texts in another way than its parameters say
         self.cautious = False  #: see statements.Scanner

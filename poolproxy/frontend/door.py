@@ -108,9 +108,11 @@ class FrontDoor(Door):
             os.close(descriptor)
             self.rejections["draining"] += 1
             return
-        self.logins[Login(self, self._poller, descriptor, address)] = None
+        login = Login(self, self._poller, descriptor, address)
+        self.logins[login] = None
         if self._taken() >= self._room:
             self._fill()
+        login.stream.look()  # its first packet is there already, as a rule
 
     def exhausted(self, listener: Listener) -> None:
         """There are no descriptors left: who is connected goes on, who is not waits in the kernel."""

@@ -1,7 +1,6 @@
 cimport cython
 
-from poolproxy.auth.client_login cimport ClientLogin, client_login
-from poolproxy.auth.credentials cimport UserSecret
+from poolproxy.auth.client_login cimport ClientLogin, Secrets, client_login
 from poolproxy.protocol.startup cimport StartupMessage, negotiation, read_first_packet
 from poolproxy.session.startup_parameters cimport Wanted, wanted_parameters
 from poolproxy.transport.poller cimport Poller
@@ -12,10 +11,9 @@ cdef frozenset _NOTHING_ASKED
 
 cdef class Login
 
-cdef class Door:
+cdef class Door(Secrets):
     cdef public str method
     cdef public object random_bytes
-    cpdef UserSecret secret(self, str user)
     cpdef admit(self)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
@@ -36,7 +34,7 @@ cdef class Login(Handler):
     @cython.locals(position=Py_ssize_t)
     cdef Py_ssize_t _first_packets(self, Py_ssize_t end) except -1
     cdef bint _first_packet(self, packet) except -1
-    @cython.locals(user=str, negotiated=bytes, asked=bytes)
+    @cython.locals(negotiated=bytes, asked=bytes)
     cdef _start(self, StartupMessage startup)
     cdef _go_on(self, bytes answer)
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)

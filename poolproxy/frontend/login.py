@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from poolproxy.auth.client_login import AuthMethod, ClientLogin, client_login
-from poolproxy.auth.credentials import UserSecret
+from poolproxy.auth.client_login import AuthMethod, ClientLogin, Secrets, client_login
 from poolproxy.errors import AuthenticationFailed, LoginTimeout, PoolproxyError, ProtocolViolation
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
@@ -25,7 +24,7 @@ from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Handler, Stream
 
 
-class Door:
+class Door(Secrets):
     """What a login needs to know and to tell. A class, not a Protocol: compiled, its methods are called
     without a search for their names."""
 
@@ -34,10 +33,6 @@ class Door:
     def __init__(self, method: AuthMethod, random_bytes: Callable[[int], bytes]) -> None:
         self.method = method
         self.random_bytes = random_bytes
-
-    def secret(self, user: str) -> UserSecret:
-        """What the user has to prove, a mock for one that does not exist."""
-        raise NotImplementedError
 
     def admit(self) -> None:
         """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
@@ -124,13 +119,16 @@ class Login(Handler):
         self._startup = startup
         negotiated = negotiation(startup)
         self._door.admit()
-        self._wanted = wanted_parameters(startup.parameters)
-        user = startup.user
-        self._dialogue = client_login(
-            self._door.method, user, self._door.secret(user), self._door.random_bytes
-        )
+        self._dialogue = client_login(self._door.method, startup.user, self._door, self._door.random_bytes)
         asked = self._dialogue.begin()
-        self._go_on(negotiated + asked if negotiated else asked)
+        if not self._dialogue.done:
+            # Asked first, looked up and checked while the client is at work: whoever connects waits for this.
+            self.stream.send(negotiated + asked if negotiated else asked)
+            self._wanted = wanted_parameters(startup.parameters)
+            self._dialogue.ahead()
+        else:
+            self._wanted = wanted_parameters(startup.parameters)
+            self._go_on(negotiated)
 
     def _go_on(self, answer: bytes) -> None:
         """Say the dialogue's answer; the last one is for the door, which has more to say after it."""
@@ -142,6 +140,7 @@ class Login(Handler):
             self._over("ok")
         else:
             self.stream.send(answer)
+            self._dialogue.ahead()
 
     def _messages(self, buffer: bytearray, position: int, end: int) -> None:
         """Whole messages of the dialogue, each at most as long as PostgreSQL allows before a login."""

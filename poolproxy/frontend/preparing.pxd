@@ -7,6 +7,7 @@ from poolproxy.protocol.pieces cimport head
 from poolproxy.session.pipeline cimport Pipeline, Step
 from poolproxy.session.prepared cimport ClientStatements, Held, Statement
 from poolproxy.session.statements cimport Finding, Scanner
+from poolproxy.session.unnamed cimport Unnamed
 
 cdef int STATUS_FAILED, STATUS_IDLE, PARSE, BIND, DESCRIBE, CLOSE
 cdef int NOTED, HELD, TAKEN
@@ -18,18 +19,21 @@ cdef Scanner SCANNER
 
 cdef class PreparingClient(NamingClient):
     cdef int _query(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
-    @cython.locals(statement=Statement)
+    @cython.locals(statement=Statement, parse=bytes, text=bytes)
     cdef bint _look_at_parsed(self, bytes name) except -1
     @cython.locals(finding=Finding, pipeline=Pipeline, assignments=tuple)
     cdef int _parse(self, Server server, bytearray buffer, Py_ssize_t position, Py_ssize_t following, Py_ssize_t end) except -1
-    @cython.locals(pipeline=Pipeline)
+    cdef Unnamed _own_unnamed(self)
+    @cython.locals(pipeline=Pipeline, unnamed=Unnamed)
     cdef _remember_unnamed(self, Server server, Finding finding, Py_ssize_t position, Py_ssize_t following)
     @cython.locals(begin=Py_ssize_t, stop=Py_ssize_t)
     cdef Finding _look_at_parse(self, bytearray buffer, Py_ssize_t position, Py_ssize_t following)
+    @cython.locals(unnamed=Unnamed)
     cdef bint _unnamed_must_move(self, Server server) except -1
+    @cython.locals(unnamed=Unnamed)
     cdef _parse_again(self, Server server)
-    cdef _unnamed_again(self)
-    cdef _run_unnamed(self, Server server, Finding finding)
+    cdef _unnamed_again(self, Unnamed unnamed)
+    cdef _run_unnamed(self, Server server, Unnamed unnamed)
     @cython.locals(pipeline=Pipeline, name_end=Py_ssize_t, name=bytes, key=bytes, names=bytes, target=bytes, found=bytes, statement=Statement)
     cdef Py_ssize_t _by_name(self, Server server, int kind, bytearray buffer, Py_ssize_t position, Py_ssize_t name_at, Py_ssize_t following, Py_ssize_t end) except -2
     cdef _ask_batch(self, Server server)

@@ -27,6 +27,7 @@ from poolproxy.session.prepared import (
     escaped,
 )
 from poolproxy.session.statements import SCANNER, Finding
+from poolproxy.session.unnamed import Unnamed
 
 STATUS_IDLE = 0x49
 STATUS_FAILED = 0x45
@@ -74,7 +75,8 @@ class PreparingClient(NamingClient):
         """Look at the text of a statement that was parsed before, while no server is attached; False where it
         is not known."""
         if not name:
-            text = None if self.unnamed is None else self.unnamed[6:]
+            parse = None if self.unnamed is None else self.unnamed.parse
+            text = None if parse is None else parse[6:]
         elif self.prepared is None:
             return False
         else:
@@ -87,6 +89,12 @@ class PreparingClient(NamingClient):
         return True
 
     # The unnamed statement.
+
+    def _own_unnamed(self) -> Unnamed:
+        """Made when it is first spoken of."""
+        if self.unnamed is None:
+            self.unnamed = Unnamed()
+        return self.unnamed
 
     def _parse(self, server: Server, buffer: bytearray, position: int, following: int, end: int) -> int:
         """A Parse of the unnamed statement; in session mode, of any. NOTED, HELD or TAKEN."""
@@ -113,16 +121,16 @@ class PreparingClient(NamingClient):
         self, server: Server, finding: Finding | None, position: int, following: int
     ) -> None:
         """Its Parse is buffer[position:following]; nothing where it is too long to be kept."""
-        pipeline = server.pipeline
-        self.unnamed_number = server.unnamed_number = self.pool.number_statement()
-        self.unnamed = self.stream.copy(position, following) if following > position else None
-        self.unnamed_large = self.unnamed is None
-        self.unnamed_turn = self.unnamed_followed = pipeline.turn()
-        self.unnamed_ordinal = pipeline.parses
-        self.unnamed_finding = finding
-        self.unnamed_words = self.pool.words
-        self.unnamed_draws = SCANNER.writes
-        self.unnamed_controls = SCANNER.controls
+        pipeline, unnamed = server.pipeline, self._own_unnamed()
+        unnamed.number = server.unnamed_number = self.pool.number_statement()
+        unnamed.parse = self.stream.copy(position, following) if following > position else None
+        unnamed.large = unnamed.parse is None
+        unnamed.turn = unnamed.followed = pipeline.turn()
+        unnamed.ordinal = pipeline.parses
+        unnamed.finding = finding
+        unnamed.words = self.pool.words
+        unnamed.draws = SCANNER.writes
+        unnamed.controls = SCANNER.controls
 
     def _look_at_parse(self, buffer: bytearray, position: int, following: int) -> Finding | None:
         begin = string_end(buffer, position + 5, following) + 1
@@ -131,32 +139,35 @@ class PreparingClient(NamingClient):
 
     def _unnamed_must_move(self, server: Server) -> bool:
         """A Bind or Describe means this client's unnamed statement: whether the server lacks it."""
-        if self.unnamed_draws:
+        unnamed = self._own_unnamed()
+        if unnamed.draws:
             self.drew = True
-        return self.unnamed_number == 0 or server.unnamed_number != self.unnamed_number
+        return unnamed.number == 0 or server.unnamed_number != unnamed.number
 
     def _parse_again(self, server: Server) -> None:
         """The unnamed statement is meant, and this server holds another one's: put it right, right here (rule
         9)."""
-        self.unnamed_turn = server.pipeline.turn()
-        self.unnamed_ordinal = server.pipeline.parses
-        if self.unnamed_number == 0:
-            self.unnamed_number = self.pool.number_statement()
-        self._prefix += server.replace_unnamed(self.unnamed_number, self.unnamed)
+        unnamed = self._own_unnamed()
+        unnamed.turn = server.pipeline.turn()
+        unnamed.ordinal = server.pipeline.parses
+        if unnamed.number == 0:
+            unnamed.number = self.pool.number_statement()
+        self._prefix += server.replace_unnamed(unnamed.number, unnamed.parse)
 
-    def _unnamed_again(self) -> None:
+    def _unnamed_again(self, unnamed: Unnamed) -> None:
         """Other words hold now than its text was looked at with."""
-        self.unnamed_words = self.pool.words
-        self.unnamed_followed = -1
-        if self.unnamed is not None:
-            self.unnamed_finding = self._look_again(self.unnamed_finding, self.unnamed[6:])
+        unnamed.words = self.pool.words
+        unnamed.followed = -1
+        if unnamed.parse is not None:
+            unnamed.finding = self._look_again(unnamed.finding, unnamed.parse[6:])
 
-    def _run_unnamed(self, server: Server, finding: Finding) -> None:
+    def _run_unnamed(self, server: Server, unnamed: Unnamed) -> None:
         """It is about to be run, and its text is remarkable."""
-        if self.unnamed_followed != server.pipeline.turn():
-            self._run_again(server, finding, self.unnamed)
+        assert unnamed.finding is not None
+        if unnamed.followed != server.pipeline.turn():
+            self._run_again(server, unnamed.finding, unnamed.parse)
         else:
-            self._name_for_batch(server, finding, self.unnamed)
+            self._name_for_batch(server, unnamed.finding, unnamed.parse)
 
     # Named statements. What these return is where the rest of the message begins that is to be forwarded
     # behind the new beginning in `_prefix`; -1: not yet, `proceed` will follow.

@@ -24,21 +24,29 @@ cdef class ScramSecret:
     @cython.locals(other=ScramSecret)
     cpdef ScramSecret salted(self, bytes salt)
 
+@cython.locals(signature=bytes)
+cdef tuple _signatures(ScramSecret secret, bytes auth_message)
+
 cdef class ScramServer:
+    cdef tuple _ahead
     cdef bytes _expected
     cdef bytes _first_messages
     cdef bytes _nonce
     cdef ScramSecret _secret
     @cython.locals(size=Py_ssize_t, comma=Py_ssize_t, end=Py_ssize_t, header=bytes, nonces=bytes, server_first=bytes)
     cpdef bytes first(self, bytes client_first)
-    @cython.locals(size=Py_ssize_t, repeated=Py_ssize_t, behind=Py_ssize_t, same=bint, expected=bytes, claimed=bytes)
+    cpdef ahead(self)
+    @cython.locals(
+        size=Py_ssize_t, repeated=Py_ssize_t, behind=Py_ssize_t, same=bint, expected=bytes, claimed=bytes,
+        signatures=tuple, signature=bytes, server_final=bytes, client_key=bytes,
+    )
     cpdef bytes final(self, bytes client_final)
-    @cython.locals(secret=ScramSecret, client_key=bytes, signature=bytes)
-    cdef bytes _verdict(self, bytes auth_message, bytes proof)
 
 @cython.locals(line=bytes)
 cdef bytes _b64(bytes data)
 cdef bytes _decoded(bytes data)
+cdef object _EMPTY
+cdef bytes _hashed(bytes text)
 @cython.locals(comma=Py_ssize_t)
 cdef Py_ssize_t _attribute(bytes text, Py_ssize_t start, int letter) except -2
 cdef Py_ssize_t _proof(bytes text, Py_ssize_t comma) except -2

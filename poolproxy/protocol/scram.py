@@ -72,6 +72,16 @@ class Mac:
         return outer.digest()
 
 
+_EMPTY = hashlib.sha256()
+
+
+def _hashed(text: bytes) -> bytes:
+    """SHA-256. A copy, for to set up a new one OpenSSL looks for its algorithm."""
+    state = _EMPTY.copy()
+    state.update(text)
+    return state.digest()
+
+
 class ScramSecret:
     """What a server stores instead of a password. Its thief can pose as the server, not as the client.
 
@@ -169,10 +179,19 @@ def new_nonce(random_bytes: Callable[[int], bytes] = os.urandom) -> bytes:
     return drawn.translate(_PRINTABLE)
 
 
-class ScramServer:
-    """The server's end of one login: `first`, then `final`, once each. Every fault of the client's raises."""
+def _signatures(secret: ScramSecret, auth_message: bytes) -> tuple[bytes, bytes]:
+    """What both ends sign: ClientSignature, and server-final-message with ServerSignature."""
+    signature = secret._stored_mac.digest(auth_message)
+    return signature, b"v=" + _b64(secret._server_mac.digest(auth_message))
 
-    __slots__ = ("_expected", "_first_messages", "_nonce", "_secret")
+
+class ScramServer:
+    """The server's end of one login: `first`, then `final`, once each. Every fault of the client's raises.
+
+    Between them `ahead` may be called, while the client is at work: it does what `final` would have to do.
+    """
+
+    __slots__ = ("_ahead", "_expected", "_first_messages", "_nonce", "_secret")
 
     def __init__(self, secret: ScramSecret, nonce: bytes = b"") -> None:
         """`nonce`: ours, printable; a new one unless it is given."""
@@ -180,6 +199,7 @@ class ScramServer:
         self._nonce = nonce or new_nonce()
         self._first_messages = b""
         self._expected = b""
+        self._ahead: tuple[bytes, bytes] | None = None
 
     def first(self, client_first: bytes) -> bytes:
         """server-first-message. ProtocolViolation where the message is malformed or wants binding."""
@@ -202,6 +222,10 @@ class ScramServer:
         self._expected = b"".join((b"c=", encoded_header, b",", nonces))
         return server_first
 
+    def ahead(self) -> None:
+        """Sign the exchange as it will be, unless the client's final message has extensions."""
+        self._ahead = _signatures(self._secret, self._first_messages + self._expected)
+
     def final(self, client_final: bytes) -> bytes:
         """server-final-message, which proves to the client that we hold the secret.
 
@@ -223,16 +247,15 @@ class ScramServer:
         if len(claimed) != _KEY_LENGTH or not expected:
             raise ProtocolViolation(what="malformed SCRAM proof")
         self._expected = b""
-        return self._verdict(self._first_messages + cut(client_final, 0, behind), claimed)
-
-    def _verdict(self, auth_message: bytes, proof: bytes) -> bytes:
-        secret = self._secret
-        client_key = xor(proof, secret._stored_mac.digest(auth_message))
-        # Before the verdict, so that a right and a wrong proof cost the same.
-        signature = secret._server_mac.digest(auth_message)
-        if not hmac.compare_digest(hashlib.sha256(client_key).digest(), secret.stored_key):
+        # Both signatures before the verdict, so that a right and a wrong proof cost the same.
+        signatures = self._ahead
+        if signatures is None or behind != repeated:
+            signatures = _signatures(self._secret, self._first_messages + cut(client_final, 0, behind))
+        signature, server_final = signatures
+        client_key = xor(claimed, signature)
+        if not hmac.compare_digest(_hashed(client_key), self._secret.stored_key):
             raise ProofRejected
-        return b"v=" + _b64(signature)
+        return server_final
 
 
 class ScramClient:

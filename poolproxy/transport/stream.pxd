@@ -42,6 +42,7 @@ cdef class Stream(Pollable):
     cpdef bytes copy(self, Py_ssize_t start, Py_ssize_t end)
     cpdef calm(self)
     cpdef pause(self)
+    cpdef look(self)
     cpdef resume(self)
     cpdef close(self)
     cpdef finish(self)

@@ -327,6 +327,11 @@ cdef class Stream(Pollable):
         """Read no more until `resume`. A peer that hangs up meanwhile is still reported."""
         self.paused = True
 
+    cpdef look(self):
+        """Read now, without being told of an arrival: whoever has just connected has something to say, and to sleep
+        until one is told takes longer than to look."""
+        self.poller.serve(self, EPOLLIN)
+
     cpdef resume(self):
         """Deliver what was kept, then read on; in a turn of its own, never from within the caller."""
         self.paused = False

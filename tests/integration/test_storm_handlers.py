@@ -266,16 +266,16 @@ async def test_killed_in_the_middle_of_an_order(
 
 
 #: What writes a ledger with every invocation.
-CAREFUL = [name for name in BUILT_IN if name != "careless"]
+WHOLE = [name for name in BUILT_IN if name != "careless"]
 
 
 async def test_many_environments_of_all_kinds(shop: Shop, client: str, place: str, stage: Stage) -> None:
     """Thirty environments with three invocations each; through poolproxy they share two servers."""
-    number_of = 30 if client == "lean" else 10
+    number_of = 30 if client == "lean" else 12
     acknowledged: list[tuple[str, int]] = []
 
     async def live(number: int) -> None:
-        name = CAREFUL[number % len(CAREFUL)]
+        name = WHOLE[number % len(WHOLE)]
         mine = Holdings()
         handler = await environment(name, mine)
         for turn in range(3):
@@ -287,6 +287,6 @@ async def test_many_environments_of_all_kinds(shop: Shop, client: str, place: st
     await asyncio.gather(*(asyncio.create_task(live(number)) for number in range(number_of)))
     verdict = await shop.verdict(*acknowledged)
     assert (verdict.acknowledged, verdict.clean, verdict.faults) == (number_of * 3, number_of * 3, 0)
-    assert verdict.rows == number_of // len(CAREFUL) * 3 * (1 + 3 + 1 + 1 + 1)
+    assert verdict.rows == number_of // len(WHOLE) * 3 * (3 + 1 + 3 + 1 + 1 + 1)
     if place == "poolproxy":
         assert stage.proxy(pool_size=SERVERS).metrics().value("poolproxy_database_servers") == SERVERS

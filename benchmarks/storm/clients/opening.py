@@ -6,18 +6,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from benchmarks.storm.clients import address, full, lean
 from benchmarks.storm.clients.errors import SessionError
 from benchmarks.storm.clients.holdings import HOLDINGS
 from benchmarks.storm.clients.meter import METER
-from benchmarks.storm.clients.session import Session
+from benchmarks.storm.clients.session import Session, begin, begun
 
 CLIENTS = ("asyncpg", "lean")
+TURNED_AWAY = ("53300", "57P03")  #: too_many_connections, cannot_connect_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +93,19 @@ class Held:
         if self._session is None or self._session.closed:
             self._session = await connect()
         return self._session
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Session]:
+        """`clients.transaction` on the open session, which is another one where BEGIN finds it lost: nothing
+        that does anything has been sent then. Once, and not where it was ended because there is no room: who
+        asks again at once makes that worse."""
+        session = await self.session()
+        try:
+            await begin(session)
+        except SessionError as error:
+            if not session.closed or error.sqlstate in TURNED_AWAY:
+                raise
+            session = await self.session()
+            await begin(session)
+        async with begun(session):
+            yield session

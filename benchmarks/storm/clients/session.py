@@ -106,7 +106,14 @@ async def transaction(session: Session) -> AsyncIterator[None]:
     where the server answers COMMIT by ROLLBACK, which it does without an error when a statement had failed.
     A task that is cancelled sends nothing: its environment is being killed.
     """
-    await _begin(session)
+    await begin(session)
+    async with begun(session):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def begun(session: Session) -> AsyncIterator[None]:
+    """The same of a transaction that has begun: the body, `COMMIT`."""
     try:
         yield
     except Exception:
@@ -119,7 +126,8 @@ async def transaction(session: Session) -> AsyncIterator[None]:
         raise CommitRefused(f"COMMIT was answered by {tag}")
 
 
-async def _begin(session: Session) -> None:
+async def begin(session: Session) -> None:
+    """Send BEGIN; the meter of the invocation knows how long that took."""
     began = time.perf_counter()
     try:
         await session.execute("BEGIN")

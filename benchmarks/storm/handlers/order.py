@@ -11,7 +11,7 @@ import asyncio
 import json
 from typing import Any
 
-from benchmarks.storm.clients import Held, transaction
+from benchmarks.storm.clients import Held, Session, transaction
 from benchmarks.storm.context import Context
 from benchmarks.storm.ledger import NOTED
 
@@ -31,18 +31,23 @@ async def initialise() -> None:
 
 
 async def handler(event: dict[str, Any], context: Context) -> dict[str, Any]:
+    session = await held.session()
+    async with transaction(session):
+        return await place(session, event, context)
+
+
+async def place(session: Session, event: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The order, in the transaction that the session is in."""
     wanted = json.loads(event["body"])
     item, quantity = wanted["item"], wanted["quantity"]
     invocation, attempt = context.aws_request_id, context.attempt
-    session = await held.session()
-    async with transaction(session):
-        ((price, stock),) = await session.fetch(PRICE, item)
-        if stock < quantity:
-            raise ValueError(f"only {stock} of item {item} are left")
-        ((purchase,),) = await session.fetch(PURCHASE, invocation, attempt, 1, PARTS, wanted["customer"])
-        if pause := wanted.get("pause", 0):
-            await asyncio.sleep(pause)
-        await session.execute(LINE, invocation, attempt, 2, PARTS, purchase, item, quantity, price)
-        await session.execute(TAKE, invocation, attempt, 3, PARTS, quantity, item)
-        ((total,),) = await session.fetch(TOTAL, purchase)
+    ((price, stock),) = await session.fetch(PRICE, item)
+    if stock < quantity:
+        raise ValueError(f"only {stock} of item {item} are left")
+    ((purchase,),) = await session.fetch(PURCHASE, invocation, attempt, 1, PARTS, wanted["customer"])
+    if pause := wanted.get("pause", 0):
+        await asyncio.sleep(pause)
+    await session.execute(LINE, invocation, attempt, 2, PARTS, purchase, item, quantity, price)
+    await session.execute(TAKE, invocation, attempt, 3, PARTS, quantity, item)
+    ((total,),) = await session.fetch(TOTAL, purchase)
     return {"statusCode": 201, "body": json.dumps({"order": purchase, "total": total})}

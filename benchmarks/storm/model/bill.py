@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 PER_MILLION_REQUESTS = 0.20
 PER_GB_SECOND = 0.0000166667
-PER_PROVISIONED_GB_SECOND = 0.0000097222
-"""Of what runs on provisioned concurrency; keeping it is charged besides:"""
-PER_GB_SECOND_PROVISIONED = 0.0000041667
+PER_GB_SECOND_RUNNING_PROVISIONED = 0.0000097222
+"""Of what runs on provisioned concurrency; having it is charged besides, used or not:"""
+PER_GB_SECOND_HAVING_PROVISIONED = 0.0000041667
 """Neither is confirmed at its source: look there before a bill with provisioned concurrency is published."""
 PROVISIONED_STEP = 300
 """Seconds up to which the time of provisioned concurrency is rounded."""
@@ -78,10 +78,10 @@ class Bill:
         return min(1.0, self.waiting * 1000 / total) if total else 0.0
 
     def provisioned_dollars(self, seconds: float) -> float:
-        """What it costs to keep the function's provisioned concurrency for so long."""
+        """What it costs to have the function's provisioned concurrency for so long."""
         steps = math.ceil(round(seconds / PROVISIONED_STEP, 9))
         held = self._gb_seconds(self.provisioned * steps * PROVISIONED_STEP * 1000)
-        return held * PER_GB_SECOND_PROVISIONED
+        return held * PER_GB_SECOND_HAVING_PROVISIONED
 
     def _gb_seconds(self, milliseconds: int) -> float:
         return milliseconds / 1000 * self.memory / MB_PER_GB
@@ -111,5 +111,5 @@ def charge(bills: Iterable[Bill], free_tier: bool = False) -> Charge:
     provisioned = sum(bill.provisioned_gb_seconds for bill in bills)
     return Charge(
         requests * PER_MILLION_REQUESTS / 1_000_000,
-        on_demand * PER_GB_SECOND + provisioned * PER_PROVISIONED_GB_SECOND,
+        on_demand * PER_GB_SECOND + provisioned * PER_GB_SECOND_RUNNING_PROVISIONED,
     )

@@ -11,6 +11,7 @@ from benchmarks.storm.scenarios.neighbour import Neighbour
 from benchmarks.storm.scenarios.ramp import Ramp, Spike
 from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario
+from benchmarks.storm.scenarios.thaw import Thaw
 
 #: What runs when none is named; `load` is for those who bring their own.
 STORMS: tuple[type[Scenario], ...] = (
@@ -19,6 +20,7 @@ STORMS: tuple[type[Scenario], ...] = (
     Diurnal,
     Deploy,
     Freeze,
+    Thaw,
     Kill,
     Vanish,
     Retry,

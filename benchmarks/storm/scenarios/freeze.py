@@ -21,6 +21,7 @@ from benchmarks.storm.model.invocation import Invocation
 from benchmarks.storm.results import UNKNOWN, Check, Trial
 from benchmarks.storm.runner import Storm
 from benchmarks.storm.scenarios.scenario import (
+    LOOK_EVERY,
     Arrival,
     Deployed,
     Scenario,
@@ -38,7 +39,6 @@ CARELESS = "careless"
 FROZEN_IN_TRANSACTION = 20  #: of them
 IDLE_TRANSACTION = 3.0  #: seconds, idle_transaction_timeout
 GRACE = 1.0  #: on top of that
-LOOK_EVERY = 0.1
 THAW = 8.0  #: seconds after the last has come
 THAWED_PER_SECOND = 500  #: all are invoked again
 KIB = 1024

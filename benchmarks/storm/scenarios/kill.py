@@ -19,10 +19,9 @@ from benchmarks.storm.model.arrivals import burst
 from benchmarks.storm.model.environment import INVOKE
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import Invocation
-from benchmarks.storm.results import UNKNOWN, Check, Trial
+from benchmarks.storm.results import Check, Trial
 from benchmarks.storm.runtime.forks import MOST
 from benchmarks.storm.scenarios.scenario import (
-    NOT_KNOWN,
     Arrival,
     Deployed,
     Isolation,
@@ -32,13 +31,14 @@ from benchmarks.storm.scenarios.scenario import (
     at_least,
     at_most,
     ledger_clean,
+    none_left,
     servers_at_most,
+    until_none,
 )
 
 CLIENTS = 200
 PAUSE = 60.0  #: seconds that a transaction waits for somebody else: longer than the trial takes
 KILLED_AT = 5.0
-LOOK_EVERY = 0.1
 AFTERWARDS = 3.0  #: seconds until new ones come
 FRESH = 100  #: invocations then
 FRESH_RATE = 50.0  #: per second
@@ -89,15 +89,8 @@ class Kill(Scenario):
         found["waiting before"] = await database.waiting()
         killed = underway.clock.elapsed()
         await self.end(underway)
-        while True:
-            begun = underway.clock.elapsed() - killed
-            found["in transaction after"] = await database.servers_in_transaction()
-            found["waiting after"] = await database.waiting()
-            if found["in transaction after"] == 0 == found["waiting after"]:
-                found["seconds"] = underway.clock.elapsed() - killed
-            if "seconds" in found or begun >= self.bound:
-                break
-            await asyncio.sleep(min(LOOK_EVERY, self.bound - begun))
+        counts = {"in transaction after": database.servers_in_transaction, "waiting after": database.waiting}
+        await until_none(underway, counts, killed, self.bound)
 
     async def end(self, underway: Underway) -> None:
         """Of all environments that are there."""
@@ -108,15 +101,12 @@ class Kill(Scenario):
 
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         found = underway.found
-        gone = f"{found['seconds']:.2f} s" if "seconds" in found else "never"
-        if UNKNOWN in (found["in transaction after"], found["waiting after"]):
-            gone = NOT_KNOWN
         return [
             at_least("environments killed while they served", found["killed"], self.environments),
             at_least("servers in a transaction before", found["in transaction before"], self.busy),
             at_most("servers in a transaction after", found["in transaction after"], 0),
             at_most("clients waiting after", found["waiting after"], 0),
-            Check("gone after", gone, f"{self.bound:g} s", "seconds" in found),
+            none_left("gone after", underway, ("in transaction after", "waiting after"), self.bound),
             all_succeeded("invocations that failed afterwards", underway.ended[AFTER], self.fresh),
             ledger_clean(trial),
             servers_at_most(trial, 20),

@@ -5,9 +5,10 @@ A scenario knows neither which endpoint it is let loose on nor how anything is m
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar, Literal, Protocol
@@ -17,6 +18,7 @@ from benchmarks.storm.clock import Clock
 from benchmarks.storm.endpoints import Limits
 from benchmarks.storm.events import EVENTS, Event
 from benchmarks.storm.histogram import Histogram
+from benchmarks.storm.model.callers import GATEWAY_SECONDS
 from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import SUCCEEDED, Invocation, Kind
 from benchmarks.storm.model.poller import Poller
@@ -50,6 +52,9 @@ class Postgres(Protocol):
     async def servers_in_transaction(self) -> int:
         """Of the endpoint's servers."""
 
+    async def clients(self) -> int:
+        """Connections of clients that the endpoint has."""
+
     async def waiting(self) -> int:
         """Clients that wait for a server at the endpoint."""
 
@@ -71,6 +76,7 @@ class Unable(Exception):
 
 
 TINY = 50  #: environments
+LOOK_EVERY = 0.1  #: seconds
 
 NOT_KNOWN = "not known"
 NONE_KEPT = "none kept"
@@ -109,6 +115,7 @@ class Scenario(ABC):
     scale: ClassVar[float] = 1.0  #: Lambda seconds per second of the machine
     limits: ClassVar[Limits] = Limits()
     patience: ClassVar[float] = 60.0  #: Lambda seconds that the last invocations may take
+    gateway: ClassVar[float] = GATEWAY_SECONDS  #: Lambda seconds after which who waits for an answer gives up
     isolation: ClassVar[Isolation] = "task"
     apart: ClassVar[bool] = False  #: environments are in a network namespace, whose link can be cut
     restarts: ClassVar[bool] = False  #: the database, which must be ours
@@ -152,6 +159,32 @@ class Scenario(ABC):
     @abstractmethod
     def checks(self, trial: Trial, underway: Underway) -> list[Check]:
         """What must hold of a trial."""
+
+
+async def until_none(
+    underway: Underway, counts: Mapping[str, Callable[[], Awaitable[int]]], since: float, bound: float
+) -> None:
+    """Count until all counts are 0, or `bound` seconds have passed `since` (of the machine, both). Notes the
+    last counts by their names, and in `seconds` when all were 0."""
+    found, clock = underway.found, underway.clock
+    while True:
+        begun = clock.elapsed() - since
+        for name, count in counts.items():
+            found[name] = await count()
+        if not any(found[name] for name in counts):
+            found["seconds"] = clock.elapsed() - since
+        if "seconds" in found or begun >= bound:
+            return
+        await asyncio.sleep(min(LOOK_EVERY, bound - begun))
+
+
+def none_left(name: str, underway: Underway, counts: Sequence[str], bound: float) -> Check:
+    """What `until_none` has found of these counts."""
+    found = underway.found
+    said = f"{found['seconds']:.2f} s" if "seconds" in found else "never"
+    if UNKNOWN in [found[count] for count in counts]:
+        said = NOT_KNOWN
+    return Check(name, said, f"{bound:g} s", "seconds" in found)
 
 
 def at_most(name: str, found: float, bar: float) -> Check:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolproxy.auth.client_login import AuthMethod, client_login
-from poolproxy.auth.credentials import Credentials
+from poolproxy.auth.client_login import AuthMethod, Secrets, client_login
+from poolproxy.auth.credentials import Credentials, UserSecret
 from poolproxy.errors import AuthenticationFailed, ProtocolViolation
 from poolproxy.protocol import codes, messages, scram
 from poolproxy.protocol.md5 import md5_hash, md5_response
@@ -27,12 +27,22 @@ PASSWORDS = {
 CREDENTIALS = Credentials.from_passwords(PASSWORDS, b"k" * 32)
 
 
+class Kept(Secrets):
+    """The secrets above, or one for everybody."""
+
+    def __init__(self, only: UserSecret | None = None) -> None:
+        self.only = only
+
+    def secret(self, user: str) -> UserSecret:
+        return self.only or CREDENTIALS.lookup(user)
+
+
 def zeros(size: int) -> bytes:
     return bytes(size)
 
 
 def start(method: AuthMethod, user: str) -> DrivenClient:
-    return DrivenClient(client_login(method, user, CREDENTIALS.lookup(user), zeros))
+    return DrivenClient(client_login(method, user, Kept(), zeros))
 
 
 def sasl_data(sent: bytes, code: int) -> bytes:
@@ -125,7 +135,7 @@ class TestMd5:
     def test_the_salt_is_new_each_time(self) -> None:
         salts = iter([b"1234", b"5678"])
         for salt in (b"1234", b"5678"):
-            login = DrivenClient(client_login("md5", "bob", CREDENTIALS.lookup("bob"), lambda _: next(salts)))
+            login = DrivenClient(client_login("md5", "bob", Kept(), lambda _: next(salts)))
             assert login.sent == messages.authentication_md5(salt)
 
 
@@ -157,7 +167,7 @@ class TestFailures:
     def test_a_mock_fails_even_if_its_keys_were_known(self, method: AuthMethod) -> None:
         known = CREDENTIALS.lookup("bob")
         mock = type(known)(known.scram, known.md5, known=False)
-        login = DrivenClient(client_login(method, "bob", mock, zeros))
+        login = DrivenClient(client_login(method, "bob", Kept(mock), zeros))
         last = answer(method, login, "bob", "pencil")
         with pytest.raises(AuthenticationFailed):
             login.feed(last)

@@ -31,8 +31,20 @@ SECRET = scram.secret_from_password("pencil", salt=SALT)
 KEYS = scram.derive_keys("pencil", SALT, 4096)
 
 
-def server(secret: ScramSecret = SECRET) -> ScramServer:
-    return ScramServer(secret, SERVER_NONCE)
+class Ahead(ScramServer):
+    """Signs as soon as it has asked."""
+
+    def first(self, client_first: bytes) -> bytes:
+        asked = super().first(client_first)
+        self.ahead()
+        return asked
+
+
+both_kinds = pytest.mark.parametrize("kind", [ScramServer, Ahead])
+
+
+def server(kind: type[ScramServer] = ScramServer) -> ScramServer:
+    return kind(SECRET, SERVER_NONCE)
 
 
 def client() -> ScramClient:
@@ -40,8 +52,9 @@ def client() -> ScramClient:
 
 
 class TestRfc7677:
-    def test_as_server(self) -> None:
-        exchange = server()
+    @both_kinds
+    def test_as_server(self, kind: type[ScramServer]) -> None:
+        exchange = server(kind)
         assert exchange.first(CLIENT_FIRST) == SERVER_FIRST
         assert exchange.final(CLIENT_FINAL) == SERVER_FINAL
 
@@ -177,14 +190,16 @@ class TestHostileClient:
         with pytest.raises(ProtocolViolation, match="does not continue"):
             exchange.final(theirs.final(KEYS))
 
-    def test_optional_extensions_are_ignored_and_signed(self) -> None:
-        exchange = server()
+    @both_kinds
+    def test_optional_extensions_are_ignored_and_signed(self, kind: type[ScramServer]) -> None:
+        exchange = server(kind)
         exchange.first(CLIENT_FIRST + b",x=1,y=2")
         with pytest.raises(ProofRejected):
             exchange.final(CLIENT_FINAL)
 
-    def test_extensions_ahead_of_the_proof_are_signed_with_it(self) -> None:
-        exchange = server()
+    @both_kinds
+    def test_extensions_ahead_of_the_proof_are_signed_with_it(self, kind: type[ScramServer]) -> None:
+        exchange = server(kind)
         without_proof = WITHOUT_PROOF + b",x=1,y=2"
         signed = b",".join((CLIENT_FIRST[3:], exchange.first(CLIENT_FIRST), without_proof))
         signature = hmac.digest(SECRET.stored_key, signed, "sha256")
@@ -214,8 +229,9 @@ class TestHostileClient:
         with pytest.raises(ProtocolViolation):
             exchange.final(message)
 
-    def test_a_proof_serves_once(self) -> None:
-        exchange = server()
+    @both_kinds
+    def test_a_proof_serves_once(self, kind: type[ScramServer]) -> None:
+        exchange = server(kind)
         exchange.first(CLIENT_FIRST)
         exchange.final(CLIENT_FINAL)
         with pytest.raises(ProtocolViolation):
@@ -231,12 +247,15 @@ class TestHostileClient:
         with pytest.raises(ProtocolViolation, match="does not continue"):
             exchange.final(CLIENT_FINAL)
 
-    @given(st.integers(0, 31), st.integers(1, 255))
+    @both_kinds
+    @given(place=st.integers(0, 31), change=st.integers(1, 255))
     @settings(deadline=None)
-    def test_a_proof_with_any_byte_changed_is_rejected(self, place: int, change: int) -> None:
+    def test_a_proof_with_any_byte_changed_is_rejected(
+        self, kind: type[ScramServer], place: int, change: int
+    ) -> None:
         proof = bytearray(base64.b64decode(CLIENT_FINAL.rpartition(b"p=")[2]))
         proof[place] ^= change
-        exchange = server()
+        exchange = server(kind)
         exchange.first(CLIENT_FIRST)
         with pytest.raises(ProofRejected):
             exchange.final(WITHOUT_PROOF + b",p=" + base64.b64encode(proof))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,7 @@ from benchmarks.storm.scenarios.freeze import Freeze
 from benchmarks.storm.scenarios.kill import Kill, Vanish
 from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario, Underway
+from benchmarks.storm.scenarios.thaw import Thaw
 from tests.unit.storm.stormy import INVOKE, NEVER, Weather
 from tests.unit.storm.virtual_time import loop_time, run
 
@@ -25,6 +27,7 @@ class Told:
     in_transaction: list[int] = field(default_factory=lambda: [0])
     waits: list[int] = field(default_factory=lambda: [0])
     bytes: list[int] = field(default_factory=lambda: [0])
+    has: list[int] = field(default_factory=lambda: [0])  #: clients
     seconds: float = 0.0  #: of a restart
     restarts: list[float] = field(default_factory=list)
 
@@ -34,6 +37,9 @@ class Told:
 
     async def servers_in_transaction(self) -> int:
         return _next(self.in_transaction)
+
+    async def clients(self) -> int:
+        return _next(self.has)
 
     async def waiting(self) -> int:
         return _next(self.waits)
@@ -49,12 +55,17 @@ def _next(said: list[int]) -> int:
 class Cable:
     def __init__(self) -> None:
         self.heard: list[str] = []
+        self.at: list[float] = []
 
     def cut(self) -> None:
-        self.heard.append("cut")
+        self._hear("cut")
 
     def mend(self) -> None:
-        self.heard.append("mend")
+        self._hear("mend")
+
+    def _hear(self, word: str) -> None:
+        self.heard.append(word)
+        self.at.append(loop_time())
 
 
 def underway(weather: Weather, database: Told) -> Underway:
@@ -106,6 +117,7 @@ def test_kill_claims_nothing_when_something_is_left_or_nobody_knows(told: Told) 
     assert (noted["in transaction after"], noted["waiting after"]) == (told.in_transaction[0], told.waits[0])
 
 
+@pytest.mark.usefixtures("without_threads")
 async def test_who_vanishes_does_so_behind_a_link_that_is_cut_and_mended_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -116,6 +128,61 @@ async def test_who_vanishes_does_so_behind_a_link_that_is_cut_and_mended_afterwa
     async with weather.storm:
         await Vanish(True, 1).alongside(under)
     assert cable.heard == ["cut", "mend"]
+
+
+@pytest.fixture
+def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Virtual time knows none."""
+
+    async def at_once(do: Callable[[], None]) -> None:
+        do()
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+
+
+def cut_off(database: Told, scenario: Thaw) -> tuple[dict[str, float], list[tuple[str, float]]]:
+    """What it has noted, and when the link was cut and mended, in Lambda time."""
+
+    async def play() -> tuple[dict[str, float], list[tuple[str, float]]]:
+        weather, cable = Weather(scale=scenario.scale), Cable()
+        under = underway(weather, database)
+        under.link = cable
+        async with weather.storm:
+            await scenario.alongside(under)
+        return under.found, [
+            (word, at * scenario.scale) for word, at in zip(cable.heard, cable.at, strict=True)
+        ]
+
+    return run(play())
+
+
+@pytest.mark.usefixtures("without_threads")
+def test_thaw_cuts_the_link_for_350_s_and_says_when_all_were_given_up() -> None:
+    thaw = Thaw(True, 20)
+    noted, heard = cut_off(Told(in_transaction=[6, 6, 6, 0], has=[20, 20, 7, 0]), thaw)
+    assert heard == [("cut", pytest.approx(thaw.cut)), ("mend", pytest.approx(thaw.cut + 350.0))]
+    assert heard[1][1] < thaw.thaw
+    assert noted == {
+        "clients before": 20,
+        "in transaction before": 6,
+        "clients after": 0,
+        "in transaction after": 0,
+        "seconds": pytest.approx(0.2),
+        "without a link": pytest.approx(10.0),
+    }
+
+
+@pytest.mark.parametrize(
+    "told",
+    [Told(in_transaction=[1]), Told(has=[1]), Told(in_transaction=[UNKNOWN]), Told(has=[UNKNOWN])],
+    ids=repr,
+)
+@pytest.mark.usefixtures("without_threads")
+def test_thaw_claims_nothing_when_something_is_left_or_nobody_knows(told: Told) -> None:
+    noted, heard = cut_off(told, Thaw(True, 20))
+    assert "seconds" not in noted
+    assert (noted["in transaction after"], noted["clients after"]) == (told.in_transaction[0], told.has[0])
+    assert [word for word, _ in heard] == ["cut", "mend"]
 
 
 def test_deploy_counts_those_that_are_gone_and_those_that_are_not() -> None:
@@ -154,5 +221,5 @@ def test_freeze_gives_up_when_the_servers_do_not_come_back(told: list[int]) -> N
 
 
 def test_the_others_do_nothing_beside() -> None:
-    idle = [name for name in SCENARIOS if name not in ("kill", "vanish", "deploy", "retry", "freeze")]
+    idle = [name for name in SCENARIOS if name not in ("kill", "vanish", "deploy", "retry", "freeze", "thaw")]
     assert [found(SCENARIOS[name](True, 20), Told()) for name in idle] == [{}] * len(idle)

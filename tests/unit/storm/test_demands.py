@@ -43,6 +43,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         ),
         (["retry", "--dsn", MINE], "retry restarts the database, which is not ours with --dsn"),
         (["vanish", "--dsn", MINE], "vanish cuts the link to the database, which is not ours with --dsn"),
+        (["thaw", "--dsn", MINE], "thaw cuts the link to the database, which is not ours with --dsn"),
         (["ramp", "--trials", "0"], "argument --trials: 0 is not a number from 1 on"),
         (["ramp", "--trials", "-1"], "argument --trials: -1 is not a number from 1 on"),
         (["ramp", "--environments", "0"], "argument --environments: 0 is not a number from 1 on"),
@@ -113,11 +114,14 @@ def test_without_root_nothing_can_vanish(
     assert said.startswith("vanish: a network namespace needs root: run it as root, or leave out")
 
 
-def test_tasks_cannot_vanish(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["vanish", "thaw"])
+def test_tasks_cannot_be_cut_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr("shutil.which", lambda program: f"/bin/{program}")
-    said = refused(capsys, "vanish", "--target", "poolproxy", "--isolation", "task")
-    assert said == "vanish: tasks cannot vanish, processes can"
+    said = refused(capsys, name, "--target", "poolproxy", "--isolation", "task")
+    assert said == f"{name}: the link of processes can be cut, that of tasks cannot"
 
 
 def test_results_to_compare_with_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def test_what_is_named_twice_runs_once() -> None:
 def test_all_are_those_that_can_be() -> None:
     everything = [scenario.name for scenario in STORMS]
     assert options() == everything
-    assert options("--dsn", MINE) == [name for name in everything if name not in ("vanish", "retry")]
+    assert options("--dsn", MINE) == [name for name in everything if name not in ("thaw", "vanish", "retry")]
 
 
 def test_with_a_dsn_alone_nothing_local_is_started() -> None:

@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 from urllib.error import URLError
 
 import pytest
 
+from benchmarks.storm.clients import ConnectFailed, lean
+from benchmarks.storm.clients.address import Address
+from benchmarks.storm.clients.session import Row
 from benchmarks.storm.endpoints import Elsewhere, External, Limits, Local, make_local, server_user
 from benchmarks.storm.results import UNKNOWN, TargetInfo
 from benchmarks.targets import SERVER_USER, USER, Direct, Login, PgBouncer, Poolproxy, pgbouncer_program
 from poolproxy.demo.postgres import LocalPostgres
+from tests.unit.storm.clients.fakes import FakeSession
+
+
+class FakeConsole(FakeSession):
+    """Has these rows for whatever is asked."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, rows: list[Row]) -> None:
+        super().__init__()
+        self.rows = rows
+
+    async def _fetch(self, sql: str, args: Sequence[object]) -> list[Row]:
+        await self._execute(sql, args)
+        return self.rows
+
 
 LOGIN = Login("secret", "SCRAM-SHA-256$...")
 
@@ -43,11 +63,78 @@ async def test_nor_of_a_proxy_that_does_not_answer(tmp_path: Path, monkeypatch: 
         raise URLError("refused")
 
     monkeypatch.setattr(Poolproxy, "samples", refuse)
-    assert await local("poolproxy", tmp_path).waiting() == UNKNOWN
+    endpoint = local("poolproxy", tmp_path)
+    assert (await endpoint.clients(), await endpoint.waiting()) == (UNKNOWN, UNKNOWN)
 
 
 async def test_nobody_waits_at_postgres_itself(tmp_path: Path) -> None:
     assert await local("direct", tmp_path).waiting() == 0
+
+
+async def test_who_its_clients_are_postgres_does_not_say_apart_from_its_servers(tmp_path: Path) -> None:
+    assert await local("direct", tmp_path).clients() == UNKNOWN
+
+
+async def test_clients_at_poolproxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = """poolproxy_clients_connected 7
+poolproxy_clients{database="bench",user="bench",state="idle"} 4
+poolproxy_clients{database="bench",user="bench",state="waiting"} 2
+poolproxy_clients{database="other",user="bench",state="waiting"} 1
+poolproxy_clients_limit 10000
+"""
+    monkeypatch.setattr(Poolproxy, "_metrics", lambda _: metrics)
+    endpoint = local("poolproxy", tmp_path)
+    assert (await endpoint.clients(), await endpoint.waiting()) == (7, 3)
+
+
+async def test_clients_at_pgbouncer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`SHOW POOLS` of PgBouncer 1.18; whoever asks is a client too, of another database."""
+    console = FakeConsole(
+        [
+            (
+                "bench",
+                "bench",
+                "5",
+                "2",
+                "0",
+                "0",
+                "0",
+                "0",
+                "5",
+                "0",
+                "0",
+                "0",
+                "0",
+                "0",
+                "0",
+                "transaction",
+            ),
+            ("pgbouncer", "pgbouncer", "1", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0", "0", "st"),
+        ]
+    )
+
+    async def open_session(place: Address) -> FakeConsole:
+        assert place.database == "pgbouncer"
+        return console
+
+    monkeypatch.setattr(lean, "open_session", open_session)
+    endpoint = local("pgbouncer", tmp_path)
+    endpoint.url = "postgres://bench:secret@198.18.0.1:6432/bench"
+    assert (await endpoint.clients(), await endpoint.waiting()) == (7, 2)
+    assert console.said == ["SHOW POOLS", "SHOW POOLS"]
+    assert console.log == ["abort", "abort"]
+
+
+async def test_clients_of_a_pgbouncer_that_refuses_us(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def open_session(place: Address) -> FakeConsole:
+        raise ConnectFailed("refused")
+
+    monkeypatch.setattr(lean, "open_session", open_session)
+    endpoint = local("pgbouncer", tmp_path)
+    endpoint.url = "postgres://bench:secret@198.18.0.1:6432/bench"
+    assert (await endpoint.clients(), await endpoint.waiting()) == (UNKNOWN, UNKNOWN)
 
 
 def test_whom_the_servers_are_logged_in_as(tmp_path: Path) -> None:
@@ -86,7 +173,8 @@ async def test_what_a_dsn_leads_to_is_nobody_s_to_look_into() -> None:
     endpoint.start()
     endpoint.stop()
     assert endpoint.info() == TargetInfo("db.example:6543")
-    assert (await endpoint.waiting(), endpoint.cpu(), endpoint.memory()) == (UNKNOWN, UNKNOWN, UNKNOWN)
+    assert (await endpoint.clients(), await endpoint.waiting()) == (UNKNOWN, UNKNOWN)
+    assert (endpoint.cpu(), endpoint.memory()) == (UNKNOWN, UNKNOWN)
     with pytest.raises(Elsewhere, match="mine is not on this machine"):
         endpoint.start("198.18.0.1")
 

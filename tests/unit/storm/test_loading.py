@@ -105,7 +105,7 @@ def test_what_the_code_of_a_module_raises_comes_out_of_every_load(folder: Path) 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("nosuch", "neither of careless, leaky, order, read, report, upload nor module:function"),
+        ("nosuch", "neither of careful, careless, leaky, order, read, report, upload nor module:function"),
         (":handler", "neither of"),
         ("json:", "neither of"),
         ("nosuch_module:handler", "no module nosuch_module"),

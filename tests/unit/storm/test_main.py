@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from benchmarks.storm.__main__ import begun, passed
+from benchmarks.storm.__main__ import begun, passed, under_test
 from benchmarks.storm.results import Check, Run, Trial
 
 MISSED = Check("servers", "21", "at most 20", False)
@@ -28,7 +28,8 @@ def run() -> Run:
         (lambda run: None, True),
         (lambda run: run.trials[0].checks.append(MISSED), True),  # direct is there to be seen failing
         (lambda run: run.trials[0].ledger.update(faults=1), False),
-        (lambda run: run.trials[1].checks.append(MISSED), False),
+        (lambda run: run.trials[1].checks.append(MISSED), True),  # pgbouncer is compared with
+        (lambda run: run.trials[1].ledger.update(faults=1), False),
         (lambda run: run.trials[2].checks.append(MISSED), False),
         (lambda run: run.trials[2].ledger.update(faults=1), False),
         (lambda run: run.trials[3].checks.append(MISSED), False),
@@ -40,6 +41,20 @@ def test_what_makes_a_run_fail(spoil: Callable[[Run], object], still: bool) -> N
     made = run()
     spoil(made)
     assert passed(made) == still
+
+
+@pytest.mark.parametrize(
+    ("targets", "tested"),
+    [
+        (["direct", "pgbouncer", "poolproxy"], {"poolproxy"}),
+        (["direct", "pgbouncer", "poolproxy", "mine", "other"], {"poolproxy", "mine", "other"}),
+        (["pgbouncer", "mine"], {"mine"}),
+        (["direct", "pgbouncer"], {"pgbouncer"}),
+        (["direct"], set()),
+    ],
+)
+def test_whom_the_exit_status_speaks_of(targets: list[str], tested: set[str]) -> None:
+    assert under_test(targets) == tested
 
 
 @pytest.mark.parametrize(

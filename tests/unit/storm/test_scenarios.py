@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.storm.histogram import Histogram
 from benchmarks.storm.loading import HandlerSource
+from benchmarks.storm.model.function import Function
 from benchmarks.storm.model.invocation import Invocation
 from benchmarks.storm.model.service import Service
 from benchmarks.storm.results import UNKNOWN, Check, Sample, Trial
@@ -37,6 +38,7 @@ from benchmarks.storm.scenarios.scenario import (
     none_failed,
     servers_at_most,
 )
+from benchmarks.storm.scenarios.thaw import THAWED, Thaw
 
 FORMS: dict[str, Callable[[type[Scenario]], Scenario]] = {
     "whole": lambda scenario: scenario(False),
@@ -146,10 +148,49 @@ def test_frozen_environments_are_shared_out_to_functions(
     assert set(names.values()) == {2 * environments // functions}
 
 
-def test_all_that_is_killed_can_be_a_process() -> None:
-    for scenario in (Kill, Vanish):
+def test_all_that_is_killed_or_cut_off_can_be_a_process() -> None:
+    for scenario in (Kill, Vanish, Thaw):
         assert scenario.isolation == "process"
         assert scenario(False).environments == MOST == scenario.most
+
+
+@pytest.mark.parametrize(
+    ("form", "counts"),
+    [("whole", (90, 90, 20)), ("quick", (20, 20, 20)), ("tiny", (7, 7, 6))],
+)
+def test_every_environment_thaws_and_is_another_one_s(form: str, counts: tuple[int, ...]) -> None:
+    """All of a kind come at one moment, and nobody of them is done before all have come."""
+    thaw = cast("Thaw", made("thaw", form))
+    names = ("order", "careful", "careless")
+    assert dict(zip(names, counts, strict=True)) == thaw.counts
+    assert sum(counts) == thaw.environments
+    moments: defaultdict[str, list[float]] = defaultdict(list)
+    for arrival in thaw.arrivals(Random(1)):
+        moments[arrival.function].append(arrival.intended)
+    for name, count in zip(names, counts, strict=True):
+        waves = [set(moments[name][at : at + count]) for at in range(0, 3 * count, count)]
+        assert len(moments[name]) == 3 * count
+        assert [len(wave) for wave in waves[1:]] == [1, 1]
+        assert waves[1] == {thaw.thaw}
+        groups = [group_of(thaw, min(wave), name) for wave in waves]
+        assert groups == ["frozen", THAWED[name], "again"]
+        done = {moment + thaw.work(invocation(moment, name)) for moment in waves[0]}
+        assert max(waves[0]) <= min(done)
+    # A server each, which they keep: the others have none left.
+    for turn in range(3):
+        begun = moments["careless"][turn * thaw.counts["careless"]]
+        others = {name: moments[name][turn * thaw.counts[name]] for name in names[:2]}
+        assert begun == thaw.thaw if turn == 1 else begun > max(others.values())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_flows_are_lost_for_as_long_as_a_network_takes_to_forget_them(form: str) -> None:
+    thaw = cast("Thaw", made("thaw", form))
+    assert thaw.thaw - thaw.cut - 350.0 == pytest.approx(0.5 * thaw.scale)
+    assert thaw.bound < 350.0 / thaw.scale == 10.0
+    assert thaw.bound == thaw.limits.keepalive_idle + thaw.limits.keepalive_count + 1.0
+    assert thaw.limits.idle_transaction == 0
+    assert {each.function.timeout for each in thaw.deployed()} == {350.0}
 
 
 def test_a_load_is_a_trace_where_there_is_one(tmp_path: Path) -> None:
@@ -159,11 +200,15 @@ def test_a_load_is_a_trace_where_there_is_one(tmp_path: Path) -> None:
     assert [each.intended for each in load.arrivals(Random(1))] == [0.5, 2.0, 2.0, 2.0]
 
 
+def group_of(scenario: Scenario, intended: float, name: str) -> str:
+    return scenario.group(invocation(intended, name))
+
+
 # Checks.
 
 
-def invocation(intended: float) -> Invocation:
-    deployed = next(each.function for each in made("ramp").deployed())
+def invocation(intended: float, name: str = "order") -> Invocation:
+    deployed = Function(name)
     return Invocation("id", deployed, "event", "synchronous", intended, intended)
 
 
@@ -185,7 +230,7 @@ class Ended:
 def well(name: str) -> Ended:
     trial = Trial(name, "poolproxy", 1, "2026-11-28T08:00:00+00:00", 10.0)
     trial.outcomes = {"succeeded": 100}
-    trial.ledger = {"acknowledged": 100, "faults": 0}
+    trial.ledger = {"acknowledged": 100, "faults": 0, "in_doubt": 0}
     trial.samples = [
         Sample(0.5, 20, 20, 0, 20, 20, 1.0, 10_000),
         Sample(1.0, 9, UNKNOWN, 0, 20, 3, 1.0, 9_000),
@@ -193,9 +238,14 @@ def well(name: str) -> Ended:
     trial.errors = {"25P03": 20} if name == "freeze" else {}
     groups: defaultdict[str, Histogram] = defaultdict(Histogram)
     ended: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for group in ("api", "api beside the flood", "worker", "afterwards", "reads"):
+    for group in ("api", "api beside the flood", "worker", "afterwards", "reads", "again"):
         groups[group].record(5.0)
         ended[group]["succeeded"] = 100
+    for kind, thawed in THAWED.items():
+        groups[thawed].record(250.0)
+        ended[thawed]["succeeded" if kind == "careful" else "failed"] = 7
+    for _ in range(40):
+        trial.connect.record(2.0)
     found: dict[str, dict[str, float]] = {
         "deploy": {"replaced": 20, "left": 0},
         "kill": KILLED,
@@ -206,6 +256,14 @@ def well(name: str) -> Ended:
             "in transaction": 20,
             "in transaction after": 0,
             "seconds": 3.1,
+        },
+        "thaw": {
+            "clients before": 20,
+            "in transaction before": 6,
+            "clients after": 0,
+            "in transaction after": 0,
+            "seconds": 4.2,
+            "without a link": 10.01,
         },
         "retry": {"outage": 1.3},
     }
@@ -249,6 +307,10 @@ def group(name: str, **outcomes: int) -> Plant:
 def few(over: Ended) -> None:
     for sample in over.trial.samples:
         sample.environments = 19
+
+
+def late(name: str) -> Plant:
+    return lambda over: over.groups[name].record(1_100.0)
 
 
 def unheard(name: str) -> Plant:
@@ -302,6 +364,45 @@ PLANTED: dict[str, dict[str, list[Plant]]] = {
     },
     "kill": KILL,
     "vanish": KILL,
+    "thaw": {
+        **COMMON,
+        "clients that stood frozen": [notes(clients_before=19), notes(clients_before=UNKNOWN)],
+        "of them in a transaction": [notes(in_transaction_before=5), notes(in_transaction_before=UNKNOWN)],
+        "clients not given up in time": [notes(clients_after=1), notes(clients_after=UNKNOWN)],
+        "their servers, not back in time": [
+            notes(in_transaction_after=1),
+            notes(in_transaction_after=UNKNOWN),
+        ],
+        "given up after": [without("seconds")],
+        "seconds without a link": [notes(without_a_link=9.9)],
+        "thawed, told that the connection is lost": [
+            group("order, thawed", failed=6, succeeded=1),
+            group("order, thawed"),
+        ],
+        "thawed, failed though they connect again": [
+            group("careful, thawed", succeeded=6, failed=1),
+            group("careful, thawed", succeeded=6),
+        ],
+        "thawed in a transaction, could not commit": [
+            group("careless, thawed", failed=5, succeeded=1),
+            group("careless, thawed"),
+        ],
+        "commits in doubt": [
+            lambda over: over.trial.ledger.update(in_doubt=1),
+            lambda over: over.trial.ledger.clear(),
+        ],
+        "thawed, heard nothing until the timeout wall": [
+            group(thawed, **{"timed out": 1}) for thawed in THAWED.values()
+        ],
+        "the longest waited for an error, s": [
+            late("order, thawed"),
+            late("careless, thawed"),
+            unheard("order, thawed"),
+            unheard("careless, thawed"),
+        ],
+        "invoked again, failed": [group("again", succeeded=20, failed=1), group("again", succeeded=19)],
+        "connections made": [lambda over: setattr(over.trial, "connect", Histogram())],
+    },
     "retry": {**EVENTS, **COMMON, "the database was away, s": [without("outage")]},
     "neighbour": {
         **ALL,
@@ -404,10 +505,9 @@ def test_a_failure_is_counted_among_all() -> None:
 
 def test_cold_starts_of_the_api_are_not_what_its_neighbour_is_held_against() -> None:
     neighbour = made("neighbour")
-    functions = {each.function.name: each.function for each in neighbour.deployed()}
 
     def group(at: float, name: str = "api") -> str:
-        return neighbour.group(Invocation("id", functions[name], "event", "synchronous", at, at))
+        return group_of(neighbour, at, name)
 
     assert [group(at) for at in (0.0, 1.9, 2.0)] == ["api, starting", "api, starting", "api"]
     flood = min(arrival.intended for arrival in neighbour.arrivals(Random(1)) if arrival.kind == "poller")

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchmarks.storm.clients.errors import ConnectionLost
+from benchmarks.storm.clients.errors import ConnectionLost, ServerError
 from benchmarks.storm.clients.session import Row, Session
 
 
 class FakeSession(Session):
     """Answers every statement with its own first word, unless `answers` has something else for it: a tag, or
-    an error to raise. `said` is all that was asked, `log` what was done to it from outside."""
+    an error to raise. `said` is all that was asked, `asked` the same with its arguments, `log` what was done
+    to it from outside."""
 
-    __slots__ = ("__weakref__", "answers", "log", "over", "said", "seconds", "time")
+    __slots__ = ("__weakref__", "answers", "asked", "log", "over", "said", "seconds", "time")
 
     def __init__(self) -> None:
         super().__init__()
         self.answers: dict[str, str | BaseException] = {}
         self.said: list[str] = []
+        self.asked: list[tuple[str, Sequence[object]]] = []
         self.log: list[str] = []
         self.over = False
         self.time = 0.0  #: what the fake clock shows
@@ -25,10 +27,12 @@ class FakeSession(Session):
 
     async def _execute(self, sql: str, args: Sequence[object]) -> str:
         self.said.append(sql)
+        self.asked.append((sql, args))
         self.time += self.seconds
         answer = self.answers.get(sql, sql.split()[0])
         if isinstance(answer, BaseException):
-            self.over = self.over or isinstance(answer, ConnectionLost)
+            fatal = isinstance(answer, ServerError) and answer.fatal
+            self.over = self.over or fatal or isinstance(answer, ConnectionLost)
             raise answer
         return answer
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.storm.clients import full, lean
 from benchmarks.storm.clients.address import Address
-from benchmarks.storm.clients.errors import ConnectFailed, ConnectionLost
+from benchmarks.storm.clients.errors import ConnectFailed, ConnectionLost, ServerError, SessionError
 from benchmarks.storm.clients.holdings import HOLDINGS, Holdings
 from benchmarks.storm.clients.meter import METER, Meter
 from benchmarks.storm.clients.opening import Choice, Held, connect
@@ -123,4 +123,56 @@ async def test_an_environment_keeps_its_connection_until_it_is_lost(place: Place
     second = await held.session()
     assert second is not first
     assert await held.session() is second
+    assert len(place.asked) == 2
+
+
+TERMINATED = ServerError("57P01", "FATAL", "terminating connection")
+FULL = ServerError("53300", "FATAL", "too many connections")
+STARTING = ServerError("57P03", "FATAL", "the database system is starting up")
+FAILED = ServerError("25P02", "ERROR", "current transaction is aborted")
+
+
+@pytest.mark.parametrize("found", [ConnectionLost("gone"), TERMINATED], ids=repr)
+async def test_a_transaction_begins_anew_where_begin_finds_the_connection_lost(
+    place: Place, found: SessionError
+) -> None:
+    held = Held()
+    await held.session()
+    place.made[0].answers["BEGIN"] = found
+    async with held.transaction() as session:
+        await session.execute("SELECT 1")
+    assert [made.said for made in place.made] == [["BEGIN"], ["BEGIN", "SELECT 1", "COMMIT"]]
+    assert await held.session() is session
+
+
+@pytest.mark.parametrize("found", [FULL, STARTING, FAILED], ids=repr)
+async def test_who_is_turned_away_or_may_go_on_does_not_begin_anew(place: Place, found: SessionError) -> None:
+    held = Held()
+    await held.session()
+    place.made[0].answers["BEGIN"] = found
+    with pytest.raises(type(found)):
+        async with held.transaction():
+            pytest.fail("it has not begun")
+    assert len(place.made) == 1
+
+
+async def test_a_loss_in_the_midst_of_a_transaction_is_raised(place: Place) -> None:
+    """What was sent may have been done."""
+    held = Held()
+    await held.session()
+    place.made[0].answers["SELECT 1"] = ConnectionLost("gone")
+    with pytest.raises(ConnectionLost):
+        async with held.transaction() as session:
+            await session.execute("SELECT 1")
+    assert [made.said for made in place.made] == [["BEGIN", "SELECT 1"]]
+
+
+async def test_it_connects_anew_once(place: Place) -> None:
+    held = Held()
+    await held.session()
+    place.made[0].answers["BEGIN"] = ConnectionLost("gone")
+    place.failure = ConnectFailed("refused")
+    with pytest.raises(ConnectFailed):
+        async with held.transaction():
+            pytest.fail("it has not begun")
     assert len(place.asked) == 2

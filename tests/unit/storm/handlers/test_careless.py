@@ -31,8 +31,9 @@ def sessions(monkeypatch: pytest.MonkeyPatch) -> list[FakeSession]:
     return opened
 
 
-async def invoke(handler: ModuleType = module) -> dict[str, Any]:
-    answer: dict[str, Any] = await handler.handler(EVENT, Context("careless", 512, "id", 3.0, lambda: 0.0))
+async def invoke(handler: ModuleType = module, number: int = 1) -> dict[str, Any]:
+    context = Context("careless", 512, str(number), 3.0, lambda: 0.0)
+    answer: dict[str, Any] = await handler.handler(EVENT, context)
     return answer
 
 
@@ -41,8 +42,15 @@ async def test_it_returns_in_the_midst_of_its_transaction(sessions: list[FakeSes
     (session,) = sessions
     assert session.said == ["BEGIN", module.TAKE]
     assert await invoke() == {"statusCode": 200}
-    assert session.said == ["BEGIN", module.TAKE, NOTE, "COMMIT"]
+    assert session.said == ["BEGIN", module.TAKE, NOTE, NOTE, "COMMIT"]
     assert len(sessions) == 1
+
+
+async def test_what_it_has_begun_is_a_half_until_it_goes_on(sessions: list[FakeSession]) -> None:
+    await invoke(number=1)
+    await invoke(number=2)
+    notes = [args[:4] for sql, args in sessions[0].asked if sql in (module.TAKE, NOTE)]
+    assert notes == [("1", 1, 1, 2), ("1", 1, 2, 2), ("2", 1, 1, 1)]
 
 
 async def test_then_it_begins_anew(sessions: list[FakeSession]) -> None:
