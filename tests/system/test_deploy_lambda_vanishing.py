@@ -22,7 +22,8 @@ from tests.support.cluster import DATABASE, PASSWORDS, make_postgres
 from tests.support.proxy import ProxyProcess
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.system
+#: It may have to wait for its turn.
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "lambda"
 UNANSWERED = 3.0

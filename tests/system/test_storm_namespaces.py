@@ -23,6 +23,9 @@ from tests.support.alone import alone
 from tests.support.cluster import Direct
 from tests.support.waiting import eventually, soon
 
+#: The first may have to wait for its turn.
+pytestmark = pytest.mark.timeout(300)
+
 Make = Callable[..., Awaitable[ProcessRuntime]]
 ROOT = Path(__file__).resolve().parent.parent.parent
 
