@@ -256,3 +256,27 @@ def test_no_bytes_log_in_without_the_password(method: AuthMethod, said: list[byt
         for message in said:
             login.feed(message)
     assert not login.done
+
+
+class TestAhead:
+    """What is done while the client is at work, and not before it has been asked."""
+
+    class Counting(Kept):
+        asked = 0
+
+        def secret(self, user: str) -> UserSecret:
+            self.asked += 1
+            return super().secret(user)
+
+    def test_the_client_is_asked_before_it_is_looked_up_and_looked_up_once(self) -> None:
+        secrets = self.Counting()
+        login = client_login("scram-sha-256", "bob", secrets, zeros)
+        login.begin()
+        assert secrets.asked == 0
+        login.ahead()
+        login.ahead()
+        assert secrets.asked == 1
+        client = scram.ScramClient(scram.new_nonce())
+        body = messages.sasl_initial_response(scram.MECHANISM, client.first())[5:]
+        login.answer(codes.PASSWORD, body)
+        assert secrets.asked == 1

@@ -56,6 +56,34 @@ class TestReading:
         assert chunks_before[0] <= 1
         assert busy.told.count("data") > 2
 
+class TestLook:
+    def test_reads_what_is_there_without_being_told(self, table: Table) -> None:
+        stream, handler, far = table.pair()
+        said(far, b"x")
+        stream.look()
+        assert handler.data == b"x"
+        table.settle()
+        assert handler.data == b"x"
+
+    def test_where_nothing_is_there_yet_its_event_tells(self, table: Table) -> None:
+        stream, handler, far = table.pair()
+        stream.look()
+        assert handler.data == b""
+        said(far, b"x")
+        table.settle()
+        assert handler.data == b"x"
+
+    def test_what_its_handler_raises_is_reported_and_not_the_callers(self, table: Table) -> None:
+        stream, handler, far = table.pair()
+
+        def fail(_: bytes) -> None:
+            raise RuntimeError("data")
+
+        handler.on = fail
+        said(far, b"x")
+        stream.look()
+        assert [str(error) for _, error in table.errors] == ["data"]
+
 
 class TestKeeping:
     def test_the_rest_comes_again_in_front_of_what_follows(self, table: Table) -> None:
