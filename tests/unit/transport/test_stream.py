@@ -56,6 +56,7 @@ class TestReading:
         assert chunks_before[0] <= 1
         assert busy.told.count("data") > 2
 
+
 class TestLook:
     def test_reads_what_is_there_without_being_told(self, table: Table) -> None:
         stream, handler, far = table.pair()
