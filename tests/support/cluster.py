@@ -57,9 +57,13 @@ create function shout() returns int language plpgsql as
 """
 
 
+#: Proxies that tests share keep their servers: some forty of them, and a test may want fifty more.
+ROOM = {"max_connections": "200"}
+
+
 def make_postgres(**options: Any) -> LocalPostgres:
     """A running cluster with the roles and tables of the tests. `options` are LocalPostgres's own."""
-    postgres = LocalPostgres(**{"hba": HBA, **options})
+    postgres = LocalPostgres(**{"hba": HBA, "options": ROOM, **options})
     postgres.start()
     try:
         roles = "".join(

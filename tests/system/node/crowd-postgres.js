@@ -36,7 +36,11 @@ async function transaction(n) {
 
 async function copies(n) {
   const lines = numbers(1000).map(number => `${n}\t${100 + number}\tcopied\n`)
-  await pipeline(Readable.from(lines), await sql`copy line from stdin`.writable())
+  // On a connection of its own: on a shared one Postgres.js may send somebody else's query into the COPY, which
+  // PostgreSQL ends the connection for.
+  const mine = await sql.reserve()
+  await pipeline(Readable.from(lines), await mine`copy line from stdin`.writable())
+  mine.release()
   return [...await sql`select count(*)::int, sum(n)::int from line where client = ${n} and n >= 100`]
 }
 
