@@ -26,6 +26,12 @@ _COUNT = """
     WHERE backend_type = 'client backend' AND usename = $1 AND application_name <> 'poolproxy control'
 """
 
+#: What a connection raises that is lost. asyncpg calls it an internal error where the server goes between
+#: two messages of its own.
+LOST = (
+    asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError,
+)  # fmt: skip
+
 Connection: TypeAlias = "asyncpg.Connection[Any]"
 
 
@@ -54,7 +60,7 @@ class Observer:
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            with contextlib.suppress(*LOST):
                 await connection.close(timeout=1.0)
 
     def _drop(self) -> None:
@@ -71,7 +77,7 @@ class Observer:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await self._connect()
                 row = await self._connection.fetchrow(_COUNT, self._user, timeout=5.0)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except LOST:
                 self._drop()  # a driver whose server went away in mid-answer may not know yet
                 return UNKNOWN, UNKNOWN
         assert row is not None

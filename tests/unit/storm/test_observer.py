@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import asyncpg
+import pytest
 
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.observer import Observer
@@ -46,9 +47,20 @@ class Connection:
         return 20, 3
 
 
-async def test_a_connection_that_failed_is_not_asked_again() -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.AdminShutdownError("it restarts"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("another operation (2) is in progress"),
+        ConnectionResetError(),
+        TimeoutError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_a_connection_that_failed_is_not_asked_again(error: Exception) -> None:
     """asyncpg may think of it as open, and busy, for a while."""
-    broken, sound = Connection(asyncpg.AdminShutdownError("it restarts")), Connection(None)
+    broken, sound = Connection(error), Connection(None)
     coming = iter([broken, sound])
 
     async def connect() -> Any:
