@@ -16,6 +16,8 @@ from benchmarks.storm.schema import WrongSchema
 SCHEMA = 1
 UNKNOWN = -1
 """A number of a sample that nobody could know."""
+REPORTED = "reported"
+"""The bar of a check that only says how much, and passes where that is known."""
 
 FAULTS = ("lost", "duplicated", "half")
 """Which counts of a ledger are faults; the others (in doubt, duplicates by retry) are none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.storm.report.tables import markdown_table, summary_markdown
-from benchmarks.storm.results import Check, Run, Trial
+from benchmarks.storm.results import REPORTED, Check, Run, Trial
 
 
 def section(run: Run) -> str:
@@ -13,6 +13,7 @@ def section(run: Run) -> str:
         rows = [(check.name, check.found, check.bar, _verdict(check)) for check in run.checks]
         parts.append(markdown_table(("bar", "found", "limit", ""), rows).strip())
     for head, lines in (
+        ("Reported, without a bar:", _reported(run)),
         ("What missed its check:", _missed(run)),
         ("Where the generator was the limit:", _limited(run)),
     ):
@@ -23,6 +24,15 @@ def section(run: Run) -> str:
         if info.configuration:
             parts.append(f"```\n{info.configuration}\n```")
     return "\n\n".join(parts)
+
+
+def _reported(run: Run) -> list[str]:
+    return [
+        f"{_trial(trial)}: {check.name}: {check.found}"
+        for trial in run.trials
+        for check in trial.checks
+        if check.bar == REPORTED
+    ]
 
 
 def _missed(run: Run) -> list[str]:

@@ -130,7 +130,7 @@ class Freeze(Scenario):
         found = underway.found
         memory = at_most("memory per frozen client, KiB", round(found["KiB"], 2), 4)
         if self.tiny:  # a process asks for memory in larger pieces than so few clients need
-            memory = replace(memory, bar="reported", passed=True)
+            memory = replace(memory, bar=results.REPORTED, passed=True)
         return [
             memory,
             at_least("clients that stood", found["clients"], self.environments),

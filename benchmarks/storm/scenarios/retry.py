@@ -65,5 +65,5 @@ class Retry(Scenario):
             none_failed(trial, "events not processed"),
             ledger_clean(trial),
             servers_at_most(trial, 20),
-            Check("the database was away, s", f"{outage:.2f}", "reported", outage > 0),
+            Check("the database was away, s", f"{outage:.2f}", results.REPORTED, outage > 0),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.storm.report import section
 from benchmarks.storm.report.tables import summary_markdown
-from benchmarks.storm.results import Check
+from benchmarks.storm.results import REPORTED, Check
 from tests.unit.storm.fixture import make_run
 
 
@@ -25,6 +25,17 @@ def test_bars_are_told_with_their_verdict() -> None:
     text = section(run)
     assert "| p50 | 0.9 | at most 1.1 | met |" in text
     assert "| p99 | 1.2 | at most 1.1 | missed |" in text
+
+
+def test_what_has_no_bar_is_reported() -> None:
+    run = make_run(rounds=1, seconds=3, names=("ramp",))
+    for trial in run.trials:
+        trial.checks = [Check("servers", "20", "at most 20", True)]
+    assert "Reported" not in section(run)
+    first = run.trials[0]
+    first.checks.append(Check("p99 of the API, alone", "3.10 ms", REPORTED, True))
+    line = f"- ramp, {first.target}, trial {first.number}: p99 of the API, alone: 3.10 ms"
+    assert f"Reported, without a bar:\n\n{line}\n" in section(run)
 
 
 def test_what_missed_is_told_by_name_and_nothing_where_nothing_did() -> None:
