@@ -1,6 +1,6 @@
 """What a login dialogue asks of its driver. It must not know sockets, asyncio or threads.
 
-    dialogue = client_login(...)
+    dialogue = server_login(...)
     step = next(dialogue)
     while True:
         match step:
