@@ -14,13 +14,12 @@ from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
-import uvloop
-
 from poolproxy import __version__, metrics
 from poolproxy.auth.credentials import Credentials
 from poolproxy.backend.pools import Pools
 from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
+from poolproxy.event_loop import EventLoop
 from poolproxy.frontend.door import FrontDoor
 from poolproxy.http import HttpServer, start_http
 from poolproxy.log import get_logger
@@ -32,13 +31,16 @@ from poolproxy.transport.pacer import pacer_of
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from poolproxy.transport.stream import Stream
+from poolproxy.transport.ticker import Ticker
 from poolproxy.transport.watch import StallWatch
 
 _log = get_logger()
 
-#: Seconds between two ticks of the janitor, and of the watch that measures stalls.
+#: Seconds between two looks at who waits for something, between two at everybody else, and between two
+#: measurements of how late this thread is.
 TICK = 0.1
-WATCH = 0.01
+SWEEP = 0.5
+WATCH = 0.05
 
 #: New objects between two looks of the garbage collector: connections are freed by their reference counts,
 #: and Python's 700 would have it look every hundred logins.
@@ -51,13 +53,12 @@ DISMISS_EVERY = 0.25
 class App:
     """One running proxy."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, poller: Poller) -> None:
+        """`poller` is served by whoever runs the event loop."""
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._poller = Poller(self._loop.call_soon, self._broken)
-        pacer_of(
-            self._poller
-        )  # takes its descriptor now, not in the midst of bulk data when there may be none
+        self._poller = poller
+        pacer_of(poller)  # takes its descriptor now, not in the midst of bulk data when there may be none
         options = TcpOptions(
             settings.tcp_keepalive_idle,
             settings.tcp_keepalive_interval,
@@ -77,20 +78,10 @@ class App:
                 self._pools.pool(route)
         self._stalls = Histogram()
         self._watch = StallWatch(self._poller, WATCH, self._stalls.observe)
+        self._tickers = (Ticker(poller, TICK, self._door.tick), Ticker(poller, SWEEP, self._sweep))
         self._unix_socket = ""
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-
-    def _broken(self, pollable: Pollable, error: Exception) -> None:
-        """A handler raised: what it was told is wrong, or it is; its connection ends and no other."""
-        handler = pollable.handler if isinstance(pollable, Stream) else None
-        if isinstance(error, PoolproxyError):
-            if handler is not None:  # else it has closed its stream already, and nobody is left to be told
-                handler.fail(error)
-            return
-        _log.exception("internal error", handler=repr(handler), exc_info=error)
-        if handler is not None:
-            handler.fail(PoolproxyError())
 
     # Running.
 
@@ -100,18 +91,16 @@ class App:
             self._loop.add_signal_handler(number, self._asked_to_stop)
         self._loop.add_signal_handler(signal.SIGHUP, self._asked_to_reload)
         async with AsyncExitStack() as leaving:  # a start that fails half-way leaves nothing behind either
-            leaving.callback(self._poller.close)
-            leaving.callback(self._watch.close)
-            leaving.callback(self._loop.remove_reader, self._poller.fileno())
+            for timer in (*self._tickers, self._watch):
+                leaving.callback(timer.close)
             leaving.push_async_callback(self._pools.close)
             leaving.callback(self._stop_listening)
             self._listen()
-            self._loop.add_reader(self._poller.fileno(), self._poller.drain)
-            self._loop.call_later(TICK, self._tick)
             gc.collect()
             gc.freeze()  # what exists now lives as long as the process: no collection need look at it
             gc.set_threshold(COLLECT_EVERY, *gc.get_threshold()[1:])
-            self._watch.start()
+            for timer in (*self._tickers, self._watch):
+                timer.start()
             http = await self._start_http()  # its log line says that all is up
             leaving.push_async_callback(http.close)
             await self._stopping.wait()
@@ -146,12 +135,9 @@ class App:
             )
         _log.info("listening", host=settings.listen_host, port=port, version=__version__)
 
-    def _tick(self) -> None:
-        self._loop.call_later(TICK, self._tick)
-        now = time.monotonic()
-        self._poller.now = now
-        self._door.tick(now)
-        self._pools.tick(now)
+    def _sweep(self, now: float) -> None:
+        self._door.sweep(now)
+        self._pools.sweep(now)
 
     # Stopping.
 
@@ -215,6 +201,18 @@ class App:
             yield pool.snapshot(time.monotonic())
 
 
+def _broken(pollable: Pollable, error: Exception) -> None:
+    """A handler raised: what it was told is wrong, or it is; its connection ends and no other."""
+    handler = pollable.handler if isinstance(pollable, Stream) else None
+    if isinstance(error, PoolproxyError):
+        if handler is not None:  # else it has closed its stream already, and nobody is left to be told
+            handler.fail(error)
+        return
+    _log.exception("internal error", handler=repr(handler), exc_info=error)
+    if handler is not None:
+        handler.fail(PoolproxyError())
+
+
 def check_file_limit(settings: Settings) -> tuple[int, tuple[str, ...]]:
     """The open files that this process needs, and advice; InvalidSettings where the hard limit is too low."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -234,12 +232,14 @@ def raise_file_limit(settings: Settings) -> None:
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT and a drain; a second signal hurries. Returns the exit code."""
     raise_file_limit(settings)
+    poller = Poller(_broken)
 
     async def main() -> int:
-        return await App(settings).run()
+        return await App(settings, poller).run()
 
     try:
-        return uvloop.run(main())
+        with asyncio.Runner(loop_factory=partial(EventLoop, poller)) as runner:
+            return runner.run(main())
     except OSError as error:
         _log.error("cannot start", reason=str(error))
         return 1

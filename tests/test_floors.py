@@ -33,6 +33,7 @@ FLOORS = {
     "pool": 2,
     "route": 1,
     "router": 2,
+    "event_loop": 3,
     "backend": 3,
     "frontend": 4,
     "admin": 4,

@@ -203,7 +203,7 @@ class AuditedServer(ReturningServer):
         self.ask_batch(b"".join(closes) + messages.sync(), self._tidied)
 
     def audit_again(self, now: float) -> None:
-        """The tick: what pins this server may have ended in a way that no text shows."""
+        """The sweep: what pins this server may have ended in a way that no text shows."""
         if self.pin not in AUDITED or self.suspected or now < self.pinned_at + AUDIT_SOON:
             return
         if now >= self.audited_at + self.audit_pause:

@@ -45,7 +45,7 @@ async def addresses(target: Target) -> list[tuple[int, Any]]:
 
 
 async def _connect(sock: socket.socket, address: Any) -> None:
-    """As loop.sock_connect, which uvloop has a thread look up the address for."""
+    """As loop.sock_connect, which may have a thread look up the address, and keep that thread."""
     code = sock.connect_ex(address)
     if code == errno.EINPROGRESS:
         loop = asyncio.get_running_loop()

@@ -303,7 +303,7 @@ class Hub(Sink):
         for who in listeners:
             who.lost(False)
 
-    def tick(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
         """End what waits in vain; close what nobody needs."""
         if self._server is None:
             if self._requests and now >= self._requests[0].deadline:

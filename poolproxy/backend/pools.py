@@ -1,7 +1,7 @@
 """All pools, and the databases whose connection budgets they share: made at first use, dropped when nobody
 needs them.
 
-Wires the pure decisions of `poolproxy.pool` to growers, servers and the tick. Must not know clients but as
+Wires the pure decisions of `poolproxy.pool` to growers, servers and the sweep. Must not know clients but as
 waiters.
 """
 
@@ -149,15 +149,15 @@ class Pools:
         self._drop_database(key)
 
     def _drop_database(self, key: DatabaseKey) -> None:
-        """Forget a database without pools; one that is being asked something is left to the tick."""
+        """Forget a database without pools; one that is being asked something is left to the sweep."""
         database = self._databases[key]
         if not database.pools and not database.busy():
             database.grower.stop()
             del self._databases[key]
 
-    # The tick.
+    # The sweep.
 
-    def tick(self, now: float) -> None:
+    def sweep(self, now: float) -> None:
         """Close what is too old or too much, end what takes too long, open what is missing."""
         for pool in self:
             self._close_surplus(pool, now)
@@ -170,7 +170,7 @@ class Pools:
                 self._databases[_database_key(pool.route.target)].grower.need(pool)
             hub = _hub(pool)
             if hub is not None:
-                hub.tick(now)
+                hub.sweep(now)
             self._note_use(pool, now)
         for key, database in list(self._databases.items()):
             for member in excess_servers(database.pools, database.idle_limit()):
@@ -179,7 +179,7 @@ class Pools:
             self._drop_database(key)
 
     def _close_surplus(self, pool: Pool, now: float) -> None:
-        # The pid is as good a jitter as any: it spreads the pools, and stays the same from tick to tick.
+        # The pid is as good a jitter as any: it spreads the pools, and stays the same from sweep to sweep.
         jitter = (id(pool) // 64 % 16) / 64
         for server in surplus_servers(pool, now, pool.route.server_idle_timeout, jitter):
             _server(server).close("idle or old")

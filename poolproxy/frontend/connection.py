@@ -1,4 +1,4 @@
-"""One logged-in client as a connection: what is known of it, what the tick asks of it, how it ends.
+"""One logged-in client as a connection: what is known of it, what the sweep asks of it, how it ends.
 
 Must not know how it gets a server (client_session.py). Compiled.
 """
@@ -122,7 +122,7 @@ class ClientConnection(Sink):
             "application_name": name,
         }
 
-    # What the tick asks.
+    # What the sweep asks.
 
     def idle_in_transaction(self) -> bool:
         """Whether it holds a server in an open transaction and has nothing under way."""

@@ -261,10 +261,10 @@ class FrontDoor(Door):
         for client in list(pool.waiting):
             client.give_up(error)
 
-    # The tick.
+    # The tick and the sweep.
 
     def tick(self, now: float) -> None:
-        """End what has taken too long."""
+        """End what has been waited for too long."""
         limit = self._settings.client_login_timeout
         if self._full:
             limit = min(limit, CROWDED_LOGIN_TIMEOUT)
@@ -276,14 +276,20 @@ class FrontDoor(Door):
             self._farewells.pop(0)[1].close()
         if self.pools is not None:
             for pool in self.pools:
-                self._end_waits(pool, now)
+                if pool.waiting:
+                    self._end_waits(pool, now)
+        if self._exhausted or self._full:
+            self._accept_again()
+
+    def sweep(self, now: float) -> None:
+        """End what has been idle for too long."""
+        if self.pools is not None:
+            for pool in self.pools:
                 self._end_transactions(pool, now)
                 for client in list(pool.idlers):
                     if isinstance(client, ClientSession) and client.idle_too_long(now):
                         client.fail(IdleSessionTimeout())
         self._end_idle(now)
-        if self._exhausted or self._full:
-            self._accept_again()
 
     def _end_waits(self, pool: Pool, now: float) -> None:
         route = pool.route
@@ -308,7 +314,7 @@ class FrontDoor(Door):
 
     def _end_idle(self, now: float) -> None:
         """A look at every client now and then, so that logins and exchanges pay nothing for it, not even a
-        place in a heap; it takes 20 us for a thousand. The limit is kept to within 2 %, or a tick."""
+        place in a heap; it takes 20 us for a thousand. The limit is kept to within 2 %, or a sweep."""
         limit = self._settings.idle_client_timeout
         if limit and now >= self._look_at:
             self._look_at = now + limit / 50

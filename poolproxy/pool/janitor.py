@@ -1,5 +1,5 @@
-"""What has grown too old: decisions of the one tick that serves all timers. Pure: time comes in, lists go
-out."""
+"""What has grown too old: decisions of the tick and the sweep, which serve all timers. Pure: time comes in,
+lists go out."""
 
 from __future__ import annotations
 

@@ -19,17 +19,16 @@ cdef class Poller:
     cdef list _slots
     cdef Pollable _first
     cdef Pollable _last
-    cdef bint _draining
-    cdef bint _scheduled
+    cdef bint _interrupted
     cdef unsigned int _generation
     cdef readonly bytearray buffer
     cdef public double now
     cdef Pollable pacer
     cdef readonly int paced
-    cdef object _schedule
     cdef object _on_error
     cdef void add_again(self, Pollable pollable)
     cdef serve(self, Pollable pollable, unsigned int events)
-    cdef bint _drain_again(self) except -1
-    cdef _serve(self)
-    cpdef drain(self)
+    cdef int _serve_again(self) except -1
+    cdef bint _round(self, int milliseconds) except -1
+    cpdef interrupt(self)
+    cpdef bint wait(self, double timeout) except -1

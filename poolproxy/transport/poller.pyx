@@ -1,8 +1,11 @@
-"""The nested epoll: edge-triggered readiness for every data-plane socket, drained in one call per wake-up.
+"""The data plane's epoll: edge-triggered readiness for every socket of ours, served where the thread waits.
 
 Edge-triggered, because a client that waits for a server is not read and must not wake us: level triggering would
 cost two epoll_ctl calls per wait. The price is a rule that streams keep: after an event, read until a short read.
-Must not know what a pollable does with its events.
+
+The event loop waits here as well, with its own descriptors in one that is watched (`watch`): a byte of a client's is
+served where the thread has been woken, and not one turn of the event loop later. Must not know what a pollable does
+with its events, nor what an event loop is.
 """
 
 from libc.errno cimport errno, EINTR
@@ -10,7 +13,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
-import functools
 import os
 
 cdef extern from "sys/epoll.h" nogil:
@@ -22,13 +24,17 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_create1(int flags)
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
-    int EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
+    int EPOLLIN, EPOLL_CTL_ADD, EPOLL_CTL_MOD, EPOLL_CTL_DEL, EPOLL_CLOEXEC
 
-#: Sockets served per epoll_wait, and rounds per drain: a bound on how long timers and logins of others wait.
+#: Sockets served per epoll_wait: a bound on how long the event loop and those behind wait.
 cdef enum:
     BATCH = 128
-cdef enum:
-    ROUNDS = 8
+
+#: What the kernel tells of the descriptor that is watched; a generation so high is never reached.
+cdef uint64_t WATCHED = 0xFFFFFFFFFFFFFFFF
+
+#: Milliseconds of one epoll_wait at most: what an int surely holds.
+cdef double MAX_WAIT = 1e9
 
 #: Size of the shared buffer: room for a kept remainder (see Stream.KEEP_LIMIT) and one recv behind it.
 BUFFER_SIZE = 256 * 1024 + 128 * 1024 + 16
@@ -40,8 +46,8 @@ cdef double monotonic() noexcept nogil:
     return moment.tv_sec + moment.tv_nsec * 1e-9
 
 
-def _fail(error):
-    """Raised in a callback of its own: the event loop reports it."""
+cdef void _tell_python(error) noexcept:
+    """Nobody can handle it: `sys.unraisablehook` is told, as of all that is raised where nothing may be."""
     raise error
 
 
@@ -91,23 +97,30 @@ cdef class Pollable:
 
 
 cdef class Poller:
-    """See the module. `schedule(call)` runs `call` soon from the event loop; `on_error(pollable, error)` gets what a
-    handler raised, and is expected to close that pollable: one broken connection disturbs no other."""
+    """See the module. `on_error(pollable, error)` gets what a handler raised, and is expected to close that pollable:
+    one broken connection disturbs no other. What it raises itself goes to `sys.unraisablehook`."""
 
-    def __init__(self, schedule, on_error):
+    def __init__(self, on_error):
         self._epoll = epoll_create1(EPOLL_CLOEXEC)
         if self._epoll < 0:
             raise OSError(errno, os.strerror(errno))
         self._slots = []
         self.pacer = None
-        self._schedule = schedule
         self._on_error = on_error
         self.buffer = bytearray(BUFFER_SIZE)
         self.now = monotonic()
 
     def fileno(self):
-        """The descriptor to watch for reading in the outer loop."""
+        """Readable when something of the data plane is ready."""
         return self._epoll
+
+    def watch(self, int fd):
+        """End a `wait` when this descriptor, the event loop's own, is readable as well."""
+        cdef epoll_event event
+        event.events = EPOLLIN
+        event.data.u64 = WATCHED
+        if epoll_ctl(self._epoll, EPOLL_CTL_ADD, fd, &event) < 0:
+            raise OSError(errno, os.strerror(errno))
 
     def close(self):
         """Close the epoll descriptor. Pollables are their owners' to close first."""
@@ -118,15 +131,17 @@ cdef class Poller:
             close(self._epoll)
             self._epoll = -1
 
+    @property
+    def pending(self):
+        """Whether a pollable has asked for another turn: the next `wait` does not sleep."""
+        return self._first is not None
+
     cdef void add_again(self, Pollable pollable):
         if self._last is None:
             self._first = pollable
         else:
             self._last._next = pollable
         self._last = pollable
-        if not self._draining and not self._scheduled:
-            self._scheduled = True
-            self._schedule(self.drain)
 
     cdef serve(self, Pollable pollable, unsigned int events):
         """One turn of a pollable; what it raises is its own affair."""
@@ -137,13 +152,11 @@ cdef class Poller:
                 self._on_error(pollable, error)
             except Exception as another:
                 # The rest of the batch has no part in it: an edge that is not served now is not seen again.
-                self._schedule(functools.partial(_fail, another))
+                _tell_python(another)
 
-    cdef bint _drain_again(self) except -1:
-        """Serve those that asked for another turn; True when there were any."""
+    cdef int _serve_again(self) except -1:
+        """Serve those that had asked for another turn."""
         cdef Pollable pollable, following = self._first
-        if following is None:
-            return False
         self._first = self._last = None
         while following is not None:
             pollable, following = following, following._next
@@ -151,43 +164,60 @@ cdef class Poller:
             pollable.queued = False
             if pollable.fd >= 0:
                 self.serve(pollable, 0)
-        return True
+        return 0
 
-    cpdef drain(self):
-        """Serve all that is ready now. Called by the event loop when `fileno()` is readable."""
-        if self._epoll < 0:
-            return
-        self._draining = True
-        self._scheduled = False
-        self.now = monotonic()
-        try:
-            self._serve()
-        finally:
-            self._draining = False
-        if self._first is not None and not self._scheduled:
-            self._scheduled = True
-            self._schedule(self.drain)
-        self.now = monotonic()
+    cpdef interrupt(self):
+        """The event loop has been asked for something: a `wait` under way ends when it has served its batch."""
+        self._interrupted = True
 
-    cdef _serve(self):
-        """Rounds of epoll_wait until nothing is ready, or it is time to let the event loop have its turn."""
+    cpdef bint wait(self, double timeout) except -1:
+        """Serve all that is ready, and what becomes ready, for `timeout` seconds (0: one round, negative: no limit),
+        until the watched descriptor is readable, `interrupt` is called, or a signal comes. Whether the watched one is."""
+        cdef double until
+        cdef int milliseconds
+        cdef bint watched = False
+        self._interrupted = False
+        self.now = monotonic()
+        until = self.now + timeout
+        while True:
+            if timeout == 0.0 or self._first is not None:
+                milliseconds = 0
+            elif timeout < 0.0:
+                milliseconds = -1
+            else:
+                milliseconds = 1 + <int>min(1000.0 * max(0.0, until - self.now), MAX_WAIT)
+            watched = self._round(milliseconds)
+            if watched or self._interrupted or timeout == 0.0 or (timeout > 0.0 and self.now >= until):
+                break
+        self.now = monotonic()  # what has been served took its time
+        return watched
+
+    cdef bint _round(self, int milliseconds) except -1:
+        """One epoll_wait and what it brought. Whether the watched descriptor is readable."""
         cdef epoll_event events[BATCH]
-        cdef int count, i, fd, rounds
+        cdef int count, i, fd
         cdef unsigned int generation
         cdef Pollable pollable
-        cdef bint more
-        for rounds in range(ROUNDS):
+        cdef bint watched = False
+        if milliseconds:
+            with nogil:
+                count = epoll_wait(self._epoll, events, BATCH, milliseconds)
+        else:
             count = epoll_wait(self._epoll, events, BATCH, 0)
-            if count < 0:
-                if errno == EINTR:
-                    continue
+        if count < 0:
+            if errno != EINTR:
                 raise OSError(errno, os.strerror(errno))
-            for i in range(count):
-                fd = <int><uint32_t>events[i].data.u64
-                generation = <uint32_t>(events[i].data.u64 >> 32)
-                pollable = self._slots[fd]
-                if pollable is not None and pollable.generation == generation:
-                    self.serve(pollable, events[i].events)
-            more = self._drain_again()
-            if not more and count < BATCH:
-                break
+            self._interrupted = True  # Python's own handlers of signals run in the event loop
+        self.now = monotonic()
+        for i in range(count):
+            if events[i].data.u64 == WATCHED:
+                watched = True
+                continue
+            fd = <int><uint32_t>events[i].data.u64
+            generation = <uint32_t>(events[i].data.u64 >> 32)
+            pollable = self._slots[fd]
+            if pollable is not None and pollable.generation == generation:
+                self.serve(pollable, events[i].events)
+        if self._first is not None:
+            self._serve_again()
+        return watched

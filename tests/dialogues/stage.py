@@ -131,8 +131,7 @@ class Stage:
         self.bytewise = bytewise
         self.internal_errors: list[Exception] = []
         self.out_of_sync = 0  #: how many servers this dialogue makes talk nonsense
-        self._scheduled: list[Any] = []
-        self.poller = Poller(self._scheduled.append, self._broken)
+        self.poller = Poller(self._broken)
         self._ready = select.poll()
         self._ready.register(self.poller.fileno(), select.POLLIN)
         self._router = Router(self.settings)
@@ -157,13 +156,12 @@ class Stage:
     def settle(self) -> None:
         """Let the proxy do all that it can do, and everybody listen."""
         for _ in range(50_000):
-            moved = bool(self._scheduled) or bool(self._ready.poll(0))
+            moved = self.poller.pending or bool(self._ready.poll(0))
             self.ever_paced = self.ever_paced or self.poller.paced > 0
             if not moved and self.poller.paced:
                 moved = bool(self._ready.poll(1000))  # the pacer's timer
             if moved:
-                self._scheduled.clear()
-                self.poller.drain()
+                self.poller.wait(0.0)
             for peer in self.peers:
                 moved |= peer.listen()
             if not moved:
@@ -171,9 +169,10 @@ class Stage:
         raise AssertionError("the proxy does not come to rest")
 
     def later(self, seconds: float) -> None:
-        """So many seconds have passed: the tick."""
+        """So many seconds have passed: the tick and the sweep."""
         self.poller.now += seconds
         self.door.tick(self.poller.now)
+        self.door.sweep(self.poller.now)
         for pool in self.pools:
             for server in pool.in_state(SERVER_ACTIVE):
                 server.audit_again(self.poller.now)
@@ -318,5 +317,5 @@ class Stage:
             login.stream.close()
         for server in self.servers:
             server.server.stream.close()
-        self.poller.drain()  # streams that were saying farewell see that nobody listens
+        self.poller.wait(0.0)  # streams that were saying farewell see that nobody listens
         self.poller.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import resource
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from poolproxy import app
 from poolproxy.app import App, raise_file_limit
 from poolproxy.settings import InvalidSettings, Settings, descriptors_needed
+from poolproxy.transport.poller import Poller
 
 
 def settings_of(**differing: Any) -> Settings:
@@ -109,17 +111,25 @@ class TestFileLimit:
         assert "max_pools" in fields["advice"]
 
 
+@pytest.fixture
+def poller() -> Iterator[Poller]:
+    """One that nobody serves."""
+    poller = Poller(lambda pollable, error: None)
+    yield poller
+    poller.close()
+
+
 class TestSnapshots:
-    async def test_before_anybody_came(self) -> None:
-        application = App(settings_of())
+    async def test_before_anybody_came(self, poller: Poller) -> None:
+        application = App(settings_of(), poller)
         seen = application.process_snapshot()
         assert (seen.clients_connected, seen.clients_login, seen.client_limit) == (0, 0, 1000)
         assert (seen.accepting, seen.draining) == (False, False), "it does not listen yet"
         assert seen.databases == ()
         assert list(application.pool_snapshots()) == []
 
-    async def test_tasks_are_counted_while_they_live(self) -> None:
-        application = App(settings_of())
+    async def test_tasks_are_counted_while_they_live(self, poller: Poller) -> None:
+        application = App(settings_of(), poller)
         before = application.process_snapshot().tasks
         task = asyncio.create_task(asyncio.Event().wait())
         assert application.process_snapshot().tasks == before + 1
@@ -127,10 +137,10 @@ class TestSnapshots:
         await asyncio.wait([task])
         assert application.process_snapshot().tasks == before
 
-    async def test_pools_with_a_floor_are_there_from_the_start(self) -> None:
+    async def test_pools_with_a_floor_are_there_from_the_start(self, poller: Poller) -> None:
         url = "postgres://app:secret@127.0.0.1:1/shop"
         database = {"url": url, "pool_size": 20, "min_pool_size": 3, "max_connections": 30}
-        application = App(settings_of(databases={"shop": database}))
+        application = App(settings_of(databases={"shop": database}), poller)
         (pool,) = application.pool_snapshots()
         assert (pool.database, pool.user, pool.pool_size) == ("shop", "app", 20)
         (database_snapshot,) = application.process_snapshot().databases
@@ -185,6 +195,6 @@ class TestRun:
 
     def test_the_file_limit_comes_first(self, kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
         kernel.limits = (100, 100)
-        monkeypatch.setattr("poolproxy.app.uvloop.run", lambda main: pytest.fail("it began"))
+        monkeypatch.setattr("poolproxy.app.Poller", lambda on_error: pytest.fail("it began"))
         with pytest.raises(InvalidSettings):
             app.run(settings_of())

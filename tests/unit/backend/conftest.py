@@ -25,11 +25,24 @@ def _broken(pollable: Pollable, error: Exception) -> None:
 
 @pytest_asyncio.fixture
 async def poller() -> AsyncIterator[Poller]:
-    """Drained by the loop whenever one of its sockets is ready."""
+    """Served by the loop whenever it has something to do, and only then: tests set its clock."""
+    poller = Poller(_broken)
     loop = asyncio.get_running_loop()
-    poller = Poller(loop.call_soon, _broken)
-    loop.add_reader(poller.fileno(), poller.drain)
+
+    def turn() -> None:
+        poller.wait(0.0)
+
+    async def serve_pending() -> None:
+        while True:
+            if poller.pending:
+                turn()
+            await asyncio.sleep(0)  # no timer: tests play those of the code under test
+
+    loop.add_reader(poller.fileno(), turn)
+    serving = asyncio.create_task(serve_pending())
     yield poller
+    serving.cancel()
+    await asyncio.wait([serving])
     loop.remove_reader(poller.fileno())
     poller.close()
 

@@ -54,7 +54,7 @@ class Stage:
         assert all(client.server is not None for client in found), pool
         return found
 
-    async def tick(self, seconds: float = 0.1) -> None:
+    async def sweep(self, seconds: float = 0.1) -> None:
         self.around.poller.now += seconds
-        self.pools.tick(self.around.poller.now)
+        self.pools.sweep(self.around.poller.now)
         await self.around.rest()

@@ -37,17 +37,17 @@ class TestLimits:
 
     async def test_an_absolute_limit_needs_no_question(self, stage: Stage, control: Control) -> None:
         stage.pool(max_connections=7)
-        await stage.tick(ASK_AGAIN + 1.0)
+        await stage.sweep(ASK_AGAIN + 1.0)
         assert stage.pools.databases() == (DatabaseSnapshot("shop", 0, 0, 7),)
         assert control.asked == []
 
     async def test_it_is_asked_again_now_and_then(self, stage: Stage, control: Control) -> None:
         control.answers = [90, 40]
         clients(stage.pool(max_connections=0), 1)
-        await stage.tick()
-        await stage.tick(ASK_AGAIN / 2)
+        await stage.sweep()
+        await stage.sweep(ASK_AGAIN / 2)
         assert len(control.asked) == 1
-        await stage.tick(ASK_AGAIN)
+        await stage.sweep(ASK_AGAIN)
         assert stage.pools.databases()[0].limit == 40
 
     @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ class TestLimits:
     async def test_after_a_failure_sooner(self, stage: Stage, control: Control, problem: Exception) -> None:
         control.answers = [problem, 90]
         clients(stage.pool(max_connections=0), 1)
-        await stage.tick()
+        await stage.sweep()
         assert stage.pools.databases()[0].limit == 0
-        await stage.tick(ASK_SOON + 0.1)
+        await stage.sweep(ASK_SOON + 0.1)
         assert stage.pools.databases()[0].limit == 90
 
     async def test_one_database_is_asked_once_for_all_its_pools(
@@ -82,7 +82,7 @@ class TestBeforeTheAnswer:
         control.may_answer.clear()
         pool = stage.pool(max_connections=0, max_connections_percent=25, pool_size=9)
         waiting = clients(pool, 9)
-        await stage.tick()
+        await stage.sweep()
         assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 1, 0),)
         control.may_answer.set()
         await around.rest()
@@ -102,10 +102,10 @@ class TestBeforeTheAnswer:
         while around.open:
             await around.succeed()
         control.may_answer.clear()
-        await stage.tick(ASK_AGAIN + 1.0)
+        await stage.sweep(ASK_AGAIN + 1.0)
         assert stage.pools.databases() == (DatabaseSnapshot("shop", 3, 1, 4),)
         clients(pool, 1)
-        await stage.tick()
+        await stage.sweep()
         assert not around.open, "no room beside the question"
         control.may_answer.set()
         await around.rest()
@@ -124,19 +124,19 @@ class TestWithoutAnAnswer:
         )
         (first, *others) = clients(one, 3)
         (other,) = clients(two, 1)
-        await stage.tick()
+        await stage.sweep()
         assert (around.begun, len(around.open)) == (1, 1)
         await around.succeed()
         for client in (first, *others):
             assert client.server is not None, "in turn"
             client.give_back()
-        await stage.tick()
+        await stage.sweep()
         assert one.size() == 0, "it makes way"
         await around.succeed()
         assert other.server is not None
         assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 0, 0),)
         clients(one, 3)
-        await stage.tick(ASK_SOON)
+        await stage.sweep(ASK_SOON)
         assert stage.pools.databases()[0].limit == 20
         assert len(around.open) == 3
 
@@ -157,12 +157,12 @@ class TestWithoutAnAnswer:
     ) -> None:
         control.answers = [ConnectionRefusedError("down"), 40]
         clients(stage.pool(max_connections=0, max_connections_percent=50), 3)
-        await stage.tick()
+        await stage.sweep()
         await around.fail(ConnectionRefusedError("down"))
         await around.later()
         assert len(control.asked) == 1
         await around.succeed()
-        await stage.tick()
+        await stage.sweep()
         assert len(control.asked) == 2
         assert stage.pools.databases()[0].limit == 20
         assert len(around.open) == 2
@@ -180,14 +180,14 @@ class TestWithoutAnAnswer:
         clients(right, 1)
         await around.rest()
         await around.succeed()
-        await stage.tick()
+        await stage.sweep()
         assert [target.user for target in control.asked] == ["wrong", "right"]
 
     async def test_a_known_limit_stays(self, stage: Stage, control: Control) -> None:
         control.answers = [40, OSError("away")]
         stage.pool(max_connections=0, min_pool_size=1)
-        await stage.tick()
-        await stage.tick(ASK_AGAIN + 1.0)
+        await stage.sweep()
+        await stage.sweep(ASK_AGAIN + 1.0)
         assert len(control.asked) == 2
         assert stage.pools.databases()[0].limit == 40
 
@@ -212,8 +212,8 @@ class TestNames:
     async def test_a_name_goes_with_its_last_pool(self, stage: Stage) -> None:
         stage.pool(max_connections=4, min_pool_size=1)
         stage.pool(database="alias", max_connections=4)
-        await stage.tick()
-        await stage.tick(EMPTY_POOL_LIFETIME + 1.0)
+        await stage.sweep()
+        await stage.sweep(EMPTY_POOL_LIFETIME + 1.0)
         assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 0, 4),)
 
     async def test_the_question_counts_once(self, stage: Stage, control: Control) -> None:
@@ -221,7 +221,7 @@ class TestNames:
         control.may_answer.clear()
         for name in ("shop", "alias"):
             stage.pool(database=name, max_connections=0)
-        await stage.tick()
+        await stage.sweep()
         assert sum(database.control for database in stage.pools.databases()) == 1
 
 
@@ -229,12 +229,12 @@ async def test_a_database_dropped_while_it_is_asked_goes_afterwards(stage: Stage
     control.answers = [40, 40]
     control.may_answer.clear()
     stage.pool(max_connections=0, max_connections_percent=10)
-    await stage.tick()
-    await stage.tick(EMPTY_POOL_LIFETIME + 1.0)
+    await stage.sweep()
+    await stage.sweep(EMPTY_POOL_LIFETIME + 1.0)
     assert list(stage.pools) == []
     control.may_answer.set()
-    await stage.tick()
-    await stage.tick()
+    await stage.sweep()
+    await stage.sweep()
     stage.pool(max_connections=0, max_connections_percent=10)
     assert stage.pools.databases()[0].limit == 0, "a new one, not asked yet"
-    await stage.tick()
+    await stage.sweep()

@@ -1,4 +1,4 @@
-"""All pools together: how many there may be, who makes way for whom, and what the tick does."""
+"""All pools together: how many there may be, who makes way for whom, and what the sweep does."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class TestManyPools:
         busy, first, second = (stage.pool(user=user) for user in ("busy", "first", "second"))
         holders = [(await stage.served(pool))[0] for pool in (busy, second, first)]
         leave(holders[2])
-        await stage.tick()
+        await stage.sweep()
         leave(holders[1])
-        await stage.tick()
+        await stage.sweep()
         new = stage.pool(user="new")
         assert set(stage.pools) == {busy, second, new}
         assert first.size() == 0, "its idle server was closed"
@@ -57,10 +57,10 @@ class TestManyPools:
 
     async def test_an_empty_one_is_dropped_after_a_while(self, stage: Stage) -> None:
         pool = stage.pool()
-        await stage.tick()
-        await stage.tick(EMPTY_POOL_LIFETIME - 1.0)
+        await stage.sweep()
+        await stage.sweep(EMPTY_POOL_LIFETIME - 1.0)
         assert list(stage.pools) == [pool]
-        await stage.tick(2.0)
+        await stage.sweep(2.0)
         assert list(stage.pools) == []
         assert stage.pools.databases() == ()
 
@@ -68,15 +68,15 @@ class TestManyPools:
         pool = stage.pool()
         Client(pool)
         for _ in range(3):
-            await stage.tick(EMPTY_POOL_LIFETIME)
+            await stage.sweep(EMPTY_POOL_LIFETIME)
         assert list(stage.pools) == [pool]
 
     async def test_a_pool_with_a_floor_stays(self, stage: Stage, around: Surroundings) -> None:
         pool = stage.pool(min_pool_size=1)
-        await stage.tick()
+        await stage.sweep()
         await around.succeed()
         for _ in range(3):
-            await stage.tick(EMPTY_POOL_LIFETIME)
+            await stage.sweep(EMPTY_POOL_LIFETIME)
         assert (list(stage.pools), pool.size()) == ([pool], 1)
 
 
@@ -100,7 +100,7 @@ class TestEviction:
         assert not stage.around.open, "the only place is taken, by one at work"
         first.give_back()
         for _ in range(3):
-            await stage.tick()
+            await stage.sweep()
             assert a.size() + b.size() + c.size() <= 1
             while stage.around.open:
                 assert len(stage.around.open) == 1
@@ -116,7 +116,7 @@ class TestEviction:
         busy, poor = stage.pool(user="busy", max_connections=1), stage.pool(user="poor", max_connections=1)
         (holder,) = await stage.served(busy)
         clients(poor, 1)
-        await stage.tick()
+        await stage.sweep()
         assert not around.open
         assert holder.server is not None
 
@@ -127,7 +127,7 @@ class TestEviction:
         full = stage.pool(max_connections=1)
         await stage.served(full)
         clients(full, 1)
-        await stage.tick()
+        await stage.sweep()
         assert not around.open
         assert elsewhere.size() == 1
 
@@ -135,23 +135,23 @@ class TestEviction:
 class TestTick:
     async def test_what_is_missing_is_opened(self, stage: Stage, around: Surroundings) -> None:
         stage.pool(min_pool_size=2)
-        await stage.tick()
+        await stage.sweep()
         assert len(around.open) == 2
 
     async def test_what_was_idle_for_too_long_is_closed(self, stage: Stage) -> None:
         pool = stage.pool(server_idle_timeout=10.0)
         (client,) = await stage.served(pool)
         client.give_back()
-        await stage.tick(9.0)
+        await stage.sweep(9.0)
         assert pool.size() == 1
-        await stage.tick(12.0)  # jitter keeps it up to twice as long
+        await stage.sweep(12.0)  # jitter keeps it up to twice as long
         assert pool.size() == 0
 
     async def test_what_is_idle_beyond_the_share_is_closed(self, stage: Stage) -> None:
         pool = stage.pool(max_connections=4, pool_size=4, max_idle_connections_percent=50)
         for client in await stage.served(pool, 4):
             client.give_back()
-        await stage.tick()
+        await stage.sweep()
         assert len(pool.idle) == 2
 
     async def test_the_share_is_the_databases_and_not_each_pools(self, stage: Stage) -> None:
@@ -162,7 +162,7 @@ class TestTick:
         for client in [client for pool in pools for client in await stage.served(pool, 3)]:
             stage.around.poller.now += 0.001
             client.give_back()
-        await stage.tick()
+        await stage.sweep()
         assert [len(pool.idle) for pool in pools] == [0, 0, 1, 3], "the coldest go"
 
     async def test_what_an_absent_client_left_running_is_cancelled_and_then_closed(
@@ -177,15 +177,15 @@ class TestTick:
         client.server = None
         pool.move_client(client, CLIENT_CLOSED)
         server.abandon(False, False)
-        await stage.tick(9.0)
+        await stage.sweep(9.0)
         assert cancelled == []
-        await stage.tick(2.0)
+        await stage.sweep(2.0)
         assert cancelled == [server]
-        await stage.tick(9.0)
+        await stage.sweep(9.0)
         assert (cancelled, pool.size()) == ([server], 1)
         server.cancelling = 1
-        await stage.tick(2.0)
+        await stage.sweep(2.0)
         assert pool.size() == 1, "not while a cancel request is on its way: it would hit whoever is next"
         server.cancelling = 0
-        await stage.tick(0.1)
+        await stage.sweep(0.1)
         assert pool.size() == 0

@@ -1,4 +1,4 @@
-"""What the tick closes and whom it sends away."""
+"""What the tick and the sweep close and whom it sends away."""
 
 from __future__ import annotations
 

@@ -52,12 +52,11 @@ class Handler(stream.Handler):
 
 
 class Table:
-    """See the module. What handlers raise is in `errors`; what the poller wants run later, in `scheduled`."""
+    """See the module. What handlers raise is in `errors`."""
 
     def __init__(self) -> None:
         self.errors: list[tuple[Pollable, Exception]] = []
-        self.scheduled: list[Callable[[], None]] = []
-        self.poller = Poller(self.scheduled.append, self._on_error)
+        self.poller = Poller(self._on_error)
         self._ready = select.poll()
         self._ready.register(self.poller.fileno(), select.POLLIN)
         self._opened: list[Any] = []
@@ -67,13 +66,12 @@ class Table:
 
     @property
     def wanted(self) -> bool:
-        """Whether the poller would be called by an event loop now."""
-        return bool(self.scheduled) or bool(self._ready.poll(0))
+        """Whether the poller has something to do."""
+        return self.poller.pending or bool(self._ready.poll(0))
 
     def turn(self) -> None:
-        """One call of the event loop."""
-        self.scheduled.clear()
-        self.poller.drain()
+        """One round of the poller's."""
+        self.poller.wait(0.0)
 
     def settle(self) -> None:
         """As many as it takes until nothing is ready any more."""

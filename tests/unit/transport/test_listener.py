@@ -213,7 +213,7 @@ from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions, listen_tcp
 
 errors, accepted, exhausted = [], [], []
-poller = Poller(lambda call: None, lambda pollable, error: errors.append(error))
+poller = Poller(lambda pollable, error: errors.append(error))
 (sock,) = listen_tcp("127.0.0.1", 0, TcpOptions())
 address = sock.getsockname()
 clients = [socket.create_connection(address) for _ in range(7)]
@@ -225,19 +225,19 @@ _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
 resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 3, hard))
 
 for _ in range(5):
-    poller.drain()
+    poller.wait(0.0)
 print("first", len(accepted), len(exhausted), exhausted[0] is listener, listener.accepting)
 
 for fd in (accepted.pop(), accepted.pop()):
     os.close(fd)
 listener.resume()
 for _ in range(5):
-    poller.drain()
+    poller.wait(0.0)
 print("second", len(accepted), len(exhausted), listener.accepting)
 
 resource.setrlimit(resource.RLIMIT_NOFILE, (spare + 50, hard))
 listener.resume()
-poller.drain()
+poller.wait(0.0)
 print("third", len(accepted), len(exhausted), listener.accepting)
 print("errors", errors)
 """

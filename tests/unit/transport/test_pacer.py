@@ -21,7 +21,7 @@ def until(table: Table, reached: Callable[[], bool]) -> None:
     for _ in range(10_000):
         if reached():
             return
-        if not table.scheduled:
+        if not table.poller.pending:
             assert watched.poll(5000), "nothing happens any more"
         table.turn()
     raise AssertionError("it never came to that")

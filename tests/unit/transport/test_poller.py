@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 import select
 import socket
+import time
+from pathlib import Path
+
+import pytest
 
 from poolproxy.transport.poller import Pollable, Poller
 from poolproxy.transport.stream import Stream
@@ -66,20 +69,23 @@ class TestServing:
         table.turn()
         assert len(ping_handler.data) > first
 
-    def test_one_that_wants_another_turn_gets_it_from_the_event_loop(self, table: Table) -> None:
+    def test_one_that_wants_another_turn_gets_it_without_an_event(self, table: Table) -> None:
         stream, handler, far = table.pair()
         handler.keeps = 1
         said(far, b"ab")
         table.settle()
         stream.pause()
+        assert not table.poller.pending
         stream.resume()
         stream.resume()
-        assert table.scheduled == [table.poller.drain], "asked for once"
+        assert table.poller.pending
         handler.keeps = 0
-        table.turn()
+        handler.on = lambda _: table.poller.interrupt()
+        table.poller.wait(-1.0)
         assert handler.data == b"ab"
+        assert not table.poller.pending
 
-    def test_within_a_drain_nothing_is_scheduled(self, table: Table) -> None:
+    def test_within_a_round_it_is_in_the_same_one(self, table: Table) -> None:
         other, other_handler, other_far = table.pair()
         other.pause()
         said(other_far, b"y")
@@ -89,9 +95,9 @@ class TestServing:
         said(far, b"x")
         table.turn()
         assert other_handler.data == b"y"
-        assert not table.scheduled
+        assert not table.poller.pending
 
-    def test_the_clock_is_read_once_per_drain_and_never_goes_back(self, table: Table) -> None:
+    def test_the_clock_is_read_once_per_round_and_never_goes_back(self, table: Table) -> None:
         _, handler, far = table.pair()
         moments: list[float] = []
         handler.on = lambda _: moments.append(table.poller.now)
@@ -101,11 +107,95 @@ class TestServing:
             table.settle()
         assert before <= moments[0] <= moments[1] <= table.poller.now
 
-    def test_closed_it_does_nothing(self, table: Table) -> None:
-        poller = Poller(lambda call: None, lambda pollable, error: None)
+    def test_it_may_be_closed_twice(self) -> None:
+        poller = Poller(lambda pollable, error: None)
         poller.close()
         poller.close()
-        poller.drain()
+
+
+class TestWaiting:
+    """`interrupt` is what a handler does that asks the event loop for something."""
+
+    def test_it_serves_one_arrival_after_another_until_it_is_interrupted(self, table: Table) -> None:
+        _, handler, far = table.pair()
+        rounds: list[bytes] = []
+
+        def hear(chunk: bytes) -> None:
+            rounds.append(chunk)
+            if len(rounds) < 3:
+                said(far, b"x")
+            else:
+                table.poller.interrupt()
+
+        handler.on = hear
+        said(far, b"x")
+        assert table.poller.wait(-1.0) is False
+        assert rounds == [b"x"] * 3
+
+    def test_an_interruption_from_before_is_none(self, table: Table) -> None:
+        """asyncio does not ask to sleep where there is something to do."""
+        table.poller.interrupt()
+        began = time.monotonic()
+        assert table.poller.wait(0.05) is False
+        assert time.monotonic() - began >= 0.05
+
+    def test_it_ends_with_its_time_although_there_is_always_more(self, table: Table) -> None:
+        near, far = socket.socketpair()
+        (ping, ping_handler), (pong, pong_handler) = table.adopt(near), table.adopt(far)
+        ping_handler.on = ping.send
+        pong_handler.on = pong.send
+        ping.send(b"x")
+        began = time.monotonic()
+        assert table.poller.wait(0.05) is False
+        assert time.monotonic() - began >= 0.05
+        assert len(ping_handler.data) > 10, "and serves them meanwhile"
+
+    def test_a_watched_descriptor_ends_it_with_its_round(self, table: Table) -> None:
+        own, other = socket.socketpair()
+        table.far(own)
+        table.far(other)
+        table.poller.watch(own.fileno())
+        _, handler, far = table.pair()
+        said(far, b"x")
+        said(other, b"!")
+        assert table.poller.wait(-1.0) is True
+        assert handler.data == b"x", "whoever was ready was served"
+        assert own.recv(1) == b"!"
+        assert table.poller.wait(0.0) is False
+
+    def test_a_watched_descriptor_is_seen_although_there_is_always_more(self, table: Table) -> None:
+        own, other = socket.socketpair()
+        table.far(own)
+        table.far(other)
+        table.poller.watch(own.fileno())
+        _, handler, far = table.pair()
+
+        def hear(chunk: bytes) -> None:
+            if len(handler.data) == 100:
+                said(other, b"!")
+            said(far, chunk)
+
+        handler.on = hear
+        said(far, b"x")
+        assert table.poller.wait(-1.0) is True
+
+    def test_a_descriptor_that_cannot_be_watched_is_an_error(self, table: Table, tmp_path: Path) -> None:
+        with (tmp_path / "file").open("w") as file, pytest.raises(PermissionError):
+            table.poller.watch(file.fileno())
+
+    def test_a_closed_one_cannot_wait(self) -> None:
+        poller = Poller(lambda pollable, error: None)
+        poller.close()
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            poller.wait(0.0)
+
+    def test_its_clock_is_right_when_it_returns(self, table: Table) -> None:
+        _, handler, far = table.pair()
+        handler.on = lambda _: time.sleep(0.02)
+        said(far, b"x")
+        before = table.poller.now
+        table.turn()
+        assert table.poller.now - before >= 0.02
 
 
 class TestDescriptorsUsedAgain:
@@ -223,12 +313,15 @@ class Clumsy(Table):
         super()._on_error(pollable, error)
         raise LookupError("a mistake in handling a mistake")
 
-    def turn(self) -> None:
-        with contextlib.suppress(LookupError):
-            super().turn()
-
 
 class TestErrorsInHandlingErrors:
+    @pytest.fixture
+    def told(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """What Python was told that nobody could handle."""
+        told: list[str] = []
+        monkeypatch.setattr("sys.unraisablehook", lambda what: told.append(str(what.exc_value)))
+        return told
+
     def events(self, table: Table) -> list[tuple[Stream, Handler, socket.socket]]:
         """Ten streams, all readable, every second with a handler that raises."""
         pairs = [table.pair() for _ in range(10)]
@@ -236,7 +329,7 @@ class TestErrorsInHandlingErrors:
             fail(stream)
         return pairs
 
-    def test_the_rest_of_the_batch_is_served(self) -> None:
+    def test_the_rest_of_the_batch_is_served(self, told: list[str]) -> None:
         """There is no second edge: an event that is dropped leaves its stream deaf for ever."""
         table = Clumsy()
         pairs = self.events(table)
@@ -246,8 +339,9 @@ class TestErrorsInHandlingErrors:
         heard = [handler.data for _, handler, _ in pairs[1::2]]
         table.close()
         assert heard == [b"x"] * 5
+        assert told == ["a mistake in handling a mistake"] * 5
 
-    def test_the_rest_of_those_who_wait_for_a_turn_is_served(self) -> None:
+    def test_the_rest_of_those_who_wait_for_a_turn_is_served(self, told: list[str]) -> None:
         table = Clumsy()
         pairs = self.events(table)
         for stream, _, far in pairs:
@@ -260,3 +354,4 @@ class TestErrorsInHandlingErrors:
         heard = [handler.data for _, handler, _ in pairs[1::2]]
         table.close()
         assert heard == [b"x"] * 5
+        assert told == ["a mistake in handling a mistake"] * 5
