@@ -279,11 +279,12 @@ class Poolproxy(Proxy):
 
     def samples(self, name: str) -> dict[str, float]:
         """The samples of one metric, by their labels as they are written."""
-        lines = [line for line in self._metrics().splitlines() if line.startswith((name + "{", name + " "))]
+        page = self._metrics(f"?name[]={name}")
+        lines = [line for line in page.splitlines() if line.startswith((name + "{", name + " "))]
         return {line[len(name) : line.rindex(" ")]: float(line.split()[-1]) for line in lines}
 
-    def _metrics(self) -> str:
-        with urllib.request.urlopen(f"http://{HOST}:{self._http_port}/metrics", timeout=30) as answer:
+    def _metrics(self, query: str = "") -> str:
+        with urllib.request.urlopen(f"http://{HOST}:{self._http_port}/metrics{query}", timeout=30) as answer:
             text: str = answer.read().decode("utf-8")
             return text
 

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from poolproxy.log import get_logger
 from poolproxy.transport.sockets import TcpOptions, listen_tcp
 
 MAX_REQUEST: Final = 8192  #: bytes of a request line with its headers
+MAX_FIELDS: Final = 100  #: in a query
 MAX_CONNECTIONS: Final = 32  #: at once; one more is answered 503
 BACKLOG: Final = 8  #: accepted at one go, so the most that are open beyond those
 REQUEST_TIMEOUT: Final = 10.0  #: seconds for a whole request, the wait for it on a kept connection included
@@ -30,8 +31,9 @@ SEND_TIMEOUT: Final = 30.0  #: seconds for making an answer and the client's tak
 PIECE: Final = 16 * 1024  #: bytes compressed or written between two turns of the event loop
 
 Piece: TypeAlias = bytes | bytearray
-#: Renders a scrape, in OpenMetrics when told so; must let the loop run in between.
-Render: TypeAlias = Callable[[bool], Awaitable[list[Piece]]]
+#: Renders a scrape, in OpenMetrics when told so, of the metrics of these names, or of all where there is
+#: none; must let the loop run in between.
+Render: TypeAlias = Callable[[bool, Set[str]], Awaitable[list[Piece]]]
 
 TEXT: Final = "text/plain; charset=utf-8"
 PROMETHEUS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -51,10 +53,13 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request line and its headers; names in lower case, repeated ones joined by commas (RFC 9110, 5.3)."""
+    """A request line and its headers; names in lower case, repeated ones joined by commas (RFC 9110, 5.3).
+    `names` are the values of `name[]` in its query: the way to narrow a scrape that Prometheus' client
+    libraries have."""
 
     method: str
     path: str
+    names: frozenset[str]
     headers: Mapping[str, str]
     keep_alive: bool
 
@@ -84,7 +89,8 @@ def parse_request(head: bytes) -> Request:
         name, value = name.lower(), value.strip()
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     try:
-        path = urlsplit(target).path
+        parts = urlsplit(target)
+        names = frozenset(parse_qs(parts.query, max_num_fields=MAX_FIELDS).get("name[]", ()))
     except ValueError:
         raise BadRequest(HTTPStatus.BAD_REQUEST) from None
     if method not in ("GET", "HEAD"):
@@ -92,7 +98,9 @@ def parse_request(head: bytes) -> Request:
     if "transfer-encoding" in headers or headers.get("content-length", "0") != "0":
         raise BadRequest(HTTPStatus.BAD_REQUEST)  # a body we would have to skip to find the next request
     options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
-    return Request(method, path, headers, keep_alive=version == "HTTP/1.1" and "close" not in options)
+    return Request(
+        method, parts.path, names, headers, keep_alive=version == "HTTP/1.1" and "close" not in options
+    )
 
 
 def weights(accept: str) -> dict[str, float]:
@@ -194,7 +202,7 @@ class HttpServer:
         headers = {"Vary": "Accept, Accept-Encoding"}
         # One at a time: several scrapers must not take several slices of each turn of the loop.
         async with self._scrape:
-            pieces = await self._render(openmetrics)
+            pieces = await self._render(openmetrics, request.names)
             if weights(request.headers.get("accept-encoding", "")).get("gzip", 0.0) > 0.0:
                 pieces = await compressed(pieces)
                 headers["Content-Encoding"] = "gzip"

@@ -16,6 +16,8 @@ INTRODUCTION: Final = """\
 for it, compressed for those who accept gzip. Numbers are read when a scrape asks for them. A ready scrape
 configuration, alerts and a Grafana dashboard are in `deploy/`.
 
+- `/metrics?name[]=poolproxy_servers&name[]=...` answers with these only, as exporters made with Prometheus'
+  client libraries do; a series' name (`..._total`, `..._bucket`) will do as well.
 - Durations are in seconds, sizes in bytes. Counters only grow, from the start of the process or of the pool.
 - A pool is one (database, user) as clients name them. Its series begin with the first login that succeeds and
   end with the pool.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, cast
@@ -62,6 +62,10 @@ class Family(Generic[S]):
         """The names that a query can use."""
         suffixes = {"counter": ("_total",), "info": ("_info",), "histogram": ("_bucket", "_count", "_sum")}
         return tuple(self.name + suffix for suffix in suffixes.get(self.kind, ("",)))
+
+    def named_in(self, names: Set[str]) -> bool:
+        """Whether it is among these, by its own name or by one of its samples'. No names: all are meant."""
+        return not names or self.name in names or not names.isdisjoint(self.sample_names)
 
 
 #: The last one is there only where servers start with settings that cannot be set later.

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any, Final, Protocol, cast
 
 from prometheus_client import exposition, utils
@@ -48,9 +48,10 @@ class Source(Protocol):
         """One snapshot per pool, made when asked for. Pools may come and go between two of them."""
 
 
-async def render(source: Source, openmetrics: bool) -> list[bytes | bytearray]:
-    """A scrape as text, in pieces to be sent in this order. Lets the loop run after every `SLICE` samples."""
-    page = _Page(openmetrics)
+async def render(source: Source, openmetrics: bool, names: Set[str] = frozenset()) -> list[bytes | bytearray]:
+    """A scrape as text, in pieces to be sent in this order; of these metrics only, where any are named. Lets
+    the loop run after every `SLICE` samples."""
+    page = _Page(openmetrics, names)
     process = source.process_snapshot()
     for process_family in PROCESS:
         await page.add(process_family, (), process)
@@ -70,13 +71,16 @@ async def render(source: Source, openmetrics: bool) -> list[bytes | bytearray]:
 class _Page:
     """One scrape in the making: text per family, and the count of samples since the loop last ran."""
 
-    def __init__(self, openmetrics: bool) -> None:
+    def __init__(self, openmetrics: bool, names: Set[str]) -> None:
         self._openmetrics = openmetrics
-        self._texts = {family: bytearray() for _, family in families()}
+        self._texts = {family: bytearray() for _, family in families() if family.named_in(names)}
         self._unyielded = 0
 
     async def add(self, family: Family[S], identity: Labels, snapshot: S) -> None:
-        """Render one family of one snapshot; its values are all read before the first yield."""
+        """Render one family of one snapshot, if it is wanted; all its values are read before the first
+        yield."""
+        if family not in self._texts:
+            return
         readings = family.readings(snapshot)
         step = max(1, SLICE // _weight(family))
         for start in range(0, len(readings), step):
@@ -93,7 +97,7 @@ class _Page:
         found: list[bytes | bytearray] = []
         for family, text in self._texts.items():
             found += (_header(family, self._openmetrics), text)
-        return [*found, _format(None, self._openmetrics)]
+        return [*found, _end_mark(self._openmetrics)]
 
 
 class _Collector:
@@ -108,15 +112,21 @@ class _Collector:
 
 
 def _format(metric: Metric | None, openmetrics: bool) -> bytes:
-    """The text of one metric family; of none, the end mark (OpenMetrics' `# EOF`)."""
+    """The text of one metric family, with the end mark."""
     formatter: Any = openmetrics_exposition.generate_latest if openmetrics else exposition.generate_latest
     return cast(bytes, formatter(_Collector(metric)))
 
 
 @functools.cache
+def _end_mark(openmetrics: bool) -> bytes:
+    """What ends a page: OpenMetrics' `# EOF`."""
+    return _format(None, openmetrics)
+
+
+@functools.cache
 def _header(family: Family[Any], openmetrics: bool) -> bytes:
     """`# HELP`, `# TYPE` and `# UNIT` of a family."""
-    return _format(_metric(family, (), []), openmetrics).removesuffix(_format(None, openmetrics))
+    return _format(_metric(family, (), []), openmetrics).removesuffix(_end_mark(openmetrics))
 
 
 def _samples(
@@ -124,7 +134,7 @@ def _samples(
 ) -> bytes:
     """The sample lines alone: the formatter's text without what `_header` and the end mark hold."""
     text = _format(_metric(family, identity, readings), openmetrics)
-    return text.removeprefix(_header(family, openmetrics)).removesuffix(_format(None, openmetrics))
+    return text.removeprefix(_header(family, openmetrics)).removesuffix(_end_mark(openmetrics))
 
 
 def _metric(family: Family[Any], identity: Labels, readings: list[tuple[Labels, Any]]) -> Metric:

@@ -8,7 +8,7 @@ import gzip
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Set
 from typing import Any, TypeVar
 
 import pytest
@@ -285,7 +285,7 @@ def test_a_client_that_does_not_read_is_cut(start: Start) -> None:
     """Its page is given up at the deadline; others are served meanwhile."""
     length = 32 * 1024 * 1024
 
-    async def huge(_: bool) -> list[Piece]:
+    async def huge(_: bool, names: Set[str]) -> list[Piece]:
         return [bytearray(length)]
 
     served = start(render=huge, send_timeout=0.5)
@@ -336,14 +336,39 @@ def test_more_connections_than_allowed(served: Running, monkeypatch: pytest.Monk
     assert served.get("/health")[0].status == 200
 
 
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ("name[]=poolproxy_pool_size", {"poolproxy_pool_size"}),
+        ("name%5B%5D=poolproxy_pool_size&name[]=poolproxy_tasks", {"poolproxy_pool_size", "poolproxy_tasks"}),
+        ("name[]=nobody_has_it", set()),
+        ("other=poolproxy_tasks&name=poolproxy_tasks", None),
+        ("", None),
+    ],
+)
+def test_a_scrape_of_some_metrics_only(served: Running, query: str, shown: set[str] | None) -> None:
+    response, body = served.get(f"/metrics?{query}")
+    assert response.status == 200
+    found = {line.split(b" ")[2].decode() for line in body.splitlines() if line.startswith(b"# TYPE")}
+    if shown is None:
+        assert len(found) > 40
+    else:
+        assert found == shown
+
+
+def test_a_query_of_too_many_names_is_refused(served: Running) -> None:
+    assert served.get("/metrics?" + "&".join(["name[]=x"] * 101))[0].status == 400
+    assert served.get("/metrics")[0].status == 200
+
+
 def test_scrapes_take_turns(start: Start) -> None:
     running: list[int] = [0]
     most: list[int] = [0]
 
-    async def watched(openmetrics: bool) -> list[Piece]:
+    async def watched(openmetrics: bool, names: Set[str]) -> list[Piece]:
         running[0] += 1
         most[0] = max(most[0], running[0])
-        pieces = await render(BusySource(pools=20), openmetrics)
+        pieces = await render(BusySource(pools=20), openmetrics, names)
         running[0] -= 1
         return pieces
 
@@ -358,7 +383,7 @@ def test_scrapes_take_turns(start: Start) -> None:
 
 
 def test_a_failing_scrape_is_logged_and_answered(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
-    async def failing(_: bool) -> list[Piece]:
+    async def failing(_: bool, names: Set[str]) -> list[Piece]:
         raise RuntimeError("broken snapshot")
 
     served = start(render=failing)
@@ -376,14 +401,14 @@ def test_close_drops_connections_and_frees_the_port(start: Start) -> None:
     served.run(served.server.close())
     assert everything(client) == b""
     client.close()
-    again = served.run(start_http("127.0.0.1", port, lambda _: render(BusySource(), False), lambda: True))
+    again = served.run(start_http("127.0.0.1", port, functools.partial(render, BusySource()), lambda: True))
     assert again.port == port
     served.run(again.close())
 
 
 def test_a_taken_port_is_an_error(served: Running) -> None:
     with pytest.raises(OSError, match=r"cannot listen on 127\.0\.0\.1:\d+: Address already in use"):
-        served.run(start_http("127.0.0.1", served.server.port, lambda _: render(BusySource(), False), bool))
+        served.run(start_http("127.0.0.1", served.server.port, functools.partial(render, BusySource()), bool))
 
 
 @pytest.mark.parametrize(

@@ -167,6 +167,26 @@ def test_foreign_names_cannot_break_a_scrape(name: str, openmetrics: bool) -> No
 
 
 @pytest.mark.parametrize("openmetrics", [False, True])
+@pytest.mark.parametrize("name", [name for _, family in families() for name in family.sample_names])
+def test_each_metric_can_be_asked_for_alone(name: str, openmetrics: bool) -> None:
+    """By the names that queries use; what is shown is the same as in the whole page."""
+    source = Source(busy_pool(), databases=(DatabaseSnapshot("shop", servers=20, control=1, limit=97),))
+    (family,) = (family for _, family in families() if name in family.sample_names)
+    pages = [
+        b"".join(asyncio.run(render(source, openmetrics, names))).decode("utf-8")
+        for names in ({name}, {family.name}, frozenset[str]())
+    ]
+    assert [page.count("\n") for page in pages[:2]] == [pages[0].count("\n")] * 2
+    shown = [line for line in pages[0].splitlines() if line != "# EOF"]
+    assert shown
+    # Some are read from the system, and are others a moment later: their series are the same.
+    series = ["\n".join(line.rpartition(" ")[0] for line in page) for page in (shown, pages[2].splitlines())]
+    assert series[0] in series[1]
+    declared = [line.split()[2] for line in shown if line.startswith("# TYPE")]
+    assert [each.removesuffix("_total").removesuffix("_info") for each in declared] == [family.name]
+
+
+@pytest.mark.parametrize("openmetrics", [False, True])
 def test_a_large_scrape_is_sliced(monkeypatch: pytest.MonkeyPatch, openmetrics: bool) -> None:
     """500 pools: between two yields never more than SLICE samples are rendered. Counted, not timed."""
     per_turn = [0]

@@ -46,7 +46,7 @@ def turns(work: Coroutine[Any, Any, Any]) -> tuple[list[int], Any]:
 @pytest.mark.parametrize("accept", ["text/plain", "application/openmetrics-text"])
 async def test_a_turn_is_short(accept: str, headers: dict[str, str]) -> None:
     server = HttpServer(partial(render, BusySource(POOLS)), lambda: True, 1.0, 1.0)
-    request = Request("GET", "/metrics", {"accept": accept, **headers}, keep_alive=True)
+    request = Request("GET", "/metrics", frozenset(), {"accept": accept, **headers}, keep_alive=True)
     calls, _ = turns(server.answer(request))
     assert sum(calls) > 1000 * POOLS, "all pools were rendered under the profiler's eyes"
     assert max(calls) <= MOST_CALLS
