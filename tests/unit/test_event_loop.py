@@ -188,6 +188,40 @@ class TestAsyncioHasItsTurn:
             signal.signal(signal.SIGUSR1, before)
 
 
+class TestOtherThreads:
+    """A thread that sleeps here keeps the GIL only where nobody else could want it."""
+
+    def test_one_that_lives_on_runs_meanwhile(self, plane: Plane) -> None:
+        """It needs the GIL a thousand times while the loop has nothing to do."""
+        over = asyncio.Event()
+
+        def work() -> None:
+            for _ in range(1000):
+                time.sleep(1e-6)
+            plane.loop.call_soon_threadsafe(over.set)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        plane.run(over.wait())
+        thread.join()
+
+    def test_one_that_was_started_from_the_data_plane(self, plane: Plane) -> None:
+        over = asyncio.Event()
+
+        def start(_: bytes) -> None:
+            threading.Thread(target=lambda: plane.loop.call_soon_threadsafe(over.set), daemon=True).start()
+
+        said(plane.pair(start), b"x")
+        plane.run(over.wait())
+
+    def test_an_executor_is_awaited(self, plane: Plane) -> None:
+        async def wait() -> None:
+            for _ in range(3):
+                await asyncio.to_thread(time.sleep, 0.01)
+
+        plane.run(wait())
+
+
 class TestTheDataPlaneHasItsTurn:
     def test_while_asyncio_sleeps(self, plane: Plane) -> None:
         """Without one turn of asyncio's: that is what it is for."""
