@@ -82,9 +82,16 @@ poolproxy_clients{database="bench",user="bench",state="waiting"} 2
 poolproxy_clients{database="other",user="bench",state="waiting"} 1
 poolproxy_clients_limit 10000
 """
-    monkeypatch.setattr(Poolproxy, "_metrics", lambda _: metrics)
+    asked: list[str] = []
+
+    def answer(_: Poolproxy, query: str) -> str:
+        asked.append(query)
+        return metrics
+
+    monkeypatch.setattr(Poolproxy, "_metrics", answer)
     endpoint = local("poolproxy", tmp_path)
     assert (await endpoint.clients(), await endpoint.waiting()) == (7, 3)
+    assert asked == ["?name[]=poolproxy_clients_connected", "?name[]=poolproxy_clients"], "a page is dear"
 
 
 async def test_clients_at_pgbouncer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
