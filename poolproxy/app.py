@@ -1,5 +1,4 @@
-"""The composition root: builds everything, wires it, runs the tick, drains. The only module that knows all
-others."""
+"""The composition root: builds everything, wires it, drains. The only module that knows all others."""
 
 from __future__ import annotations
 

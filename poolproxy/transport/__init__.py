@@ -1,6 +1,6 @@
-"""Sockets: a second epoll nested in the event loop, and streams with bounded buffers on top of it.
+"""Sockets: the epoll that the thread sleeps in, and streams with bounded buffers on top of it.
 
-One call of `Poller.drain` per wake-up serves every ready socket; each is read with one `recv` into one buffer
-that all streams share, and written with one `send` straight from it. Nothing here knows a protocol message, a
-pool or asyncio: what must run outside is scheduled through a callable that the poller is given.
+`Poller.wait` serves every socket that is ready; each is read with one `recv` into one buffer that all streams
+share, and written with one `send` straight from it. Nothing here knows a protocol message, a pool or asyncio:
+the event loop gives the poller a descriptor to watch (`poolproxy/event_loop.py`).
 """

@@ -1,1 +1,1 @@
-"""Tests of poolproxy.transport: real sockets, driven by `Poller.drain` alone."""
+"""Tests of poolproxy.transport: real sockets, driven by `Poller.wait` alone."""
