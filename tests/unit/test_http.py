@@ -16,8 +16,10 @@ import uvloop
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from poolproxy import http as product
+from poolproxy.event_loop import EventLoop
 from poolproxy.http import HttpServer, Piece, blocks, start_http, wants_openmetrics, weights
 from poolproxy.metrics import render
+from poolproxy.transport.poller import Poller
 from tests.fakes.snapshots import BusySource
 
 T = TypeVar("T")
@@ -106,7 +108,14 @@ def answered(client: socket.socket) -> int:
 Start = Callable[..., Running]
 
 
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def ours() -> EventLoop:
+    """The loop that the proxy runs on."""
+    return EventLoop(Poller(lambda pollable, error: None))
+
+
+@pytest.fixture(
+    params=[ours, asyncio.new_event_loop, uvloop.new_event_loop], ids=["ours", "asyncio", "uvloop"]
+)
 def start(request: pytest.FixtureRequest) -> Iterator[Start]:
     running: list[Running] = []
 
