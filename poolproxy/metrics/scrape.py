@@ -53,17 +53,20 @@ async def render(source: Source, openmetrics: bool, names: Set[str] = frozenset(
     the loop run after every `SLICE` samples."""
     page = _Page(openmetrics, names)
     process = source.process_snapshot()
-    for process_family in PROCESS:
+    for process_family in page.wanted(PROCESS):
         await page.add(process_family, (), process)
-    for database in process.databases:
+    of_databases = page.wanted(DATABASE)
+    for database in process.databases if of_databases else ():
         identity: Labels = (_label(database.database),)
-        for database_family in DATABASE:
+        for database_family in of_databases:
             await page.add(database_family, identity, database)
-    for pool in source.pool_snapshots():
+    of_pools = page.wanted(POOL)
+    for pool in source.pool_snapshots() if of_pools else ():
+        await page.room(1)  # its snapshot takes as long as a sample, whatever is read from it
         identity = (_label(pool.database), _label(pool.user))
         if pool.at_start:
             identity += (_label(pool.at_start),)
-        for pool_family in POOL:
+        for pool_family in of_pools:
             await page.add(pool_family, identity, pool)
     return page.pieces()
 
@@ -76,20 +79,24 @@ class _Page:
         self._texts = {family: bytearray() for _, family in families() if family.named_in(names)}
         self._unyielded = 0
 
+    def wanted(self, group: tuple[Family[S], ...]) -> list[Family[S]]:
+        """Those of the group that this page shows."""
+        return [family for family in group if family in self._texts]
+
+    async def room(self, samples: int) -> None:
+        """Let the loop run first where so many more would be too many for one turn."""
+        if self._unyielded + samples > SLICE:
+            await asyncio.sleep(0)
+            self._unyielded = 0
+        self._unyielded += samples
+
     async def add(self, family: Family[S], identity: Labels, snapshot: S) -> None:
-        """Render one family of one snapshot, if it is wanted; all its values are read before the first
-        yield."""
-        if family not in self._texts:
-            return
+        """Render one family of one snapshot; its values are all read before the first yield."""
         readings = family.readings(snapshot)
         step = max(1, SLICE // _weight(family))
         for start in range(0, len(readings), step):
             part = readings[start : start + step]
-            samples = len(part) * _weight(family)
-            if self._unyielded + samples > SLICE:
-                await asyncio.sleep(0)
-                self._unyielded = 0
-            self._unyielded += samples
+            await self.room(len(part) * _weight(family))
             self._texts[family] += _samples(family, identity, part, self._openmetrics)
 
     def pieces(self) -> list[bytes | bytearray]:

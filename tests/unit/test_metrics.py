@@ -212,6 +212,34 @@ def test_a_large_scrape_is_sliced(monkeypatch: pytest.MonkeyPatch, openmetrics: 
     assert len(per_turn) < 2 * sum(per_turn) / scrape.SLICE
 
 
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [("poolproxy_tasks", 0), ("poolproxy_errors", scrape.SLICE), ("poolproxy_pool_size", scrape.SLICE // 2)],
+)
+def test_a_narrow_scrape_is_sliced_too(name: str, most: int) -> None:
+    """To take 500 snapshots is work, too: none that nobody asked for, and not all in one turn. A family may
+    have no sample in a pool."""
+    taken = [0]
+
+    class Quiet(BusySource):
+        def pool_snapshots(self) -> Iterator[PoolSnapshot]:
+            for number in range(self.pools):
+                taken[-1] += 1
+                pool = busy_pool(user=f"app{number}")
+                pool.counters.errors = {}
+                yield pool
+
+    scraping = render(Quiet(pools=500), False, {name})
+    while True:
+        try:
+            scraping.send(None)
+        except StopIteration:
+            break
+        taken.append(0)
+    assert max(taken) <= most + 1
+    assert sum(taken) == (500 if most else 0)
+
+
 def test_one_family_of_one_pool_is_sliced_too() -> None:
     """A database can raise many SQLSTATE classes."""
     pool = busy_pool()
