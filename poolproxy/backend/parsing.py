@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY, Refusal, ServerSession, ignored
 from poolproxy.protocol import messages
-from poolproxy.session.last_values import FORGETTING
+from poolproxy.session.inserted import FORGETTING, LENDING, UNSTEPPED
 from poolproxy.session.parameters import ParameterSet, difference
 from poolproxy.session.pipeline import CLOSED, DESCRIBED, PARSED, Step
 from poolproxy.session.prepared import CHANGED, PREFIX, Statement, shape_of, with_names
@@ -109,8 +109,8 @@ class ParsingServer(ServerSession):
     def _completed(self, step: Step) -> None:
         """A Parse or Close of a statement that the books know has been done."""
         statement = step.statement
-        if statement is FORGETTING:
-            self.swallowing = 2  # it is bound, and run
+        if statement is FORGETTING or statement is LENDING:
+            self.swallowing = UNSTEPPED
             self.framer.stops = STOPS_ALL
         elif statement is not None:
             if step.kind == PARSED:
@@ -133,6 +133,8 @@ class ParsingServer(ServerSession):
         for step in self.pipeline.steps_left():
             if step.statement is FORGETTING:
                 self.own_draws = self.forgotten = False
+            elif step.statement is LENDING:
+                self.lent = False
             elif step.statement is not None and step.kind != CLOSED:
                 self.prepared.failed(step.statement)
 

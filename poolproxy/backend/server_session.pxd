@@ -6,11 +6,10 @@ from poolproxy.pool.queue cimport Member
 from poolproxy.protocol.framing cimport Framer
 from poolproxy.session.parameters cimport ParameterSet, Reported
 from poolproxy.session.pipeline cimport Pipeline, Step
-from poolproxy.session.prepared cimport ServerStatements
+from poolproxy.session.prepared cimport ServerStatements, Statement
 from poolproxy.transport.stream cimport Stream
 
 cdef int STATUS_IDLE
-cdef int CLOSED, PARSED
 cdef int SERVER_CLOSED, SERVER_IDLE, SERVER_RESETTING
 
 cdef class ServerSession(Member):
@@ -63,6 +62,7 @@ cdef class ServerSession(Member):
     cdef tuple _turn_into(self, ParameterSet wanted, bint guarded)
     cpdef tell(self, Sink sink)
     cpdef bytes forget_sequences(self)
+    cdef bytes _insert(self, Statement mark, bytes text)
     cpdef bytes lend(self, frozenset channels, str encoding)
     cpdef ask(self, bytes sql, done)
     cpdef changes_schema(self)

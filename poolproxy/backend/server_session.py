@@ -17,8 +17,9 @@ from poolproxy.pool.pool import Pool
 from poolproxy.pool.queue import Member
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import Framer, stop_table
-from poolproxy.session.channels import lend_query
-from poolproxy.session.last_values import FORGET, FORGET_IN_A_BATCH, FORGETTING
+from poolproxy.session.channels import lend_texts
+from poolproxy.session.inserted import FORGETTING, LENDING, run_in_batch, steps_of
+from poolproxy.session.last_values import FORGET
 from poolproxy.session.lifecycle import SERVER_CLOSED, SERVER_IDLE
 from poolproxy.session.parameters import (
     AT_ONCE,
@@ -32,8 +33,8 @@ from poolproxy.session.parameters import (
     switch,
 )
 from poolproxy.session.pins import TAINTING
-from poolproxy.session.pipeline import CLOSED, PARSED, Pipeline, Step
-from poolproxy.session.prepared import ServerStatements
+from poolproxy.session.pipeline import Pipeline, Step
+from poolproxy.session.prepared import ServerStatements, Statement
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -172,9 +173,13 @@ class ServerSession(Member):
 
     def lend(self, channels: frozenset[str], encoding: str) -> bytes:
         """Ahead of a text that may change what its client listens to: all of that is here, so that an audit
-        tells what is left. In a failed transaction it fails, as that text will."""
+        tells what is left. In a failed transaction it fails, as that text will. In an open batch it is of the
+        same transaction, and goes when that fails."""
         self.lent = True
-        return self.ahead(lend_query(channels, encoding), ignored)
+        texts = lend_texts(channels, encoding)
+        if self.pipeline.settled():
+            return self.ahead(b"; ".join(texts), ignored)
+        return b"".join([self._insert(LENDING, text) for text in texts])
 
     def forget_sequences(self) -> bytes:
         """Ahead of what may ask for a last number: none that others have drawn here (sessions.md, rule 14).
@@ -184,9 +189,13 @@ class ServerSession(Member):
         self.own_draws = self.own_draws or not self.pipeline.owes_client()
         if not self.pipeline.open:
             return self.ahead(FORGET, ignored)
-        for kind in (PARSED, CLOSED, CLOSED):
-            self.pipeline.expect(Step(kind, True, FORGETTING if kind == PARSED else None))
-        return FORGET_IN_A_BATCH
+        return self._insert(FORGETTING, FORGET)
+
+    def _insert(self, mark: Statement, text: bytes) -> bytes:
+        """To be run in the open batch."""
+        for step in steps_of(mark):
+            self.pipeline.expect(step)
+        return run_in_batch(mark, text)
 
     def apply(self, wanted: ParameterSet, done: Done) -> None:
         """Turn the settings into `wanted` and call `done` with the error's fields, or None. Nothing else may

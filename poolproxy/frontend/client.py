@@ -154,18 +154,20 @@ class Client(PreparingClient):
     ) -> int:
         """A Bind or Describe of the unnamed statement. Where the rest begins that is to be forwarded behind
         `_prefix`; -1: not yet, `proceed` will follow."""
+        unnamed = self._own_unnamed()
+        if kind == BIND and unnamed.words is not self.pool.words:
+            self._unnamed_again(unnamed)
         if self._unnamed_must_move(server):
             self._gather(server, buffer, start, position)
             start = position
+            if kind == BIND:
+                self._lend(server, unnamed.finding)  # ahead of a batch, while it can be a Query
             self._parse_again(server)
         if kind != BIND:
             return start
-        unnamed = self._own_unnamed()
         unnamed.large = False
         if unnamed.controls:
             server.pipeline.controls = True
-        if unnamed.words is not self.pool.words:
-            self._unnamed_again(unnamed)
         finding = unnamed.finding
         if finding is None or server.pipeline.doomed():
             return start

@@ -254,6 +254,8 @@ class PreparingClient(NamingClient):
                 server.prepared.unparsable = None
                 if statement.finding is not None and statement.finding.mentions:
                     self._name_to_run(server, statement.body)
+                if kind == BIND:
+                    self._lend(server, statement.finding)  # ahead of a batch, while it can be a Query
                 self._prefix += server.prepare(statement)
                 return None
             elif not pipeline.open:

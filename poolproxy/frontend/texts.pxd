@@ -16,7 +16,7 @@ cdef class TextClient(ForwardingClient):
     cdef bint _others_first(self, Server server, Finding finding, bint again) except -1
     cdef bint _hub_first(self, Server server, Finding finding, bint again) except -1
     cdef bint _tells_first(self, Server server, Finding finding) except -1
-    cdef _lend(self, Server server)
+    cdef _lend(self, Server server, Finding finding)
     @cython.locals(pipeline=Pipeline)
     cdef _discard_sequences(self, Server server)
     cdef _restore(self, Server server)

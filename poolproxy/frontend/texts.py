@@ -71,12 +71,7 @@ class TextClient(ForwardingClient):
             self.pool.custom_names.learn(finding.custom)
         if finding.sequence or finding.reason == "function":
             self._discard_sequences(server)
-        if (
-            self.hearing is not None
-            and self.hearing.channels
-            and (finding.unlistens or len(finding.channels) > 0 or finding.reason in _HIDES_UNLISTEN)
-        ):
-            self._lend(server)
+        self._lend(server, finding)
         if finding.ends and server.pin:
             server.suspect("ends")
         if finding.reason:
@@ -141,11 +136,21 @@ class TextClient(ForwardingClient):
             self.holding = True
         return True
 
-    def _lend(self, server: Server) -> None:
-        """What a text changes of what it listens to shows on a server that listens to that."""
+    def _lend(self, server: Server, finding: Finding | None) -> None:
+        """What a text changes of what this client listens to shows on a server that listens to that. Not in a
+        batch that has run nothing, if the text only may: a procedure that commits wants to be its first."""
+        hearing = self.hearing
+        if finding is None or hearing is None or not hearing.channels:
+            return
+        says = finding.unlistens or len(finding.channels) > 0
+        if not says and finding.reason not in _HIDES_UNLISTEN:
+            return
         server.suspect("listen")
-        if self.hearing is not None and server.pipeline.settled() and not (server.lent or server.listens):
-            self._prefix += server.lend(self.hearing.channels, self.hearing.encoding())
+        pipeline = server.pipeline
+        if server.lent or server.listens or pipeline.copying_in or pipeline.unclear or pipeline.doomed():
+            return
+        if pipeline.settled() or says or pipeline.executes > 0:
+            self._prefix += server.lend(hearing.channels, hearing.encoding())
 
     def _discard_sequences(self, server: Server) -> None:
         """What currval and lastval would tell here, where this transaction has not drawn from a sequence, is

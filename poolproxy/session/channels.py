@@ -70,9 +70,10 @@ def listen_query(names: Iterable[str], encoding: str) -> bytes:
     return b"; ".join(b"LISTEN " + quoted(name, encoding) for name in sorted(names))
 
 
-def lend_query(names: Iterable[str], encoding: str) -> bytes:
-    """The same, on a server whose client listens elsewhere, so that it can be asked what is left of it."""
-    return b"SET %s = '1'; %s" % (LENT.encode(), listen_query(names, encoding))
+def lend_texts(names: Iterable[str], encoding: str) -> list[bytes]:
+    """The same, on a server whose client listens elsewhere, so that it can be asked what is left of it:
+    statements for one transaction."""
+    return [b"SET %s = '1'" % LENT.encode(), *(b"LISTEN " + quoted(name, encoding) for name in sorted(names))]
 
 
 #: After which a server that was lent channels, or that its client has listened on, does so no more.

@@ -8,24 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from poolproxy.protocol import messages
-from poolproxy.session.parameters import EMPTY
-from poolproxy.session.prepared import PREFIX, Statement
 
-#: Outside a batch.
 FORGET: Final = b"DISCARD SEQUENCES"
-
-#: What a batch is made to run in its stead: by a name of ours, so that neither the unnamed statement nor the
-#: unnamed portal is another one behind it.
-FORGETTING: Final = Statement(PREFIX + b"forget", FORGET + b"\0\0\0", EMPTY, None, False)
-
-_NAME: Final = FORGETTING.name
-FORGET_IN_A_BATCH: Final = (
-    messages.parse(_NAME, FORGET)
-    + messages.bind(_NAME, _NAME)
-    + messages.execute(_NAME)
-    + messages.close(b"P", _NAME)
-    + messages.close(b"S", _NAME)
-)
 
 #: Who says that there is none (sequence.c), and with which SQLSTATE.
 NOT_DEFINED: Final = "55000"

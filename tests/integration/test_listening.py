@@ -258,11 +258,21 @@ ENDINGS: dict[str, tuple[list[str], str]] = {
     "all in a transaction": (["begin", "select 1", "unlisten *", "commit"], ""),
     "and back": (["begin", "unlisten *", "listen b", "commit"], "b"),
     "twice": (["begin", "unlisten a", "unlisten b", "commit"], ""),
+    "around a savepoint": (
+        ["begin", "unlisten a", "savepoint s", "rollback to s", "unlisten b", "commit"],
+        "",
+    ),
     "hidden in code": (["do $$ begin execute 'unlisten a'; end $$"], "b"),
     "listen rolled back": (["begin", "listen c", "rollback"], "ab"),
     "more": (["begin", "listen c", "commit"], "abc"),
     "nothing": (["select 1"], "ab"),
 }
+
+
+def listens_to(client: Wire, other: Wire) -> str:
+    """Which of a, b and c the client still hears of."""
+    run(other, "notify a; notify b; notify c")
+    return "".join(name for name, _ in heard(run(client, "select 1")))
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -276,8 +286,66 @@ def test_unlisten_is_transactional(proxy: ProxyProcess, ending: str, way: str) -
                 client.ask(m.extended(text) + m.SYNC)
             else:
                 client.ask(m.query(text))
-        run(other, "notify a; notify b; notify c")
-        assert "".join(name for name, _ in heard(run(client, "select 1"))) == left
+        assert listens_to(client, other) == left
+
+
+@pytest.mark.parametrize("ending", [ending for ending, (texts, _) in ENDINGS.items() if ";" not in texts[0]])
+@pytest.mark.parametrize("way", ["named", "unnamed"])
+def test_nor_where_another_server_had_parsed_it(proxy: ProxyProcess, ending: str, way: str) -> None:
+    """What runs is a statement that its server is given right there, ahead of the Bind."""
+    texts, left = ENDINGS[ending]
+    with proxy.login() as client, proxy.login() as other, proxy.login() as first, proxy.login() as second:
+        run(client, "listen a; listen b")
+        run(first, "begin")
+        names = [f"{ending}{number}" if way == "named" else "" for number in range(len(texts))]
+        for name, text in zip(names, texts, strict=True):
+            if way == "named" or text is texts[0]:
+                client.ask(m.parse(text, name) + m.SYNC)
+        run(second, "begin")
+        run(first, "commit")
+        for name, text in zip(names, texts, strict=True):
+            again = b"" if way == "named" or text is texts[0] else m.parse(text)
+            client.ask(again + m.bind(statement=name) + m.execute() + m.SYNC)
+        run(second, "commit")
+        assert listens_to(client, other) == left
+
+
+@pytest.mark.parametrize(
+    ("behind", "left"),
+    [
+        ("unlisten a", "b"),
+        ("unlisten *", ""),
+        ("listen c", "abc"),
+        ("select 1 / 0", "ab"),
+    ],
+)
+@pytest.mark.parametrize("way", ["named", "unnamed"])
+def test_nor_behind_another_statement_of_its_batch(
+    proxy: ProxyProcess, behind: str, left: str, way: str
+) -> None:
+    """No Query of ours can stand there: both are one transaction."""
+    name = "s" if way == "named" else ""
+    with proxy.login() as client, proxy.login() as other:
+        run(client, "listen a; listen b")
+        batch = m.extended("select 'first'") + m.parse(behind, name) + m.bind(statement=name) + m.execute()
+        answer = client.ask(batch + m.extended("select 'last'") + m.SYNC)
+        if "/" not in behind:
+            assert [row[0] for row in m.rows(answer)] == [b"first", b"last"]
+            assert m.letters(answer) == "12TDC12C12TDCZ"
+        assert listens_to(client, other) == left
+        run(client, "select 2")
+        assert listens_to(client, other) == left
+
+
+@pytest.mark.parametrize("ending", ["unlisten a", "select 1 / 0"])
+def test_nor_in_a_batch_that_fails(proxy: ProxyProcess, ending: str) -> None:
+    with proxy.login() as client, proxy.login() as other:
+        run(client, "listen a; listen b")
+        batch = [m.extended(text) for text in ("select 1", "unlisten *", "select 1 / 0")]
+        assert m.errors(client.ask(b"".join(batch) + m.SYNC)) == ["22012"]
+        assert listens_to(client, other) == "ab"
+        client.ask(m.extended("select 1") + m.extended("unlisten a") + m.SYNC)
+        assert listens_to(client, other) == "b"
 
 
 @pytest.mark.parametrize(
