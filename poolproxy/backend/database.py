@@ -45,6 +45,9 @@ class Database:
         self.pools: list[Pool] = []
         self._hub_pools: list[Pool] = []  #: of them, those whose servers listen for others
         self.watch = Watch(poller, budget, route, self._retire, grower.room)
+        grower.on_ready = (
+            self.look_and_ask_when_due
+        )  # at once: until the first look each hand-over costs more
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
         self._route = route  #: any route to it: settings see to it that all have the same limits
@@ -165,6 +168,8 @@ class Database:
             self.budget.control -= 1
             self.asking = None
             self.grower.room()
+        if any(pool.servers for pool in self.pools):
+            self.look_and_ask_when_due()
 
     def _not_answered(self, reason: str) -> None:
         self._ask_at = self._poller.now + ASK_SOON

@@ -78,6 +78,7 @@ class Grower:
         self._failures = 0
         self._retry: asyncio.TimerHandle | None = None
         self._closed = False
+        self.on_ready: Callable[[], None] = lambda: None  #: called when a server has become ready
         self.rest_until = 0.0  #: before then only what a client waits for is opened
 
     def need(self, pool: Pool) -> None:
@@ -214,6 +215,7 @@ class Grower:
         server.idle_since = self._poller.now
         pool.serve(self._poller.now)
         self._pump()
+        self.on_ready()
 
     def _gone(self, server: ServerSession) -> None:
         """A server was closed, whoever closed it."""

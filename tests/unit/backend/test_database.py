@@ -7,9 +7,13 @@ import asyncio
 import asyncpg
 import pytest
 
+from poolproxy.backend import watching
+from poolproxy.backend.catalogue import Catalogue, Fingerprint
 from poolproxy.backend.database import ASK_AGAIN, ASK_SOON
 from poolproxy.backend.pools import EMPTY_POOL_LIFETIME
 from poolproxy.pool.snapshot import DatabaseSnapshot
+from poolproxy.route import Target
+from poolproxy.session.hazards import Hazards
 from tests.fakes.routes import target_of
 from tests.unit.backend.attempts import Surroundings, clients
 from tests.unit.backend.databases import Control, Stage
@@ -112,12 +116,59 @@ class TestBeforeTheAnswer:
         assert len(around.open) == 1
 
 
+class TestLookingAtTheCatalogue:
+    """Until that has been done each hand-over is a reset: no sweep is waited for."""
+
+    @pytest.fixture
+    def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        users = []
+
+        async def look(target: Target, known: object, timeout: float) -> Catalogue:
+            users.append(target.user)
+            return Catalogue(Fingerprint("", "", ""), Hazards(frozenset(), False, ()), {})
+
+        monkeypatch.setattr(watching, "read_catalogue", look)
+        return users
+
+    @pytest.mark.parametrize("limit", [0, 7], ids=["behind the question for the limit", "alone"])
+    async def test_as_soon_as_the_first_server_is_there(
+        self, stage: Stage, control: Control, looks: list[str], limit: int
+    ) -> None:
+        control.answers = [90]
+        pool = stage.pool(max_connections=limit, catalogue_poll_interval=5.0)
+        assert pool.always_reset
+        await stage.served(pool)
+        assert looks == ["app"]
+        assert not pool.always_reset
+
+    async def test_as_soon_as_the_limit_is_known_where_servers_came_first(
+        self, stage: Stage, control: Control, looks: list[str]
+    ) -> None:
+        control.answers = [90]
+        control.may_answer.clear()
+        pool = stage.pool(max_connections=0, catalogue_poll_interval=5.0)
+        await stage.served(pool)
+        assert looks == []
+        control.may_answer.set()
+        await stage.around.rest()
+        assert looks == ["app"]
+
+    async def test_not_as_a_user_that_may_be_refused(
+        self, stage: Stage, control: Control, looks: list[str]
+    ) -> None:
+        control.answers = [asyncpg.InvalidPasswordError("no")]
+        stage.pool(max_connections=0, catalogue_poll_interval=5.0)
+        await stage.around.rest()
+        assert looks == []
+
+
 class TestWithoutAnAnswer:
     async def test_a_share_is_not_exceeded_and_nobody_is_forgotten(
         self, stage: Stage, control: Control, around: Surroundings
     ) -> None:
         """Of two users, on one server in turn, until an answer comes."""
-        control.answers = [asyncpg.InsufficientPrivilegeError("no"), 40]
+        no = asyncpg.InsufficientPrivilegeError("no")
+        control.answers = [no, no, 40]  # once more where a login has turned out to work
         one, two = (
             stage.pool(user=user, max_connections=0, max_connections_percent=50, pool_size=9)
             for user in ("one", "two")
