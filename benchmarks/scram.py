@@ -46,7 +46,7 @@ class ScramLogin:
         without_proof = b"c=biws,r=" + fields[b"r"]
         text = b",".join((self._bare, server_first, without_proof))
         signature = hmac.digest(hashlib.sha256(client_key).digest(), text, "sha256")
-        proof = bytes(a ^ b for a, b in zip(client_key, signature, strict=True))
+        proof = (int.from_bytes(client_key, "big") ^ int.from_bytes(signature, "big")).to_bytes(32, "big")
         self._signature = hmac.digest(server_key, text, "sha256")
         return without_proof + b",p=" + base64.b64encode(proof)
 

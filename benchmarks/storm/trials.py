@@ -16,6 +16,7 @@ from benchmarks.storm import ledger
 from benchmarks.storm.clients import SessionError, address, lean
 from benchmarks.storm.clock import Clock
 from benchmarks.storm.endpoints import Endpoint, server_user
+from benchmarks.storm.garbage import rarely_collected
 from benchmarks.storm.live import Display, Progress
 from benchmarks.storm.loading import BUILT_IN, HandlerSource
 from benchmarks.storm.model.bill import charge
@@ -84,7 +85,8 @@ async def run_trial(order: Order, display: Display) -> Trial:
         finally:
             await connection.close()
         await warm_up(url)
-        trial = await _storm(order, display)
+        with rarely_collected():
+            trial = await _storm(order, display)
     display.finish(trial)
     return trial
 

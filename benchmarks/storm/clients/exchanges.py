@@ -26,6 +26,11 @@ class Exchange(Protocol):
 
     done: bool
     error: ServerError | None
+    skipped: frozenset[int]  #: letters of messages that it learns nothing from
+
+    @property
+    def outcome(self) -> object:
+        """What whoever waits for it gets, once it is done without an error."""
 
     def take(self, kind: int, body: bytes) -> bytes: ...
 
@@ -34,14 +39,19 @@ class Login:
     """From the StartupMessage to the first ReadyForQuery, by whatever the server asks for: nothing (trust),
     a cleartext password, MD5, or SCRAM-SHA-256, whose server must prove that it knows the secret."""
 
-    __slots__ = ("_address", "_admitted", "_scram", "done", "error")
+    __slots__ = ("_address", "_admitted", "_scram", "done", "error", "skipped")
 
     def __init__(self, address: Address) -> None:
+        self.skipped: frozenset[int] = frozenset()
         self.done = False
         self.error: ServerError | None = None
         self._address = address
         self._scram: ScramLogin | None = None
         self._admitted = False
+
+    @property
+    def outcome(self) -> None:
+        """It is in."""
 
     def first(self) -> bytes:
         """What the client says before anything is heard."""
@@ -98,17 +108,23 @@ class Login:
 
 
 class Answer:
-    """The answer to one Query, or to one Parse, Bind, Describe, Execute and Sync, up to ReadyForQuery."""
+    """The answer to one Query, or to one Parse, Bind, Describe, Execute and Sync, up to ReadyForQuery. Of its
+    rows and its tag one is wanted: the rows if they are to be kept."""
 
-    __slots__ = ("_decoders", "_keep", "done", "error", "rows", "tag")
+    __slots__ = ("_decoders", "_keep", "done", "error", "rows", "skipped", "tag")
 
     def __init__(self, keep: bool) -> None:
         self.done = False
         self.error: ServerError | None = None
         self.rows: list[Row] = []  #: empty unless they are to be kept
         self.tag = ""
+        self.skipped = messages.STEPS if keep else messages.STEPS_AND_ROWS
         self._keep = keep
         self._decoders: list[Decoder] = []
+
+    @property
+    def outcome(self) -> list[Row] | str:
+        return self.rows if self._keep else self.tag
 
     def take(self, kind: int, body: bytes) -> bytes:
         if kind == messages.DATA_ROW:

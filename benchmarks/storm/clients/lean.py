@@ -9,8 +9,8 @@ long as the statement. It speaks no TLS. Must not know handlers or targets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Awaitable, Sequence
+from typing import Any, cast
 
 from benchmarks.storm.clients import messages
 from benchmarks.storm.clients.address import Address
@@ -23,6 +23,8 @@ from benchmarks.storm.clients.errors import (
 )
 from benchmarks.storm.clients.exchanges import Answer, Exchange, Login
 from benchmarks.storm.clients.session import Row, Session
+
+NOTHING: frozenset[int] = frozenset()
 
 CONNECT_TIMEOUT = 60.0  #: seconds for the connection and the login together, as asyncpg has it
 
@@ -37,7 +39,7 @@ class LeanSession(asyncio.Protocol, Session):
         self._transport: asyncio.Transport | None = None
         self._frames = messages.Frames()
         self._exchange: Exchange | None = None  # under way
-        self._waiter: asyncio.Future[None] | None = None  # for the end of the exchange, or of the connection
+        self._waiter: asyncio.Future[Any] | None = None  # for the end of the exchange, or of the connection
         self._reason: SessionError | None = None  # why it is over
         self._frozen = False
 
@@ -51,39 +53,27 @@ class LeanSession(asyncio.Protocol, Session):
     def closed(self) -> bool:
         return self._transport is None or self._reason is not None
 
-    async def _execute(self, sql: str, args: Sequence[object]) -> str:
-        return (await self._ask(sql, args, keep=False)).tag
+    def _execute(self, sql: str, args: Sequence[object]) -> Awaitable[str]:
+        return self.converse(_asked(sql, args), Answer(keep=False))
 
-    async def _fetch(self, sql: str, args: Sequence[object]) -> list[Row]:
-        return (await self._ask(sql, args, keep=True)).rows
+    def _fetch(self, sql: str, args: Sequence[object]) -> Awaitable[list[Row]]:
+        return self.converse(_asked(sql, args), Answer(keep=True))
 
-    async def _ask(self, sql: str, args: Sequence[object], *, keep: bool) -> Answer:
-        asked = messages.extended(sql, args) if args else messages.simple(sql)
-        answer = Answer(keep)
-        await self.converse(asked, answer)
-        return answer
+    def _given_up(self) -> None:
+        self.abort()  # what would still arrive is nobody's
 
-    async def converse(self, first: bytes, exchange: Exchange) -> None:
-        """Say `first` and have the exchange. Raises what the server said, or why the connection ended.
-
-        Whoever is cancelled while waiting takes the connection with him: what would still arrive is nobody's.
-        """
+    def converse(self, first: bytes, exchange: Exchange) -> asyncio.Future[Any]:
+        """Say `first` and have the exchange: its outcome, or what the server said, or why the connection
+        ended. A future and no coroutine: every statement of every client comes by here. Whoever is cancelled
+        while waiting for it must end the connection. Raises why there is none."""
         if self._exchange is not None:
             raise SessionError("another statement is under way on this session")
         if self._transport is None or self._reason is not None:
             raise self._farewell()
         self._exchange = exchange
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter = asyncio.get_running_loop().create_future()
         self._transport.write(first)
-        try:
-            await self._waiter
-        except asyncio.CancelledError:
-            self.abort()
-            raise
-        finally:
-            self._exchange = self._waiter = None
-        if exchange.error is not None:
-            raise exchange.error
+        return waiter
 
     async def close(self) -> None:
         transport = self._transport
@@ -122,8 +112,9 @@ class LeanSession(asyncio.Protocol, Session):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but its class
 
     def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
         try:
-            for kind, body in self._frames.feed(data):
+            for kind, body in self._frames.feed(data, NOTHING if exchange is None else exchange.skipped):
                 if self._reason is not None:
                     return
                 self._take(kind, body)
@@ -131,8 +122,8 @@ class LeanSession(asyncio.Protocol, Session):
             self._end(error)
 
     def _take(self, kind: int, body: bytes) -> None:
-        exchange, waiter = self._exchange, self._waiter
-        if exchange is None or waiter is None or waiter.done():
+        exchange = self._exchange
+        if exchange is None:
             self._overhear(kind, body)
             return
         if reply := exchange.take(kind, body):
@@ -142,8 +133,20 @@ class LeanSession(asyncio.Protocol, Session):
             return
         if exchange.error is not None and exchange.error.fatal:
             self._end(exchange.error)  # at once: whoever says FATAL may forget to close
+            return
+        waiter = self._take_waiter()
+        if waiter is None:
+            return  # it was cancelled: its connection is about to be ended
+        if exchange.error is not None:
+            waiter.set_exception(exchange.error)
         else:
-            waiter.set_result(None)
+            waiter.set_result(exchange.outcome)
+
+    def _take_waiter(self) -> asyncio.Future[Any] | None:
+        """The exchange is over: who is to hear of it, if anybody still waits."""
+        waiter = self._waiter
+        self._exchange = self._waiter = None
+        return None if waiter is None or waiter.done() else waiter
 
     def _overhear(self, kind: int, body: bytes) -> None:
         """What comes though nothing was asked: the server's last words, or asides."""
@@ -166,8 +169,8 @@ class LeanSession(asyncio.Protocol, Session):
             self._reason = reason
         if self._transport is not None:
             self._transport.abort()
-        if self._exchange is not None and self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(self._farewell())
+        if self._exchange is not None and (waiter := self._take_waiter()) is not None:
+            waiter.set_exception(self._farewell())
 
     def _farewell(self) -> SessionError:
         """The reason, to be raised: an exception of its own each time, for it grows a traceback."""
@@ -177,6 +180,10 @@ class LeanSession(asyncio.Protocol, Session):
         if reason is None:
             return ConnectionLost("the connection was never made")
         return type(reason)(str(reason))
+
+
+def _asked(sql: str, args: Sequence[object]) -> bytes:
+    return messages.extended(sql, args) if args else messages.simple(sql)
 
 
 async def open_session(address: Address, timeout: float = CONNECT_TIMEOUT) -> LeanSession:

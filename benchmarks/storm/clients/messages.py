@@ -7,7 +7,8 @@ sockets.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -27,6 +28,7 @@ READY_FOR_QUERY = ord("Z")
 ROW_DESCRIPTION = ord("T")
 #: ParseComplete, BindComplete, NoData, EmptyQueryResponse: nothing to learn from them.
 STEPS = frozenset(b"12nI")
+STEPS_AND_ROWS = STEPS | {ROW_DESCRIPTION, DATA_ROW}
 #: What a server may say at any time, idle or not.
 ASIDES = frozenset((NOTICE_RESPONSE, NOTIFICATION_RESPONSE, PARAMETER_STATUS))
 
@@ -62,6 +64,7 @@ def sasl_response(data: bytes) -> bytes:
     return message(b"p", data)
 
 
+@lru_cache(maxsize=256)
 def simple(sql: str) -> bytes:
     """Query."""
     return message(b"Q", _string(sql))
@@ -69,11 +72,14 @@ def simple(sql: str) -> bytes:
 
 def extended(sql: str, args: Sequence[object]) -> bytes:
     """Unnamed Parse, Bind, Describe, Execute and Sync in one write: one round trip, nothing to keep."""
-    values = b"".join(_value(arg) for arg in args)
+    values = b"".join(map(_value, args))
     bind = b"\0\0\0\0" + len(args).to_bytes(2, "big") + values + b"\0\0"  # all text, in and out
-    return b"".join(
-        (message(b"P", b"\0" + _string(sql) + b"\0\0"), message(b"B", bind), _DESCRIBE_EXECUTE_SYNC)
-    )
+    return _parse(sql) + message(b"B", bind) + _DESCRIBE_EXECUTE_SYNC
+
+
+@lru_cache(maxsize=256)
+def _parse(sql: str) -> bytes:
+    return message(b"P", b"\0" + _string(sql) + b"\0\0")
 
 
 _DESCRIBE_EXECUTE_SYNC = message(b"D", b"P\0") + message(b"E", b"\0\0\0\0\0") + message(b"S")
@@ -115,8 +121,9 @@ class Frames:
         self._rest: bytearray | None = None
         self._wanted = 0
 
-    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
-        """The messages (letter, body) that `data` completes. Raises ProtocolError for a bad length."""
+    def feed(self, data: bytes, skipped: Collection[int] = ()) -> list[tuple[int, bytes]]:
+        """The messages (letter, body) that `data` completes, but for those that nobody wants up to the next
+        ReadyForQuery. Raises ProtocolError for a bad length."""
         if self._rest is not None:
             self._rest += data
             if len(self._rest) < self._wanted:
@@ -133,7 +140,11 @@ class Frames:
             if end > size:
                 wanted = 1 + length
                 break
-            found.append((data[at], data[at + 5 : end]))
+            kind = data[at]
+            if kind not in skipped:
+                found.append((kind, data[at + 5 : end]))
+                if kind == READY_FOR_QUERY:
+                    skipped = ()
             at = end
         if at < size:
             self._rest = bytearray(data[at:])

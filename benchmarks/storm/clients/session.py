@@ -5,10 +5,11 @@ Must not know which client it is.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias, TypeVar
 
 from benchmarks.storm.clients.errors import CommitRefused, SessionError
@@ -37,26 +38,31 @@ class Session(ABC):
 
     async def execute(self, sql: str, *args: object) -> str:
         """Run a statement and drop its rows; returns the command tag, such as `INSERT 0 1`."""
-        tag = await self._metered(self._execute(sql, args))
+        tag = await self._metered(self._execute, sql, args)
         if tag == "COMMIT" and (meter := METER.get()) is not None:
             meter.commits += 1
         return tag
 
     async def fetch(self, sql: str, *args: object) -> list[Row]:
         """Run a statement and return its rows."""
-        return await self._metered(self._fetch(sql, args))
+        return await self._metered(self._fetch, sql, args)
 
-    async def _metered(self, asking: Coroutine[Any, Any, T]) -> T:
+    async def _metered(
+        self, ask: Callable[[str, Sequence[object]], Awaitable[T]], sql: str, args: Sequence[object]
+    ) -> T:
         meter = METER.get()
         began = time.perf_counter()
         answered = False
         try:
-            answer = await asking
+            answer = await ask(sql, args)
             answered = True
             return answer
         except SessionError as error:
             if meter is not None:
                 meter.failed(error)
+            raise
+        except asyncio.CancelledError:
+            self._given_up()
             raise
         finally:
             seconds = time.perf_counter() - began
@@ -71,10 +77,13 @@ class Session(ABC):
                 meter.statement_seconds += seconds
 
     @abstractmethod
-    async def _execute(self, sql: str, args: Sequence[object]) -> str: ...
+    def _execute(self, sql: str, args: Sequence[object]) -> Awaitable[str]: ...
 
     @abstractmethod
-    async def _fetch(self, sql: str, args: Sequence[object]) -> list[Row]: ...
+    def _fetch(self, sql: str, args: Sequence[object]) -> Awaitable[list[Row]]: ...
+
+    def _given_up(self) -> None:
+        """Whoever waited for the answer under way was cancelled."""
 
     @property
     @abstractmethod

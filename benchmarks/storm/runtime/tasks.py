@@ -83,9 +83,12 @@ class TaskRuntime(Runtime):
         meter = Meter()
         context = self._context.copy()
         context.run(METER.set, meter)
-        self._task = task = asyncio.get_running_loop().create_task(_contained(code), context=context)
+        loop = asyncio.get_running_loop()
+        self._task = task = loop.create_task(_contained(code), context=context)
+        over = asyncio.Event()  # as asyncio.wait has it, without the sets and timers of that
+        task.add_done_callback(lambda _: over.set())
         try:
-            await asyncio.wait([task])
+            await over.wait()
         except asyncio.CancelledError:  # the trial ends
             self.kill()
             raise

@@ -206,6 +206,15 @@ async def test_who_gives_up_a_statement_gives_up_the_connection(stage: Stage) ->
     assert stage.session.closed
 
 
+async def test_an_answer_that_comes_in_the_turn_that_gives_it_up(stage: Stage) -> None:
+    asked = await stage.ask()
+    asked.cancel()
+    stage.says(words.done("SELECT 1"))
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert stage.transport.log == ["abort"]
+
+
 async def test_goodbye(stage: Stage) -> None:
     await stage.session.close()
     assert stage.transport.said == m.TERMINATE

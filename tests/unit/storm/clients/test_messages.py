@@ -93,6 +93,12 @@ def test_a_message_comes_out_with_its_last_byte() -> None:
     assert frames.feed(b"") == []
 
 
+def test_what_nobody_wants_is_left_out_up_to_ready_for_query() -> None:
+    rows = words.row("x") + words.row("y") + words.tag("SELECT 2") + words.ready()
+    found = messages.Frames().feed(rows + words.row("astray"), messages.STEPS_AND_ROWS)
+    assert found == backend.split(words.tag("SELECT 2") + words.ready() + words.row("astray"))
+
+
 @pytest.mark.parametrize("length", [0, 3, messages.LARGEST + 1, 0xFFFFFFFF])
 def test_an_impossible_length_is_an_error_at_once(length: int) -> None:
     with pytest.raises(ProtocolError, match="no PostgreSQL speaks like this"):
