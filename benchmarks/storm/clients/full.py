@@ -51,6 +51,9 @@ class AsyncpgSession(Session):
         async with self._translated():
             return [tuple(record) for record in await self._connection.fetch(sql, *args)]
 
+    def _given_up(self) -> None:
+        """asyncpg sends a CancelRequest."""
+
     async def close(self) -> None:
         self.thaw()
         with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

@@ -82,6 +82,7 @@ class Session(ABC):
     @abstractmethod
     def _fetch(self, sql: str, args: Sequence[object]) -> Awaitable[list[Row]]: ...
 
+    @abstractmethod
     def _given_up(self) -> None:
         """Whoever waited for the answer under way was cancelled."""
 

@@ -39,6 +39,9 @@ class FakeSession(Session):
     async def _fetch(self, sql: str, args: Sequence[object]) -> list[Row]:
         return [(await self._execute(sql, args),)]
 
+    def _given_up(self) -> None:
+        self.log.append("given up")
+
     @property
     def closed(self) -> bool:
         return self.over
