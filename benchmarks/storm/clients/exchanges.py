@@ -42,7 +42,7 @@ class Login:
     __slots__ = ("_address", "_admitted", "_scram", "done", "error", "skipped")
 
     def __init__(self, address: Address) -> None:
-        self.skipped: frozenset[int] = frozenset()
+        self.skipped = messages.ABOUT_THE_SESSION
         self.done = False
         self.error: ServerError | None = None
         self._address = address
@@ -67,7 +67,7 @@ class Login:
             self.done = True
         elif kind == messages.READY_FOR_QUERY and self._admitted:
             self.done = True
-        elif kind not in messages.ASIDES and kind != messages.BACKEND_KEY_DATA:
+        elif kind not in messages.ASIDES and kind not in messages.ABOUT_THE_SESSION:
             raise _unexpected(kind, "during login")
         return b""
 

@@ -32,10 +32,20 @@ CONNECT_TIMEOUT = 60.0  #: seconds for the connection and the login together, as
 class LeanSession(asyncio.Protocol, Session):
     """One connection. Made by `open_session`; asyncio.Protocol's methods are for the event loop alone."""
 
-    __slots__ = ("__weakref__", "_exchange", "_frames", "_frozen", "_reason", "_transport", "_waiter")
+    __slots__ = (
+        "__weakref__",
+        "_exchange",
+        "_frames",
+        "_frozen",
+        "_loop",
+        "_reason",
+        "_transport",
+        "_waiter",
+    )
 
     def __init__(self) -> None:
         super().__init__()
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._frames = messages.Frames()
         self._exchange: Exchange | None = None  # under way
@@ -71,7 +81,7 @@ class LeanSession(asyncio.Protocol, Session):
         if self._transport is None or self._reason is not None:
             raise self._farewell()
         self._exchange = exchange
-        self._waiter = waiter = asyncio.get_running_loop().create_future()
+        self._waiter = waiter = self._loop.create_future()
         self._transport.write(first)
         return waiter
 
@@ -85,7 +95,7 @@ class LeanSession(asyncio.Protocol, Session):
         self._reason = ConnectionLost("this side has closed it")
         self.thaw()  # a transport that reads sees its end
         transport.write(messages.TERMINATE)
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         transport.close()
         try:
             await self._waiter

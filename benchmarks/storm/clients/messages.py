@@ -32,6 +32,9 @@ STEPS_AND_ROWS = STEPS | {ROW_DESCRIPTION, DATA_ROW}
 #: What a server may say at any time, idle or not.
 ASIDES = frozenset((NOTICE_RESPONSE, NOTIFICATION_RESPONSE, PARAMETER_STATUS))
 
+#: What a server tells of a session as it begins: nothing that this client needs.
+ABOUT_THE_SESSION = frozenset((PARAMETER_STATUS, BACKEND_KEY_DATA))
+
 _PROTOCOL_3_0 = 196608
 _length = struct.Struct(">I").unpack_from
 
@@ -94,10 +97,12 @@ def _string(text: str) -> bytes:
 
 def _value(value: object) -> bytes:
     """A parameter in text format, with its length. Raises TypeError for what has no such form here."""
-    if value is None:
-        return b"\xff\xff\xff\xff"
-    if isinstance(value, str):
+    if type(value) is int:
+        text = b"%d" % value
+    elif isinstance(value, str):
         text = value.encode()
+    elif value is None:
+        return b"\xff\xff\xff\xff"
     elif isinstance(value, bool):
         text = b"t" if value else b"f"
     elif isinstance(value, bytes):

@@ -274,7 +274,7 @@ async def test_one_that_was_never_connected() -> None:
         await session.fetch("select 1")
 
 
-def test_a_client_has_no_dictionary() -> None:
+async def test_a_client_has_no_dictionary() -> None:
     """10,000 of them: `python -m benchmarks.storm.clients.cost` measures 1.5 kB for an idle one, uvloop's
     transport included; a dictionary would add a quarter of a kilobyte."""
     assert not hasattr(LeanSession(), "__dict__")
