@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproxy.session.channels import channel, lend_query, listen_query, listened, quoted
+from poolproxy.session.channels import channel, lend_texts, listen_query, listened, quoted
 
 
 @pytest.mark.parametrize(
@@ -64,4 +64,4 @@ def test_names_in_texts_of_ours(name: str, encoding: str, text: bytes) -> None:
 
 def test_texts_of_ours() -> None:
     assert listen_query({"b", "a"}, "UTF8") == b'LISTEN "a"; LISTEN "b"'
-    assert lend_query({"a"}, "UTF8") == b"SET poolproxy.listening = '1'; LISTEN \"a\""
+    assert lend_texts({"b", "a"}, "UTF8") == [b"SET poolproxy.listening = '1'", b'LISTEN "a"', b'LISTEN "b"']
