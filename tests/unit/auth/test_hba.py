@@ -1,0 +1,155 @@
+"""Rules of pg_hba.conf: how they are read, what each matches, what is refused. That PostgreSQL reads the same
+is tests/integration/test_hba.py."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolproxy.auth.hba import InvalidRules, Origin, Rules, parse
+
+
+def nothing_to_read(name: str, beside: str) -> tuple[str, str]:
+    raise FileNotFoundError(2, "No such file or directory")
+
+
+def rules(text: str) -> Rules:
+    return parse("hba", text, nothing_to_read)
+
+
+def found(text: str, peer: str, database: str = "shop", user: str = "app", encrypted: bool = False) -> str:
+    rule = rules(text).find(Origin.of(peer, encrypted), database, user)
+    return "none" if rule is None else rule.method
+
+
+TABLE = """
+# TYPE  DATABASE        USER            ADDRESS                 METHOD
+local   all             all                                     trust
+host    shop,"other db" app,"all"       10.0.0.0/8              scram-sha-256
+host    sameuser        all             127.0.0.1 255.255.255.255  md5   # behind it
+host    all             /^svc_[0-9]+$   fd00::/16               trust
+hostssl all             all             0.0.0.0/0               trust
+host    replication     all             all                     trust
+host    all             boss, deputy    all                     reject
+"""
+
+
+class TestMatching:
+    TEXT = TABLE
+
+    @pytest.mark.parametrize(
+        ("peer", "database", "user", "method"),
+        [
+            ("unix", "shop", "anybody", "trust"),
+            ("10.1.2.3:5000", "shop", "app", "scram-sha-256"),
+            ("10.1.2.3:5000", "other db", "app", "scram-sha-256"),
+            ("10.1.2.3:5000", "other", "app", "none"),
+            ("10.1.2.3:5000", "shop", "all", "scram-sha-256"),
+            ("10.1.2.3:5000", "shop", "ap", "none"),
+            ("11.1.2.3:5000", "shop", "app", "none"),
+            ("[::ffff:10.1.2.3]:5000", "shop", "app", "scram-sha-256"),
+            ("127.0.0.1:5000", "eve", "eve", "md5"),
+            ("127.0.0.2:5000", "eve", "eve", "none"),
+            ("127.0.0.1:5000", "eve", "adam", "none"),
+            ("[fd00::1]:5000", "shop", "svc_12", "trust"),
+            ("[fd00::1]:5000", "shop", "svc_", "none"),
+            ("[fe80::1]:5000", "shop", "svc_12", "none"),
+            ("8.8.8.8:5000", "shop", "deputy", "reject"),
+        ],
+    )
+    def test_the_first_that_matches(self, peer: str, database: str, user: str, method: str) -> None:
+        assert found(self.TEXT, peer, database, user) == method
+
+    def test_only_an_encrypted_connection(self) -> None:
+        assert found(self.TEXT, "8.8.8.8:1", encrypted=True) == "trust"
+        assert found("hostnossl all all all md5", "8.8.8.8:1", encrypted=True) == "none"
+        assert found("hostnossl all all all md5", "8.8.8.8:1") == "md5"
+        assert found("hostgssenc all all all trust\nhostnogssenc all all all md5", "8.8.8.8:1") == "md5"
+
+    def test_a_rule_for_tcp_is_none_for_a_unix_socket(self) -> None:
+        assert found("host all all all trust", "unix") == "none"
+        assert found("local all all trust", "8.8.8.8:1") == "none"
+
+
+class TestReading:
+    def test_a_line_goes_on_behind_a_backslash(self) -> None:
+        (rule,) = rules("host all all \\\n  10.0.0.0/8 \\\n  md5\n")
+        assert (rule.where, rule.method) == ("hba line 1", "md5")
+
+    def test_what_is_quoted_is_a_name(self) -> None:
+        (rule,) = rules('host "sameuser","two ""quotes"""," a,b #c" "+admins" all md5')
+        assert rule.databases.names == {"sameuser", 'two "quotes"', " a,b #c"}
+        assert rule.users.names == {"+admins"}
+
+    def test_other_files(self) -> None:
+        files = {
+            ("names.txt", "hba"): ("dir/names.txt", "one two,three\n# none\n@more.txt"),
+            ("more.txt", "dir/names.txt"): ("dir/more.txt", "four"),
+            ("rest.conf", "hba"): ("rest.conf", "host all all all reject"),
+        }
+
+        def read(name: str, beside: str) -> tuple[str, str]:
+            try:
+                return files[name, beside]
+            except KeyError:
+                raise FileNotFoundError(2, "No such file or directory") from None
+
+        text = 'host @names.txt,"@x" all all md5\ninclude_if_exists none.conf\ninclude rest.conf\n'
+        first, second = parse("hba", text, read)
+        assert first.databases.names == {"one", "two", "three", "four", "@x"}
+        assert (second.where, second.method) == ("rest.conf line 1", "reject")
+        with pytest.raises(InvalidRules, match=r"hba line 1: cannot read none\.conf: No such file"):
+            parse("hba", "include none.conf", read)
+
+    def test_files_that_include_each_other(self) -> None:
+        with pytest.raises(InvalidRules, match="deeper than 10"):
+            parse("hba", "include hba", lambda name, beside: (name, "include hba"))
+
+    @pytest.mark.parametrize(
+        ("line", "problem"),
+        [
+            ("hosts all all all md5", "'hosts' is no kind of connection"),
+            ("host", "the databases are missing"),
+            ("host all", "the users are missing"),
+            ("host all all", "the address is missing"),
+            ("host all all all", "the method is missing"),
+            ("local all all", "the method is missing"),
+            ("host all all 10.0.0.1 md5", "is no address with a mask"),
+            ("host all all 10.0.0.1", "the mask behind an address is missing"),
+            ("host all all 10.0.0.0/33 md5", "is no address with a mask"),
+            ("host all all 10.0.0.0 255.0.255.0 md5", "is no address with a mask"),
+            ("host all all db.example.org md5", "host names are not looked up"),
+            ("host all all samenet md5", "write the network"),
+            ("host all +admins all md5", "only PostgreSQL knows"),
+            ("host samerole all all md5", "only PostgreSQL knows"),
+            ("host all all all ldap", "method ldap is not supported"),
+            ("host all all all mdfive", "'mdfive' is no method"),
+            ("host all all all md5,trust", "the method is one word, not a list"),
+            ("host all all all md5 map=x", "'map=x': method md5 has no options"),
+            ("host /( all all md5", "is no regular expression"),
+            ('host "all all all md5', "a quote is not closed"),
+            ("include_dir conf.d", "include each file"),
+            ("include", "include takes one file"),
+        ],
+    )
+    def test_what_cannot_be_is_told_with_its_line(self, line: str, problem: str) -> None:
+        with pytest.raises(InvalidRules) as told:
+            rules(f"local all all trust\n{line}")
+        (text,) = told.value.problems
+        assert text.startswith("hba line 2: ")
+        assert problem in text
+
+    def test_all_problems_are_told_at_once(self) -> None:
+        with pytest.raises(InvalidRules) as told:
+            rules("host\nlocal all all trust\nhost all all all nonsense")
+        assert [each.split(":")[0] for each in told.value.problems] == ["hba line 1", "hba line 3"]
+
+    @given(st.text(st.sampled_from("host localall,\"'# \t\\\n+/@0.1:md5trust="), max_size=80))
+    def test_any_text_is_rules_or_problems(self, text: str) -> None:
+        problems: tuple[str, ...] = ()
+        try:
+            rules(text).find(Origin.of("10.0.0.1:1", False), "shop", "app")
+        except InvalidRules as invalid:
+            problems = invalid.problems
+        assert all(problem.startswith("hba line ") for problem in problems)
