@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from poolproxy import __version__, metrics
+from poolproxy.access import advice, read_rules
 from poolproxy.auth.credentials import Credentials
+from poolproxy.auth.hba import Rules
 from poolproxy.backend.pools import Pools
 from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
@@ -52,8 +54,8 @@ DISMISS_EVERY = 0.25
 class App:
     """One running proxy."""
 
-    def __init__(self, settings: Settings, poller: Poller) -> None:
-        """`poller` is served by whoever runs the event loop."""
+    def __init__(self, settings: Settings, poller: Poller, rules: Rules | None = None) -> None:
+        """`poller` is served by whoever runs the event loop; `rules`: who may come in."""
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._poller = poller
@@ -67,7 +69,7 @@ class App:
         self._options = options
         router = Router(settings)
         credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
-        self._door = FrontDoor(self._poller, settings, router, credentials)
+        self._door = FrontDoor(self._poller, settings, router, credentials, rules)
         self._pools = Pools(
             self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters
         )
@@ -220,8 +222,8 @@ def check_file_limit(settings: Settings) -> tuple[int, tuple[str, ...]]:
 
 def raise_file_limit(settings: Settings) -> None:
     """Raise the soft limit of open files as far as needed; InvalidSettings where the hard one is too low."""
-    needed, advice = check_file_limit(settings)
-    for line in advice:
+    needed, warnings = check_file_limit(settings)
+    for line in warnings:
         _log.warning("settings", advice=line)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -229,12 +231,17 @@ def raise_file_limit(settings: Settings) -> None:
 
 
 def run(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT and a drain; a second signal hurries. Returns the exit code."""
+    """Serve until SIGTERM or SIGINT and a drain; a second signal hurries. Returns the exit code.
+
+    Raises InvalidSettings where what they name cannot be used."""
     raise_file_limit(settings)
+    rules = read_rules(settings)
+    for line in advice(rules):
+        _log.warning("settings", advice=line)
     poller = Poller(_broken)
 
     async def main() -> int:
-        return await App(settings, poller).run()
+        return await App(settings, poller, rules).run()
 
     try:
         with asyncio.Runner(loop_factory=partial(EventLoop, poller)) as runner:

@@ -100,14 +100,16 @@ def check(
 ) -> None:
     """Check the settings: 0 = good, 1 = a database could not be reached, 2 = the settings are wrong."""
     settings = _load(config, assignments, {})
+    from poolproxy.access import advice, read_rules
     from poolproxy.app import check_file_limit
     from poolproxy.settings import InvalidSettings
 
     try:
-        _, advice = check_file_limit(settings)
+        _, of_limits = check_file_limit(settings)
+        of_rules = advice(read_rules(settings))
     except InvalidSettings as error:
         _refuse(error)
-    for line in (*settings.advice(), *advice):
+    for line in (*settings.advice(), *of_limits, *of_rules):
         typer.echo(f"warning: {line}", err=True)
     databases, users = len(settings.databases), len(settings.user_passwords())
     typer.echo(f"settings are good: {_count(databases, 'database')}, {_count(users, 'user')}")

@@ -73,6 +73,22 @@ class AuthenticationFailed(PoolproxyError):
     cure = "Check user, database and password against [users] and [databases] in the settings."
 
 
+class NoHbaEntry(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = 'no pg_hba.conf entry for host "{host}", user "{user}", database "{database}", {encryption}'
+    cause = "No rule of auth_hba_file matches this connection."
+    cure = "Add a rule for this address, user and database, or connect from where one matches."
+
+
+class RejectedByHba(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = (
+        'pg_hba.conf rejects connection for host "{host}", user "{user}", database "{database}", {encryption}'
+    )
+    cause = "The first rule of auth_hba_file that matches this connection says reject."
+    cure = "Change that rule, or put one that lets this connection in ahead of it."
+
+
 class UnknownDatabase(PoolproxyError):
     sqlstate, severity, fault = "3D000", "FATAL", "client"
     template = 'database "{database}" is not served here'

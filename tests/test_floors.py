@@ -29,6 +29,7 @@ FLOORS = {
     "transport": 0,
     "session": 1,
     "settings": 1,
+    "access": 3,
     "auth": 2,
     "pool": 2,
     "route": 1,

@@ -8,6 +8,7 @@ cdef class UserSecret:
     cdef readonly ScramSecret scram
     cdef readonly str md5
     cdef readonly bint known
+    cdef readonly bint scram_only
 
 cdef class _Mocks:
     cdef object _salt

@@ -19,14 +19,16 @@ _SCRAM_PREFIX = "SCRAM-SHA-256$"
 
 
 class UserSecret:
-    """What one user is checked against, by either method. A mock stands where the method cannot succeed."""
+    """What one user is checked against, by either method. A mock stands where the method cannot succeed.
+    `scram_only`: SCRAM can, and md5 cannot."""
 
-    __slots__ = ("known", "md5", "scram")
+    __slots__ = ("known", "md5", "scram", "scram_only")
 
-    def __init__(self, scram: ScramSecret, md5: str, known: bool) -> None:
+    def __init__(self, scram: ScramSecret, md5: str, known: bool, scram_only: bool = False) -> None:
         self.scram = scram
         self.md5 = md5
         self.known = known
+        self.scram_only = scram_only
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, UserSecret):
@@ -64,6 +66,7 @@ class _Mocks:
         mock.scram = self.scram(user)
         mock.md5 = self.md5
         mock.known = False
+        mock.scram_only = False
         return mock
 
 
@@ -76,7 +79,7 @@ def user_secret(user: str, password_or_secret: str, process_key: bytes) -> UserS
     """
     mocks = _Mocks(process_key)
     if password_or_secret.startswith(_SCRAM_PREFIX):
-        return UserSecret(ScramSecret.parse(password_or_secret), mocks.md5, known=True)
+        return UserSecret(ScramSecret.parse(password_or_secret), mocks.md5, known=True, scram_only=True)
     if is_md5_hash(password_or_secret):
         return UserSecret(mocks.scram(user), password_or_secret.lower(), known=True)
     if not password_or_secret:

@@ -33,6 +33,8 @@ cdef class FrontDoor(Door):
     cdef object _settings
     cdef object _router
     cdef Credentials _credentials
+    cdef object _rules
+    cdef tuple _balancers
     cdef list _farewells
     cdef double _look_at
     cdef Py_ssize_t _limit
@@ -45,6 +47,9 @@ cdef class FrontDoor(Door):
     cpdef accept(self, descriptor, address)
     cdef Py_ssize_t _taken(self) except -1
     cpdef UserSecret secret(self, str user)
+    cpdef bint balanced(self, address) except -1
+    cpdef str method_of(self, Login login, StartupMessage startup)
+    cdef str _by_rule(self, Login login, StartupMessage startup)
     cpdef admit(self)
     @cython.locals(known=dict, pool=Pool, client=Client, name=str)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from ipaddress import ip_network
 
+from poolproxy.auth.client_login import AuthMethod
 from poolproxy.auth.credentials import Credentials, UserSecret
+from poolproxy.auth.hba import Origin, Rules
 from poolproxy.auth.randomness import RandomBytes
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.server import Server
@@ -21,9 +24,11 @@ from poolproxy.errors import (
     InvalidParameterName,
     InvalidStartupOptions,
     MissingUser,
+    NoHbaEntry,
     PoolFull,
     PoolproxyError,
     ProtocolViolation,
+    RejectedByHba,
     ReplicationRefused,
     ServerLoginRefused,
     ShuttingDown,
@@ -67,13 +72,22 @@ class FrontDoor(Door):
     """See the module. It is the door of all logins."""
 
     __slots__ = (
+        "_balancers",
         "_credentials", "_exhausted", "_farewells", "_full", "_greet", "_limit", "_look_at", "_poller",
-        "_room", "_router", "_settings", "_when_closed",
+        "_room", "_router", "_rules", "_settings", "_when_closed",
         "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins", "pauses", "pools",
         "rejections",
     )  # fmt: skip
 
-    def __init__(self, poller: Poller, settings: Settings, router: Router, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        poller: Poller,
+        settings: Settings,
+        router: Router,
+        credentials: Credentials,
+        rules: Rules | None = None,
+    ) -> None:
+        """`rules`: who may come in and how; None: everybody by `auth_method`."""
         stock = RandomBytes()
         super().__init__(settings.auth_method, stock.take)
         self.pools: Pools | None = None  #: set once, by the composition root
@@ -90,6 +104,8 @@ class FrontDoor(Door):
         self._settings = settings
         self._router = router
         self._credentials = credentials
+        self._rules = rules
+        self._balancers = tuple(ip_network(network) for network in settings.proxy_protocol_networks)
         self._limit = settings.max_client_connections
         self._room = self._limit + LOGIN_ROOM  #: connections at once, whether logged in or not
         self._farewells: list[tuple[float, Stream]] = []
@@ -162,6 +178,27 @@ class FrontDoor(Door):
     def secret(self, user: str) -> UserSecret:
         return self._credentials.lookup(user)
 
+    def balanced(self, address: object) -> bool:
+        if not self._balancers:
+            return False
+        return Origin.of(str(address), encrypted=False).within(self._balancers)
+
+    def method_of(self, login: Login, startup: StartupMessage) -> AuthMethod:
+        return self.method if self._rules is None else self._by_rule(login, startup)
+
+    def _by_rule(self, login: Login, startup: StartupMessage) -> AuthMethod:
+        assert self._rules is not None
+        origin = Origin.of(str(login.address), encrypted=False)
+        rule = self._rules.find(origin, startup.database, startup.user)
+        if rule is None or rule.method == "reject":
+            error = NoHbaEntry if rule is None else RejectedByHba
+            raise error(
+                host=str(origin), user=startup.user, database=startup.database, encryption="no encryption"
+            )
+        if rule.method == "md5" and self._credentials.lookup(startup.user).scram_only:
+            return "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
+        return rule.method
+
     def admit(self) -> None:
         if self.draining:
             raise ShuttingDown
@@ -193,7 +230,7 @@ class FrontDoor(Door):
         if _log.informs():
             _log.info(
                 "client logged in", client=str(login.address), database=startup.database, user=startup.user,
-                application_name=name or "", method=self.method,
+                application_name=name or "", method=login.method,
             )  # fmt: skip
         client.begin(proof, self._greet)
 
@@ -215,7 +252,7 @@ class FrontDoor(Door):
             self.rejections[reason] += 1
         else:
             results = self.login_results
-            asked = (self.method, result)
+            asked = (login.method, result)
             results[asked] = results.get(asked, 0) + 1
         if error is None:
             return
@@ -360,6 +397,8 @@ _REJECTIONS: dict[type, str] = {
     UnknownParameter: "startup_parameter",
     InvalidParameterName: "startup_parameter",
     ReplicationRefused: "replication",
+    NoHbaEntry: "hba",
+    RejectedByHba: "hba",
     ShuttingDown: "draining",
 }
 

@@ -14,6 +14,8 @@ cdef class Login
 cdef class Door(Secrets):
     cdef public str method
     cdef public object random_bytes
+    cpdef bint balanced(self, address) except -1
+    cpdef str method_of(self, Login login, StartupMessage startup)
     cpdef admit(self)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
@@ -24,15 +26,17 @@ cdef class Login(Handler):
     cdef StartupMessage _startup
     cdef Wanted _wanted
     cdef frozenset _encryption_asked
+    cdef bint _header_due
     cdef readonly object address
     cdef readonly double began
+    cdef readonly str method
     cdef readonly Stream stream
 
     cpdef user(self)
     @cython.locals(position=Py_ssize_t)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
-    @cython.locals(position=Py_ssize_t)
-    cdef Py_ssize_t _first_packets(self, Py_ssize_t end) except -1
+    cdef Py_ssize_t _header(self, Py_ssize_t end) except -1
+    cdef Py_ssize_t _first_packets(self, Py_ssize_t position, Py_ssize_t end) except -1
     cdef bint _first_packet(self, packet) except -1
     @cython.locals(negotiated=bytes, asked=bytes)
     cdef _start(self, StartupMessage startup)

@@ -12,6 +12,7 @@ from poolproxy.auth.client_login import AuthMethod, ClientLogin, Secrets, client
 from poolproxy.errors import AuthenticationFailed, LoginTimeout, PoolproxyError, ProtocolViolation
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
+from poolproxy.protocol.proxy_header import V2_LONGEST, read_proxy_header
 from poolproxy.protocol.startup import (
     CancelRequest,
     FirstPacket,
@@ -34,6 +35,14 @@ class Door(Secrets):
         self.method = method
         self.random_bytes = random_bytes
 
+    def balanced(self, address: object) -> bool:
+        """Whether who connects from there forwards others, and says so by a PROXY header first."""
+        return False
+
+    def method_of(self, login: Login, startup: StartupMessage) -> AuthMethod:
+        """How this client is to prove who it is. Raises where it may not come in at all."""
+        return self.method
+
     def admit(self) -> None:
         """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
         raise NotImplementedError
@@ -55,7 +64,8 @@ class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_dialogue", "_door", "_encryption_asked", "_startup", "_wanted", "address", "began", "stream",
+        "_dialogue", "_door", "_encryption_asked", "_header_due", "_startup", "_wanted", "address", "began",
+        "method", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -64,8 +74,10 @@ class Login(Handler):
         self._startup: StartupMessage | None = None
         self._wanted: Wanted | None = None
         self._encryption_asked: frozenset[type] = _NOTHING_ASKED
+        self._header_due = door.balanced(address)
         self.address = address
         self.began = poller.now
+        self.method: AuthMethod = door.method  #: how it proves who it is; until that is known, the door's
         self.stream = Stream(poller, descriptor, self)
 
     def __repr__(self) -> str:
@@ -76,17 +88,29 @@ class Login(Handler):
         return self._startup.user if self._startup is not None else ""
 
     def on_data(self, buffer: bytearray, end: int) -> None:
-        """Bytes of the first packet, or of the dialogue."""
+        """Bytes of a PROXY header, of the first packet, or of the dialogue."""
         try:
-            position = 0 if self._dialogue is not None else self._first_packets(end)
+            position = self._header(end) if self._header_due else 0
+            if self._dialogue is None and not self._header_due:
+                position = self._first_packets(position, end)
             if self._dialogue is not None:
                 self._messages(buffer, position, end)
         except PoolproxyError as error:
             self.fail(error)
 
-    def _first_packets(self, end: int) -> int:
+    def _header(self, end: int) -> int:
+        """The position behind the PROXY header. From then on the client is whom that names; where it is not
+        whole it is still due."""
+        header = read_proxy_header(self.stream.copy(0, min(end, V2_LONGEST)))
+        if header is None:
+            self.stream.keep(0, end)
+            return 0
+        self._header_due = False
+        self.address = header.source or self.address
+        return header.size
+
+    def _first_packets(self, position: int, end: int) -> int:
         """Act on what comes ahead of the dialogue: the position behind the last packet that is whole."""
-        position = 0
         while self._dialogue is None:
             read = read_first_packet(self.stream.copy(position, end))
             if read is None:
@@ -119,7 +143,8 @@ class Login(Handler):
         self._startup = startup
         negotiated = negotiation(startup)
         self._door.admit()
-        self._dialogue = client_login(self._door.method, startup.user, self._door, self._door.random_bytes)
+        self.method = self._door.method_of(self, startup)
+        self._dialogue = client_login(self.method, startup.user, self._door, self._door.random_bytes)
         asked = self._dialogue.begin()
         if not self._dialogue.done:
             # Asked first, looked up and checked while the client is at work: whoever connects waits for this.

@@ -342,10 +342,11 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "poolproxy_rejections",
         "counter",
         "Clients turned away whatever their password: too_many_clients, protocol (not PostgreSQL, or "
-        "malformed), startup_parameter (one that cannot be taken), replication, draining.",
+        "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
+        "auth_hba_file, or for want of one).",
         lambda process: process.rejections,
         ("reason",),
-        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining"),
+        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining", "hba"),
     ),
     Family(
         "poolproxy_accept_pauses",

@@ -75,7 +75,7 @@ def known_servers(settings: Settings) -> int:
 
 def most_servers(settings: Settings) -> int:
     """The same, with all that clients may name: max_pools bounds them, and absolute limits of databases."""
-    if settings.auth_method != "trust" and ANY_DATABASE not in settings.databases:
+    if not settings.may_trust and ANY_DATABASE not in settings.databases:
         return known_servers(settings)
     total = 0
     for name, database in settings.databases.items():
@@ -83,7 +83,7 @@ def most_servers(settings: Settings) -> int:
         if name == ANY_DATABASE:
             largest = min(max(sizes), database.max_connections or max(sizes))
             total += settings.max_pools * largest
-        elif settings.auth_method == "trust":
+        elif settings.may_trust:
             total += database.max_connections or settings.max_pools * max(sizes)
         else:
             total += sum(sizes)

@@ -19,6 +19,7 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 from poolproxy.errors import shown
 from poolproxy.settings.model import InvalidSettings, Settings, fields_below
 from poolproxy.settings.url import parse_url
+from poolproxy.settings.userlist import BrokenUserlist, read_userlist
 
 PREFIX: Final = "POOLPROXY_"
 NESTING: Final = "__"
@@ -94,6 +95,9 @@ def load(
     directories = (str(layer.values.get("secrets_dir", "")) for layer in layers)
     if directory := next(filter(None, directories), ""):
         layers += _secrets_layers(Path(directory))
+    userlists = (str(layer.values.get("auth_file", "")) for layer in layers)
+    if userlist := next(filter(None, userlists), ""):
+        layers.append(_userlist_layer(userlist))
     merged: dict[str, Any] = {}
     for layer in reversed(layers):
         merged = _merge(merged, layer.values)
@@ -103,6 +107,14 @@ def load(
         problems = [_explain(each, layers) for each in error.errors(include_url=False, include_input=False)]
     # Raised outside of the except block: a chained ValidationError would carry the values along.
     raise InvalidSettings(*problems)
+
+
+def _userlist_layer(path: str) -> _Layer:
+    try:
+        users = read_userlist(_read_secret(Path(path), "auth_file"))
+    except BrokenUserlist as error:
+        raise InvalidSettings(f"auth_file: {path}: {error}") from None
+    return _Layer({"users": {name: {"password": password} for name, password in users.items()}}, path)
 
 
 def _merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,11 @@ the class it stands in its chapter. Nothing here may repeat a value in an error:
 from __future__ import annotations
 
 from functools import cached_property
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -42,12 +44,23 @@ def _listed(value: object) -> object:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value))
+    except ValueError:
+        raise ValueError(
+            "not a network such as 10.0.0.0/8, or its address has bits behind its mask"
+        ) from None
+
+
 AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
 HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
 PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
 PinningFilters = Annotated[tuple[PinningFilter, ...], NoDecode, BeforeValidator(_listed)]
 FunctionName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 FunctionNames = Annotated[tuple[FunctionName, ...], NoDecode, BeforeValidator(_listed)]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
@@ -86,6 +99,10 @@ class ListenSettings(Section):
     """Directory for a Unix socket named `.s.PGSQL.<listen_port>`, besides TCP; empty = none."""
     unix_socket_mode: FileMode = "0777"
     """Permissions of the Unix socket, octal."""
+    proxy_protocol_networks: Networks = ()
+    """Networks of load balancers, such as `10.0.0.0/8`: each connection from there begins with a PROXY header
+    (version 1 or 2), and the client is whom that names. From elsewhere a header is a protocol violation.
+    Empty = none."""
     http_host: Address = "0.0.0.0"
     """Address of `/metrics`, `/health` and `/ready`."""
     http_port: Port = 9127
@@ -97,6 +114,14 @@ class ClientSettings(Section):
 
     auth_method: AuthMethod = "scram-sha-256"
     """How clients prove who they are: `scram-sha-256`, `md5`, or `trust` (they need not)."""
+    auth_hba_file: str = ""
+    """File of rules in the syntax of PostgreSQL's `pg_hba.conf`: who may come from where, to which database,
+    and how they prove who they are (`scram-sha-256`, `md5`, `trust`, `reject`). The first rule that matches
+    decides, who matches none is refused with 28000, and `auth_method` is not used. Empty = no rules."""
+    auth_file: str = ""
+    """File of users in the format of PgBouncer's `userlist.txt`, a line `"NAME" "PASSWORD"` each; the
+    password may be what PostgreSQL stores of it. [users.NAME] wins over it, and it over a url. Empty =
+    none."""
     max_client_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Clients connected at the same time; one more gets 53300. Each needs an open file (`ulimit -Hn`)."""
     client_login_timeout: PositiveSeconds = 60.0
@@ -301,11 +326,11 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
     def _check_users(self) -> None:
         for name, user in self.users.items():
             form = stored_form(user.password.get_secret_value())
-            if form is not None and self.auth_method not in ("trust", form):
+            if form is not None and not self.auth_hba_file and self.auth_method not in ("trust", form):
                 raise ValueError(
                     f"auth_method {self.auth_method} cannot use the {form} form stored for user {name!r}"
                 )
-        if self.auth_method != "trust" and not self.user_passwords():
+        if not self.may_trust and not self.user_passwords():
             raise ValueError(
                 "nobody could log in: add [users.NAME] password, or a url with user and password"
             )
@@ -339,10 +364,17 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
         location = self.databases[name].location
         return location.host, location.port, location.dbname or name
 
+    @property
+    def may_trust(self) -> bool:
+        """Whether somebody whom we know nothing of may come in."""
+        return self.auth_method == "trust" or bool(self.auth_hba_file)
+
     @cached_property
     def bound_users(self) -> frozenset[str]:
-        """Those who may use only what their url is for. Whom we trust may use everything."""
-        return self.url_users() if self.auth_method != "trust" else frozenset()
+        """Those who may use only what their url is for. Where we trust everybody, everybody may use
+        everything."""
+        trusts_all = self.auth_method == "trust" and not self.auth_hba_file
+        return frozenset() if trusts_all else self.url_users()
 
     def may_use(self, user: str, database: DatabaseSettings) -> bool:
         """A user known only from the url of one database must not become another user in another database."""
@@ -369,7 +401,7 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
 
     def advice(self) -> tuple[str, ...]:
         """What works but deserves a warning at the start, one line each."""
-        if self.auth_method == "trust" and not _is_loopback(self.listen_host):
+        if self.auth_method == "trust" and not self.auth_hba_file and not _is_loopback(self.listen_host):
             return (
                 f"auth_method is trust and {self.listen_host} is not loopback: all who reach the port get in",
             )
