@@ -8,10 +8,11 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from poolproxy import __version__, metrics
 from poolproxy.access import advice, read_rules
@@ -34,6 +35,8 @@ from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from poolproxy.transport.stream import Stream
 from poolproxy.transport.ticker import Ticker
 from poolproxy.transport.watch import StallWatch
+
+T = TypeVar("T")
 
 _log = get_logger()
 
@@ -238,14 +241,19 @@ def run(settings: Settings) -> int:
     rules = read_rules(settings)
     for line in advice(rules):
         _log.warning("settings", advice=line)
-    poller = Poller(_broken)
 
-    async def main() -> int:
+    async def main(poller: Poller) -> int:
         return await App(settings, poller, rules).run()
 
     try:
-        with asyncio.Runner(loop_factory=partial(EventLoop, poller)) as runner:
-            return runner.run(main())
+        return run_on_poller(main)
     except OSError as error:
         _log.error("cannot start", reason=str(error))
         return 1
+
+
+def run_on_poller(main: Callable[[Poller], Coroutine[Any, Any, T]]) -> T:
+    """Run `main` on an event loop that waits in the data plane's own poller, which it is given."""
+    poller = Poller(_broken)
+    with asyncio.Runner(loop_factory=partial(EventLoop, poller)) as runner:
+        return runner.run(main(poller))

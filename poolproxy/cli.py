@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 import typer
 
 if TYPE_CHECKING:
+    from poolproxy.backend.control import Control
     from poolproxy.route import Route
     from poolproxy.settings import Settings
+    from poolproxy.transport.poller import Poller
 
 FAILED: Final = 1
 BAD_SETTINGS: Final = 2
@@ -219,8 +221,12 @@ def _connect_all(settings: Settings) -> bool:
     """Try every database whose url names a user, at once; one line each. False if one failed."""
     import asyncio
 
+    from poolproxy.app import run_on_poller
+    from poolproxy.auth.server_login import ScramKeyCache
+    from poolproxy.backend.control import Control
     from poolproxy.router import Router
     from poolproxy.settings import ANY_DATABASE
+    from poolproxy.transport.sockets import TcpOptions
 
     router = Router(settings)
     routes = list(router.fixed_routes())
@@ -231,20 +237,20 @@ def _connect_all(settings: Settings) -> bool:
         elif name == ANY_DATABASE:
             routes.append(router.route(location.user, location.dbname or location.user))
 
-    async def try_all() -> list[tuple[bool, str]]:
-        return await asyncio.gather(*(_try(route) for route in routes))
+    async def try_all(poller: Poller) -> list[tuple[bool, str]]:
+        control = Control(poller, TcpOptions(), ScramKeyCache())
+        return await asyncio.gather(*(_try(control, route) for route in routes))
 
-    results = asyncio.run(try_all())
+    results = run_on_poller(try_all)
     for good, line in results:
         typer.echo(line, err=not good)
     return all(good for good, _ in results)
 
 
-async def _try(route: Route) -> tuple[bool, str]:
+async def _try(control: Control, route: Route) -> tuple[bool, str]:
     """Log in as the proxy would, run init_query, and say in one line what was found."""
-    import asyncpg
-
-    from poolproxy.backend import control
+    from poolproxy.backend.connecting import describe
+    from poolproxy.backend.control import UNANSWERED, usable
     from poolproxy.errors import shown
     from poolproxy.settings import place_of
 
@@ -256,12 +262,12 @@ async def _try(route: Route) -> tuple[bool, str]:
             if route.init_query:
                 await connection.execute(route.init_query)
             version = await connection.fetchval("SHOW server_version")
-            allowed = await control.usable(connection, route.server_connect_timeout)
+            allowed = await usable(connection, route.server_connect_timeout)
         finally:
             await connection.close(timeout=route.server_connect_timeout)
     except TimeoutError:
         return False, f"{label}: FAILED: no answer within {route.server_connect_timeout:g} s"
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        return False, f"{label}: FAILED: {shown(str(error), 200)}"
+    except UNANSWERED as error:
+        return False, f"{label}: FAILED: {shown(describe(error), 200)}"
     note = f", pool_size {route.pool_size} is more" if route.pool_size > allowed else ""
     return True, f"{label}: PostgreSQL {version}, {allowed} connections allowed{note}"

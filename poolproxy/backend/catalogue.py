@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
-from poolproxy.backend.control import connect
+from poolproxy.backend.control import Control
 from poolproxy.route import Target
 from poolproxy.session.hazards import BUILTIN, Hazards, Routine, judge
 from poolproxy.session.spelling import Kind
@@ -152,10 +152,12 @@ class Catalogue:
     kinds: Mapping[str, Kind]  #: of settings
 
 
-async def read_catalogue(target: Target, known: Catalogue | None, timeout: float) -> Catalogue:
+async def read_catalogue(
+    control: Control, target: Target, known: Catalogue | None, timeout: float
+) -> Catalogue:
     """Read anew what has changed since `known`. Each step may take `timeout` seconds. Errors as
-    control.connect."""
-    connection = await connect(target, timeout)
+    Control.connect."""
+    connection = await control.connect(target, timeout)
     try:
         fingerprint = await read_fingerprint(connection, timeout)
         if known is not None and known.fingerprint.routines == fingerprint.routines:

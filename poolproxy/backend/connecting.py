@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from poolproxy.auth.dialogue import Dialogue, Offload, Receive, Send, Step
-from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, server_login
+from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin, server_login
 from poolproxy.backend.aside import aside
 from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
@@ -179,6 +179,8 @@ async def log_in(
 
 def describe(error: BaseException) -> str:
     """An error of `log_in` in a few words, for a client's message and the log."""
+    if isinstance(error, ServerRefusedLogin):
+        return error.message
     if isinstance(error, TimeoutError):
         return "timed out"
     if isinstance(error, OSError) and error.errno is not None:

@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final, cast
 
 import asyncpg
 
-from poolproxy.backend.connecting import addresses
+from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
+from poolproxy.backend.connecting import log_in
+from poolproxy.backend.link import LinkLoop
+from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.route import Target
+from poolproxy.transport.poller import Poller
+from poolproxy.transport.sockets import TcpOptions
+from poolproxy.transport.stream import Stream
 
 #: What our own connections call themselves in pg_stat_activity.
 APPLICATION_NAME = "poolproxy control"
+
+#: What such a connection starts with. Nobody else's objects are meant, whatever the role's own search_path
+#: is.
+_AT_START: Final = (("application_name", APPLICATION_NAME), ("search_path", "pg_catalog"))
+
+#: Why there was no answer: what `Control` raises.
+UNANSWERED: Final = (
+    OSError,
+    ServerRefusedLogin,
+    UnexpectedServerAnswer,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 
 #: reserved_connections exists from PostgreSQL 16 on. Not from the view pg_settings, which may be taken from
 #: the public.
@@ -20,36 +41,43 @@ _USABLE = """
 """
 
 
-async def connect(target: Target, timeout: float) -> asyncpg.Connection:
-    """A connection of our own. Raises OSError (TimeoutError after `timeout` seconds) or an error of
-    asyncpg's."""
-    async with asyncio.timeout(timeout):
-        # Looked up here, or the event loop would keep threads for it (see backend.aside).
-        found = await addresses(target)
-    return await asyncpg.connect(
-        host=target.host if target.unix_path is not None else [address[0] for _, address in found],
-        port=target.port,
-        user=target.user,
-        # Not None: asyncpg would look for a password of its own in PGPASSWORD and ~/.pgpass.
-        password=target.password or "",
-        database=target.dbname,
-        timeout=timeout,
-        ssl=False,
-        statement_cache_size=0,
-        # Nobody else's objects are meant, whatever the role's own search_path is.
-        server_settings={"application_name": APPLICATION_NAME, "search_path": "pg_catalog"},
-    )
+class Control:
+    """See the module. It logs in as pools do (backend/link.py)."""
+
+    def __init__(self, poller: Poller, options: TcpOptions, keys: ScramKeyCache) -> None:
+        self._poller = poller
+        self._options = options
+        self._keys = keys
+
+    async def connect(self, target: Target, timeout: float) -> asyncpg.Connection:
+        """A connection of our own. Raises one of UNANSWERED (TimeoutError after `timeout` seconds)."""
+
+        async def opened() -> tuple[Stream, ServerGreeting]:
+            return await log_in(self._poller, target, self._options, self._keys, _AT_START)
+
+        return await asyncpg.connect(
+            host=target.host,
+            port=target.port,
+            user=target.user,
+            # Not None: asyncpg would look for a password in PGPASSWORD and ~/.pgpass, and it needs none.
+            password="",
+            database=target.dbname,
+            timeout=timeout,
+            ssl=False,
+            statement_cache_size=0,
+            loop=cast(asyncio.AbstractEventLoop, LinkLoop(asyncio.get_running_loop(), opened)),
+        )
+
+    async def usable_connections(self, target: Target, timeout: float) -> int:
+        """max_connections of a server, less the reserved ones. Each step may take `timeout` seconds. Errors
+        as `connect`."""
+        connection = await self.connect(target, timeout)
+        try:
+            return await usable(connection, timeout)
+        finally:
+            await connection.close(timeout=timeout)
 
 
 async def usable(connection: asyncpg.Connection, timeout: float) -> int:
-    """max_connections less the reserved ones, of the server that `connection` is to."""
+    """The same of the server that `connection` is to."""
     return int(await connection.fetchval(_USABLE, timeout=timeout))
-
-
-async def usable_connections(target: Target, timeout: float) -> int:
-    """The same for a server. Each step may take `timeout` seconds. Errors as `connect`."""
-    connection = await connect(target, timeout)
-    try:
-        return await usable(connection, timeout)
-    finally:
-        await connection.close(timeout=timeout)

@@ -13,10 +13,8 @@ import asyncio
 from dataclasses import replace
 from typing import cast
 
-import asyncpg
-
 from poolproxy.backend.connecting import describe
-from poolproxy.backend.control import usable_connections
+from poolproxy.backend.control import UNANSWERED, Control
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
@@ -39,17 +37,20 @@ ASK_SOON = 5.0
 class Database:
     """See the module. `pools` is in the order in which they came."""
 
-    def __init__(self, poller: Poller, budget: Budget, grower: Grower, route: Route) -> None:
+    def __init__(
+        self, poller: Poller, control: Control, budget: Budget, grower: Grower, route: Route
+    ) -> None:
         self.budget = budget
         self.grower = grower
         self.pools: list[Pool] = []
         self._hub_pools: list[Pool] = []  #: of them, those whose servers listen for others
-        self.watch = Watch(poller, budget, route, self._retire, grower.room)
+        self.watch = Watch(poller, control, budget, route, self._retire, grower.room)
         grower.on_ready = (
             self.look_and_ask_when_due
         )  # at once: until the first look each hand-over costs more
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
+        self._control = control
         self._route = route  #: any route to it: settings see to it that all have the same limits
         self._pools_by_name: dict[str, int] = {}
         self._ask_at = 0.0
@@ -156,10 +157,8 @@ class Database:
         self._ask_when_back = False
         self._ask_at = self._poller.now + ASK_SOON  # whatever comes of it
         try:
-            usable = await usable_connections(route.target, route.server_connect_timeout)
-        except (
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
-        ) as error:  # fmt: skip
+            usable = await self._control.usable_connections(route.target, route.server_connect_timeout)
+        except UNANSWERED as error:
             self._not_answered(describe(error))
         else:
             self._ask_at = self._poller.now + ASK_AGAIN

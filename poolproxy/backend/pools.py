@@ -15,6 +15,7 @@ from typing import cast
 
 from poolproxy.auth.server_login import ScramKeyCache
 from poolproxy.backend.cancelling import Canceller
+from poolproxy.backend.control import Control
 from poolproxy.backend.database import Database
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.hub import Hub
@@ -52,6 +53,7 @@ class Pools:
         self._options = options
         self._max_pools = max_pools
         self._keys = ScramKeyCache()
+        self._control = Control(poller, options, self._keys)
         self._fail_waiters = fail_waiters
         self.known: dict[tuple[str, ...], Pool] = {}  #: Route.key() -> its pool; most by (database, user)
         self._databases: dict[DatabaseKey, Database] = {}
@@ -90,7 +92,7 @@ class Pools:
         if database is None:
             budget = Budget(route.database, route.max_connections)
             grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._refused)
-            database = self._databases[key] = Database(self._poller, budget, grower, route)
+            database = self._databases[key] = Database(self._poller, self._control, budget, grower, route)
         return database
 
     def _evict(self, needy: Pool) -> bool:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-import asyncpg
-
 from poolproxy.backend.catalogue import Catalogue, read_catalogue
 from poolproxy.backend.connecting import describe
+from poolproxy.backend.control import UNANSWERED, Control
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.budget import Budget
 from poolproxy.pool.pool import Pool
@@ -36,6 +35,7 @@ class Watch:
     def __init__(
         self,
         poller: Poller,
+        control: Control,
         budget: Budget,
         route: Route,
         retire: Callable[[Pool], None],
@@ -46,6 +46,7 @@ class Watch:
         self.spellings = Spellings()
         self.looking: asyncio.Task[None] | None = None
         self._poller = poller
+        self._control = control
         self._budget = budget
         self._route = route
         self._retire = retire
@@ -85,10 +86,10 @@ class Watch:
         self._budget.control += 1
         age = self.epoch.value
         try:
-            found = await read_catalogue(route.target, self._known, route.server_connect_timeout)
-        except (
-            OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
-        ) as error:  # fmt: skip
+            found = await read_catalogue(
+                self._control, route.target, self._known, route.server_connect_timeout
+            )
+        except UNANSWERED as error:
             self._due = self._poller.now + RETRY
             self._worked = -1
             repeated(

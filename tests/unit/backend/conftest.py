@@ -2,49 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from poolproxy.backend import database as database_module
-from poolproxy.errors import PoolproxyError
-from poolproxy.transport.poller import Pollable, Poller
-from poolproxy.transport.stream import Stream
+from poolproxy.backend import control as control_module
+from poolproxy.transport.poller import Poller
+from tests.support.polling import served_poller
 from tests.unit.backend.attempts import Stage, Surroundings
 from tests.unit.backend.databases import Control
 from tests.unit.backend.databases import Stage as Databases
 
 
-def _broken(pollable: Pollable, error: Exception) -> None:
-    """As the app does it; what is not an error of ours shows as its text."""
-    assert isinstance(pollable, Stream)
-    pollable.handler.fail(error if isinstance(error, PoolproxyError) else PoolproxyError())
-
-
 @pytest_asyncio.fixture
 async def poller() -> AsyncIterator[Poller]:
-    """Served by the loop whenever it has something to do, and only then: tests set its clock."""
-    poller = Poller(_broken)
-    loop = asyncio.get_running_loop()
-
-    def turn() -> None:
-        poller.wait(0.0)
-
-    async def serve_pending() -> None:
-        while True:
-            if poller.pending:
-                turn()
-            await asyncio.sleep(0)  # no timer: tests play those of the code under test
-
-    loop.add_reader(poller.fileno(), turn)
-    serving = asyncio.create_task(serve_pending())
-    yield poller
-    serving.cancel()
-    await asyncio.wait([serving])
-    loop.remove_reader(poller.fileno())
-    poller.close()
+    async with served_poller() as poller:
+        yield poller
 
 
 @pytest_asyncio.fixture
@@ -64,7 +38,7 @@ async def stage(around: Surroundings) -> AsyncIterator[Stage]:
 @pytest.fixture
 def control(monkeypatch: pytest.MonkeyPatch) -> Control:
     control = Control()
-    monkeypatch.setattr(database_module, "usable_connections", control)
+    monkeypatch.setattr(control_module.Control, "usable_connections", control)
     return control
 
 

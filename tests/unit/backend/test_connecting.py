@@ -240,7 +240,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: Any) -> None:
         ),
         (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
         (ConnectionResetError("connection lost during login: eof"), "connection lost during login: eof"),
-        (ServerRefusedLogin("28P01", "wrong"), "28P01: wrong"),
+        (ServerRefusedLogin("28P01", "wrong"), "wrong"),
     ],
 )
 def test_describe(error: Exception, text: str) -> None:

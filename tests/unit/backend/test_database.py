@@ -123,7 +123,7 @@ class TestLookingAtTheCatalogue:
     def looks(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         users = []
 
-        async def look(target: Target, known: object, timeout: float) -> Catalogue:
+        async def look(control: object, target: Target, known: object, timeout: float) -> Catalogue:
             users.append(target.user)
             return Catalogue(Fingerprint("", "", ""), Hazards(frozenset(), False, ()), {})
 
