@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Literal
 
+from poolproxy.protocol.auth_methods import ALL
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -17,6 +19,7 @@ class Target:
     dbname: str
     user: str
     password: str | None = field(repr=False)
+    methods: frozenset[str] = ALL  #: by which a server there may have us prove who we are
 
 
 @dataclass(frozen=True, slots=True)

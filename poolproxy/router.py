@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from poolproxy.errors import UnknownDatabase
+from poolproxy.protocol.auth_methods import required_methods
 from poolproxy.route import Route, Target
 from poolproxy.settings import ANY_DATABASE, DatabaseSettings, Settings
 
@@ -85,6 +86,7 @@ class Router:
             password=location.password
             if location.password is not None
             else self._known_password(server_user),
+            methods=required_methods(entry.require_auth),
         )
 
     def _known_password(self, user: str) -> str | None:

@@ -15,11 +15,18 @@ from functools import partial
 
 from poolproxy.auth.dialogue import RECEIVE, Dialogue, Message, Offload, Send
 from poolproxy.errors import UnexpectedServerAnswer, shown
-from poolproxy.protocol import codes, messages, scram
+from poolproxy.protocol import auth_methods, codes, messages, scram
 from poolproxy.protocol.md5 import md5_hash, md5_response
 
 #: We ask for 3.2, for its long cancel keys. Older servers answer NegotiateProtocolVersion and speak theirs.
 PROTOCOL_MINOR = 2
+#: What a request for authentication is to require_auth, and in words.
+_ASKED = {
+    codes.AUTH_OK: (auth_methods.NONE, "no proof"),
+    codes.AUTH_CLEARTEXT: (auth_methods.PASSWORD, "a cleartext password"),
+    codes.AUTH_MD5: (auth_methods.MD5, "an md5 hash"),
+    codes.AUTH_SASL: (auth_methods.SCRAM, "SCRAM-SHA-256"),
+}
 _METHOD_NAMES = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 
 
@@ -84,15 +91,23 @@ class ScramKeyCache:
 
 
 def server_login(
-    user: str, password: str | None, parameters: Mapping[str, str], local: bool, keys: ScramKeyCache
+    user: str,
+    password: str | None,
+    parameters: Mapping[str, str],
+    local: bool,
+    keys: ScramKeyCache,
+    methods: frozenset[str] = auth_methods.ALL,
 ) -> Dialogue[ServerGreeting]:
     """Opens a session as `user`. `parameters`: the rest of the startup message, "database" at least.
 
-    `local`: over a Unix socket, where a cleartext password crosses no network. Raises ServerRefusedLogin, or
+    `local`: over a Unix socket, where a cleartext password crosses no network. `methods`: what the server may
+    ask for (auth_methods). Raises ServerRefusedLogin, or
     UnexpectedServerAnswer where the server breaks the protocol or proves an impostor.
     """
     yield Send(messages.startup_message({"user": user, **parameters}, PROTOCOL_MINOR))
     code, data = yield from _authentication_request()
+    if code in _ASKED and _ASKED[code][0] not in methods:
+        raise ServerRefusedLogin("28000", f"the server asks for {_ASKED[code][1]}: not by require_auth")
     if code != codes.AUTH_OK:
         if password is None:
             raise ServerRefusedLogin("28P01", "the server asks for a password and none is configured")

@@ -169,7 +169,8 @@ async def log_in(
     sock = await open_socket(target, options)
     local = target.unix_path is not None
     parameters = {**dict(at_start), "database": target.dbname}
-    driver = LoginDriver(poller, sock, server_login(target.user, target.password, parameters, local, keys))
+    dialogue = server_login(target.user, target.password, parameters, local, keys, target.methods)
+    driver = LoginDriver(poller, sock, dialogue)
     try:
         return driver.stream, await driver.done
     except BaseException:

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from poolproxy.protocol.auth_methods import required_methods
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
 from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
@@ -44,6 +45,11 @@ def _listed(value: object) -> object:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
+def _require_auth(value: str) -> str:
+    required_methods(value)
+    return value
+
+
 def _network(value: str) -> str:
     try:
         return str(ip_network(value))
@@ -60,6 +66,7 @@ PinningFilters = Annotated[tuple[PinningFilter, ...], NoDecode, BeforeValidator(
 FunctionName = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*$")]
 FunctionNames = Annotated[tuple[FunctionName, ...], NoDecode, BeforeValidator(_listed)]
 Network = Annotated[str, AfterValidator(_network)]
+RequireAuth = Annotated[str, AfterValidator(_require_auth)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
@@ -167,6 +174,10 @@ class PoolSettings(Section):
     """Connection attempts to one database under way at the same time."""
     server_connect_timeout: PositiveSeconds = 15.0
     """Seconds a connection attempt to PostgreSQL may take, login included."""
+    require_auth: RequireAuth = ""
+    """How a server may have us prove who we are, as libpq's `require_auth` has it: `scram-sha-256`, `md5`,
+    `password` (asked for in clear text, which is answered over Unix sockets only) and `none` between commas,
+    or all but those that have a `!` before them. A server that asks otherwise is refused. Empty = any."""
     server_lifetime: Seconds = 3600.0
     """Seconds after which a server connection is replaced once it is free (with some jitter); 0 = never."""
     server_idle_timeout: Seconds = 600.0

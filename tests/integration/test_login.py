@@ -241,3 +241,12 @@ def test_a_password_the_server_refuses(stage: Stage) -> None:
     with pytest.raises(WireError) as caught, proxy.login() as client:
         client.query("select 1")
     assert caught.value.sqlstate in {"08006", "28P01"}
+
+
+def test_a_server_that_asks_otherwise_than_it_may_is_refused(stage: Stage) -> None:
+    stage.expect_log("not by require_auth")
+    proxy = stage.fresh(require_auth="md5")
+    with pytest.raises(WireError, match="SCRAM-SHA-256: not by require_auth"):
+        proxy.login("app")
+    with proxy.login("md5user") as client:
+        assert client.value("select current_user") == "md5user"

@@ -12,6 +12,7 @@ from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRef
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.protocol import codes, scram
 from poolproxy.protocol import messages as m
+from poolproxy.protocol.auth_methods import ALL, required_methods
 from poolproxy.protocol.md5 import md5_hash, md5_response
 from tests.unit.auth.driven import Driven, split
 
@@ -31,10 +32,14 @@ SECRET = scram.secret_from_password("pencil", salt=b"s" * 16)
 
 
 def start(
-    password: str | None = "pencil", *, local: bool = False, keys: ScramKeyCache | None = None
+    password: str | None = "pencil",
+    *,
+    local: bool = False,
+    keys: ScramKeyCache | None = None,
+    methods: frozenset[str] = ALL,
 ) -> Driven[ServerGreeting]:
     cache = ScramKeyCache() if keys is None else keys
-    return Driven(server_login("bob", password, {"database": "shop"}, local, cache))
+    return Driven(server_login("bob", password, {"database": "shop"}, local, cache, methods))
 
 
 def answered(sent: bytes) -> bytes:
@@ -56,6 +61,36 @@ def scram_login(login: Driven[ServerGreeting], secret: scram.ScramSecret = SECRE
     server = scram.ScramServer(secret)
     server_final = server.final(up_to_proof(login, server))
     login.feed(m.authentication_sasl_final(server_final) + OK + WELCOME)
+
+
+REQUESTS = {
+    "none": OK,
+    "password": m.authentication_cleartext(),
+    "md5": m.authentication_md5(b"salt"),
+    "scram-sha-256": SASL,
+}
+
+
+class TestRequireAuth:
+    """A server cannot talk us down."""
+
+    @pytest.mark.parametrize("required", REQUESTS)
+    @pytest.mark.parametrize("asked", REQUESTS)
+    def test_what_is_not_allowed_is_not_answered(self, required: str, asked: str) -> None:
+        login = start(local=True, methods=required_methods(required))
+        if asked == required:
+            login.feed(REQUESTS[asked])
+            return
+        with pytest.raises(ServerRefusedLogin, match="not by require_auth") as refused:
+            login.feed(REQUESTS[asked])
+        assert refused.value.sqlstate == "28000"
+        assert login.sent == b""
+
+    def test_an_early_ok_is_no_proof(self) -> None:
+        login = start(methods=required_methods("!none"))
+        login.feed(SASL)
+        with pytest.raises(UnexpectedServerAnswer):
+            login.feed(OK + WELCOME)
 
 
 class TestMethods:
