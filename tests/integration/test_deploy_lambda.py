@@ -25,6 +25,7 @@ from benchmarks.storm.context import Context
 from benchmarks.storm.loading import Handler, HandlerSource
 from benchmarks.storm.runtime.processes import ProcessHost
 from benchmarks.storm.runtime.runtime import Request, Runtime
+from poolproxy.backend.control import APPLICATION_NAME
 from poolproxy.demo.postgres import free_port
 from tests.support.cluster import DATABASE, Direct
 from tests.support.proxy import ProxyProcess
@@ -99,8 +100,9 @@ def stored(direct: Direct) -> list[tuple[str, str]]:
 
 
 def sessions(direct: Direct) -> list[str]:
-    """States of the servers that are not idle."""
-    return [state for _, state, _ in direct.sessions("state <> 'idle' and usename = 'app'")]
+    """States of the servers that are not idle; the proxy's own questions are not meant."""
+    ours = f"application_name = '{APPLICATION_NAME}'"
+    return [state for _, state, _ in direct.sessions(f"state <> 'idle' and usename = 'app' and not {ours}")]
 
 
 def test_the_event_of_the_folder_is_stored_once(
