@@ -375,10 +375,11 @@ def test_as_on_a_direct_connection_on_one_server(stage: Stage, name: str) -> Non
 def test_as_on_a_direct_connection_on_changing_servers(stage: Stage, name: str) -> None:
     """Somebody else takes and returns the server that was used last, so that the client finds another one."""
     should = as_it_should_be(stage, name)
-    proxy = stage.proxy(pool_size=2)
+    # While the catalogue is not known each server is reset on its way, and which one is free next is chance:
+    # no change that an earlier program has made, and no look in the midst of this one.
+    proxy = stage.fresh(pool_size=2, catalogue_poll_interval=3600)
     with proxy.login() as first:
         first.query("select 1")
-    # Before the catalogue is known each server is reset on its way, and which one is free next is chance.
     proxy.wait_log(lambda line: line["event"] == "catalogue read")
     for start in ("begin", "commit"):
         stage.direct.rows("truncate note")
