@@ -371,6 +371,11 @@ def test_as_on_a_direct_connection_on_one_server(stage: Stage, name: str) -> Non
             assert list(answers(client, PROGRAMS[name])) == should
 
 
+#: Whose last run of a statement with EXECUTE may find a server that lacks it, where what that names is gone:
+#: a server that is being reset is not free, so that is chance. docs/differences.md has the 0A000.
+ELSEWHERE = frozenset({"execute by a statement of its own"})
+
+
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_as_on_a_direct_connection_on_changing_servers(stage: Stage, name: str) -> None:
     """Somebody else takes and returns the server that was used last, so that the client finds another one."""
@@ -389,6 +394,9 @@ def test_as_on_a_direct_connection_on_changing_servers(stage: Stage, name: str) 
             for answer in answers(client, PROGRAMS[name]):
                 found.append(answer)
                 other.query("begin" if other.status == "I" else "commit")
+            if found[:-1] == should[:-1] and name in ELSEWHERE and found[-1] != should[-1]:
+                assert "'C': '0A000'" in found[-1][0]
+                continue
             assert found == should
 
 
