@@ -45,9 +45,7 @@ class Database:
         self.pools: list[Pool] = []
         self._hub_pools: list[Pool] = []  #: of them, those whose servers listen for others
         self.watch = Watch(poller, control, budget, route, self._retire, grower.room)
-        grower.on_ready = (
-            self.look_and_ask_when_due
-        )  # at once: until the first look each hand-over costs more
+        grower.on_ready = self._look_first
         self.asking: asyncio.Task[None] | None = None
         self._poller = poller
         self._control = control
@@ -112,6 +110,12 @@ class Database:
         if self.asking is None:
             self.watch.look_when_due(self.pools)
 
+    def _look_first(self) -> None:
+        """Until the catalogue is known each hand-over costs more: as soon as there is a login that works. All
+        other looks are the sweep's."""
+        if not self.watch.informed() and self.asking is None and self._poller.now >= self._rest_until:
+            self.watch.look_when_due(self.pools)
+
     def busy(self) -> bool:
         """Whether a connection of our own is under way."""
         return self.asking is not None or self.watch.looking is not None
@@ -168,7 +172,7 @@ class Database:
             self.asking = None
             self.grower.room()
         if any(pool.servers for pool in self.pools):
-            self.look_and_ask_when_due()
+            self._look_first()
 
     def _not_answered(self, reason: str) -> None:
         self._ask_at = self._poller.now + ASK_SOON

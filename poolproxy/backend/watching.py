@@ -65,6 +65,10 @@ class Watch:
         pool.always_reset = pool.route.handover_reset == "always" or hazards is None or hazards.hidden
         pool.words = pool.words.updated(hazards.names if hazards is not None else (), pool.route.pin_on)
 
+    def informed(self) -> bool:
+        """Whether it has had an answer."""
+        return self._known is not None
+
     def look_when_due(self, pools: list[Pool]) -> None:
         """Look if it is time to."""
         now = self._poller.now
