@@ -1,4 +1,4 @@
-"""Reads the rules that `auth_hba_file` names, and says what deserves a warning in them.
+"""Reads the rules and the certificates that settings name, and says what deserves a warning in them.
 
 Between the settings, which read no rules, and auth, which reads no files. Must not know connections.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from poolproxy.auth.hba import InvalidRules, Rule, Rules, parse
 from poolproxy.settings import InvalidSettings, Settings
 from poolproxy.settings.load import MAX_FILE_BYTES
+from poolproxy.tls import BrokenTls, ClientTls, TlsFiles
 
 
 def read_rules(settings: Settings) -> Rules | None:
@@ -30,6 +31,23 @@ def read_rules(settings: Settings) -> Rules | None:
     if not len(rules):
         raise InvalidSettings(f"auth_hba_file: {name} has no rule: nobody could log in")
     return rules
+
+
+def read_tls(settings: Settings) -> ClientTls | None:
+    """TLS towards clients, or None where there is none. Raises InvalidSettings."""
+    if not settings.takes_tls:
+        return None
+    files = TlsFiles(
+        settings.tls_cert_file,
+        settings.tls_key_file,
+        settings.tls_ca_file,
+        settings.tls_crl_file,
+        settings.tls_min_version,
+    )
+    try:
+        return ClientTls(files)
+    except BrokenTls as error:
+        raise InvalidSettings(f"TLS towards clients: {error}") from None
 
 
 def advice(rules: Rules | None) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from poolproxy import __version__, metrics
-from poolproxy.access import advice, read_rules
+from poolproxy.access import advice, read_rules, read_tls
 from poolproxy.auth.credentials import Credentials
 from poolproxy.auth.hba import Rules
 from poolproxy.backend.pools import Pools
@@ -23,11 +23,14 @@ from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
 from poolproxy.event_loop import EventLoop
 from poolproxy.frontend.door import FrontDoor
+from poolproxy.frontend.encrypting import ClientEncryption
 from poolproxy.http import HttpServer, start_http
 from poolproxy.log import get_logger
 from poolproxy.pool.snapshot import PoolSnapshot, ProcessSnapshot
+from poolproxy.renewal import Renewal
 from poolproxy.router import Router
 from poolproxy.settings import Settings, fit_descriptors
+from poolproxy.tls import ClientTls
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.pacer import pacer_of
 from poolproxy.transport.poller import Pollable, Poller
@@ -35,6 +38,7 @@ from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
 from poolproxy.transport.stream import Stream
 from poolproxy.transport.ticker import Ticker
 from poolproxy.transport.watch import StallWatch
+from poolproxy.transport.workers import Workers
 
 T = TypeVar("T")
 
@@ -57,8 +61,11 @@ DISMISS_EVERY = 0.25
 class App:
     """One running proxy."""
 
-    def __init__(self, settings: Settings, poller: Poller, rules: Rules | None = None) -> None:
-        """`poller` is served by whoever runs the event loop; `rules`: who may come in."""
+    def __init__(
+        self, settings: Settings, poller: Poller, rules: Rules | None = None, tls: ClientTls | None = None
+    ) -> None:
+        """`poller` is served by whoever runs the event loop; `rules`: who may come in; `tls`: what they
+        are shown."""
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._poller = poller
@@ -72,7 +79,12 @@ class App:
         self._options = options
         router = Router(settings)
         credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
-        self._door = FrontDoor(self._poller, settings, router, credentials, rules)
+        self._workers = Workers(settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
+        self._renewal = Renewal(tls) if tls is not None else None
+        self._encryption = ClientEncryption(
+            tls, settings.client_tls_mode, self._workers, settings.tls_hostnames()
+        )
+        self._door = FrontDoor(self._poller, settings, router, credentials, rules, self._encryption)
         self._pools = Pools(
             self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters
         )
@@ -97,6 +109,7 @@ class App:
         async with AsyncExitStack() as leaving:  # a start that fails half-way leaves nothing behind either
             for timer in (*self._tickers, self._watch):
                 leaving.callback(timer.close)
+            leaving.callback(self._workers.close)
             leaving.push_async_callback(self._pools.close)
             leaving.callback(self._stop_listening)
             self._listen()
@@ -142,6 +155,8 @@ class App:
     def _sweep(self, now: float) -> None:
         self._door.sweep(now)
         self._pools.sweep(now)
+        if self._renewal is not None:
+            self._renewal.look(now)
 
     # Stopping.
 
@@ -149,7 +164,9 @@ class App:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
 
     def _asked_to_reload(self) -> None:
-        _log.info("SIGHUP ignored: settings are read at start only")
+        if self._renewal is not None:
+            self._renewal.read()
+        _log.info("SIGHUP: certificates are read again, settings at start only")
 
     def _is_ready(self) -> bool:
         return bool(self._door.listeners) and not self._stopping.is_set()
@@ -186,11 +203,14 @@ class App:
             tasks=len(asyncio.all_tasks(self._loop)),
             clients_login=len(door.logins),
             clients_connected=len(door.clients) + len(door.logins),
+            clients_encrypted=door.encrypted,
             client_limit=self._settings.max_client_connections,
             draining=self._stopping.is_set(),
             accepting=any(listener.accepting for listener in door.listeners),
             logins=dict(door.login_results),
             rejections=dict(door.rejections),
+            handshakes=dict(self._encryption.handshakes),
+            handshakes_waiting=self._workers.waiting,
             pauses=dict(door.pauses),
             cancels=dict(door.cancels),
             errors=dict(door.errors),
@@ -239,11 +259,12 @@ def run(settings: Settings) -> int:
     Raises InvalidSettings where what they name cannot be used."""
     raise_file_limit(settings)
     rules = read_rules(settings)
+    tls = read_tls(settings)
     for line in advice(rules):
         _log.warning("settings", advice=line)
 
     async def main(poller: Poller) -> int:
-        return await App(settings, poller, rules).run()
+        return await App(settings, poller, rules, tls).run()
 
     try:
         return run_on_poller(main)

@@ -89,6 +89,35 @@ class RejectedByHba(PoolproxyError):
     cure = "Change that rule, or put one that lets this connection in ahead of it."
 
 
+class TlsRequired(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = "connection requires TLS"
+    cause = "The client came without TLS, and `tls_mode` (or how it is to log in) demands it."
+    cure = "Connect with `sslmode=require` or more."
+
+
+class CertificateRequired(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = "connection requires a valid client certificate"
+    cause = "The client has shown no certificate of an authority in `tls_ca_file`, and has to."
+    cure = "Connect with `sslcert` and `sslkey`."
+
+
+class CertificateMismatch(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = 'certificate authentication failed for user "{user}"'
+    cause = "The client's certificate is valid, but not this user's: its name is another."
+    cure = "Connect as the user whom the certificate names, or map that name to this user."
+
+
+class TlsHandshakeFailed(PoolproxyError):
+    sqlstate, severity, fault = "08P01", "FATAL", "client"
+    template = "TLS handshake failed: {reason}"
+    told = False
+    cause = "The client and we could not agree on TLS. TLS's own alert has told it why, and it was disconnected."
+    cure = "The reason is OpenSSL's, say a certificate that the client does not trust, or too old a TLS."
+
+
 class UnknownDatabase(PoolproxyError):
     sqlstate, severity, fault = "3D000", "FATAL", "client"
     template = 'database "{database}" is not served here'

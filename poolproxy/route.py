@@ -10,6 +10,19 @@ from poolproxy.protocol.auth_methods import ALL
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTls:
+    """How a server is reached, by libpq's names and with libpq's meaning (manual 32.1.2). Files; empty =
+    none."""
+
+    sslmode: str = "prefer"
+    sslrootcert: str = ""
+    sslcert: str = ""
+    sslkey: str = ""
+    sslnegotiation: str = "postgres"
+    channel_binding: str = "prefer"
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """Where a pool's servers are, and who we are there."""
 
@@ -20,6 +33,7 @@ class Target:
     user: str
     password: str | None = field(repr=False)
     methods: frozenset[str] = ALL  #: by which a server there may have us prove who we are
+    tls: ServerTls = ServerTls()
 
 
 @dataclass(frozen=True, slots=True)

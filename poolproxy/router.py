@@ -11,7 +11,7 @@ from typing import Final
 
 from poolproxy.errors import UnknownDatabase
 from poolproxy.protocol.auth_methods import required_methods
-from poolproxy.route import Route, Target
+from poolproxy.route import Route, ServerTls, Target
 from poolproxy.settings import ANY_DATABASE, DatabaseSettings, Settings
 
 #: Routes remembered per process. Behind a database "*" clients choose the names, so there must be an end.
@@ -87,6 +87,7 @@ class Router:
             if location.password is not None
             else self._known_password(server_user),
             methods=required_methods(entry.require_auth),
+            tls=ServerTls(**entry.tls),
         )
 
     def _known_password(self, user: str) -> str | None:

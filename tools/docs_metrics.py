@@ -47,8 +47,7 @@ RDS_INTRODUCTION: Final = """\
 
 What answers the question of each of RDS Proxy's 24 CloudWatch metrics. CloudWatch gives sums or averages per
 minute, latencies in microseconds; these queries give rates per second over five minutes, and seconds. "None"
-means that there is nothing to show yet: TLS is not available in this version, so every connection is without
-it.
+means that it is not counted.
 """
 
 QUERY_SECONDS: Final = "sum(rate(poolproxy_query_duration_seconds_sum[5m]))"
@@ -73,21 +72,25 @@ RDS_PROXY: Final = (
     (
         "ClientConnectionsSetupFailedAuth",
         'sum(rate(poolproxy_logins_total{result="failed"}[5m]))',
-        "Authentication only: there is no TLS to fail yet.",
+        'Authentication only; of TLS it is poolproxy_rejections_total{reason="tls"}.',
     ),
     (
         "ClientConnectionsClosed",
         'sum(increase(poolproxy_logins_total{result="ok"}[5m])) - delta(poolproxy_clients_connected[5m])',
         "No counter of its own: logins less the growth of the clients. Per five minutes.",
     ),
-    ("ClientConnectionsTLS", "", "TLS is not available yet."),
-    ("ClientConnectionsNoTLS", "poolproxy_clients_connected", "All of them."),
+    ("ClientConnectionsTLS", "poolproxy_clients_encrypted", ""),
+    (
+        "ClientConnectionsNoTLS",
+        "poolproxy_clients_connected - poolproxy_clients_encrypted",
+        "Clients in login included.",
+    ),
     (
         "DatabaseConnectionRequests",
         "sum(rate(poolproxy_server_connects_total[5m]))",
         "Attempts that have ended.",
     ),
-    ("DatabaseConnectionRequestsWithTLS", "", "TLS is not available yet."),
+    ("DatabaseConnectionRequestsWithTLS", "", "`pg_stat_ssl` tells on the server."),
     (
         "DatabaseConnectionsSetupSucceeded",
         'sum(rate(poolproxy_server_connects_total{result="ok"}[5m]))',
@@ -103,7 +106,7 @@ RDS_PROXY: Final = (
         "sum(poolproxy_database_servers) + sum(poolproxy_database_control_connections)",
         "Those being opened included.",
     ),
-    ("DatabaseConnectionsWithTLS", "", "TLS is not available yet."),
+    ("DatabaseConnectionsWithTLS", "", "`pg_stat_ssl` tells on the server."),
     ("MaxDatabaseConnectionsAllowed", "poolproxy_database_servers_limit", "By database."),
     ("DatabaseConnectionsCurrentlyBorrowed", 'sum(poolproxy_servers{state="active"})', ""),
     (
@@ -129,8 +132,8 @@ RDS_PROXY: Final = (
         "sum(rate(poolproxy_queries_total[5m]))",
         "Counted when answered. A batch up to its Sync is one, and so is a string of several statements.",
     ),
-    ("QueryRequestsTLS", "", "TLS is not available yet."),
-    ("QueryRequestsNoTLS", "sum(rate(poolproxy_queries_total[5m]))", "All of them."),
+    ("QueryRequestsTLS", "", "Not told apart."),
+    ("QueryRequestsNoTLS", "", "Not told apart."),
     (
         "QueryDatabaseResponseLatency",
         f"{QUERY_SECONDS} / {QUERY_COUNT}",

@@ -63,8 +63,9 @@ the client's database name is used towards the server. (If the url of `*` names 
 `poolproxy check --connect` and poolproxy's own control connections use it.)
 
 In a url, special characters of user, password and database name are percent-encoded (`@` is `%40`, `/` is
-`%2F`, `%` is `%25`). The parameters `host`, `port`, `user`, `password`, `dbname` and `sslmode` are known.
-`sslmode` may be `disable`, `allow` or `prefer`; TLS is not available yet, so `require` and above are refused.
+`%2F`, `%` is `%25`). The parameters `host`, `port`, `user`, `password`, `dbname`, `sslmode`,
+`sslrootcert`, `sslcert`, `sslkey`, `sslnegotiation` and `channel_binding` are known; they win over
+settings of that name.
 """
 
 USERS: Final = """\

@@ -4,7 +4,7 @@ from poolproxy.auth.credentials cimport UserSecret
 from poolproxy.protocol.messages cimport authentication_sasl_continue, authentication_sasl_final, sasl_initial_fields
 from poolproxy.protocol.scram cimport ScramServer, new_nonce
 
-cdef bytes _OFFER_SCRAM, MECHANISM
+cdef bytes _OFFER_SCRAM, _OFFER_BINDING, MECHANISM, MECHANISM_PLUS
 cdef int PASSWORD
 
 cdef class Secrets:
@@ -22,6 +22,9 @@ cdef class ClientLogin:
 
 cdef class ScramLogin(ClientLogin):
     cdef bint _chosen
+    cdef bint _bound
+    cdef bytes _binding
+    cpdef bind_to(self, bytes binding)
     cdef ScramServer _exchange
     cdef UserSecret _secret
     cdef bytes _first(self, bytes client_first)
@@ -30,4 +33,5 @@ cdef class ScramLogin(ClientLogin):
 cdef class Md5Login(ClientLogin):
     cdef bytes _salt
 
-cpdef ClientLogin client_login(str method, str user, Secrets secrets, random_bytes)
+@cython.locals(login=ScramLogin)
+cpdef ClientLogin client_login(str method, str user, Secrets secrets, random_bytes, bytes binding=*)

@@ -20,13 +20,14 @@ from poolproxy.protocol.messages import (
     authentication_sasl_final,
     sasl_initial_fields,
 )
-from poolproxy.protocol.scram import MECHANISM, ProofRejected, ScramServer, new_nonce
+from poolproxy.protocol.scram import MECHANISM, MECHANISM_PLUS, ProofRejected, ScramServer, new_nonce
 
-AuthMethod = Literal["scram-sha-256", "md5", "trust"]
+AuthMethod = Literal["scram-sha-256", "md5", "cert", "trust"]
 RandomBytes = Callable[[int], bytes]
 
 # The same for every login.
 _OFFER_SCRAM = messages.authentication_sasl([MECHANISM])
+_OFFER_BINDING = messages.authentication_sasl([MECHANISM_PLUS, MECHANISM])
 
 
 class Secrets:
@@ -44,7 +45,7 @@ class ClientLogin:
 
     Both return the bytes to send next. Those returned last go out right before AuthenticationOk, in the same
     write. Raises AuthenticationFailed, or ProtocolViolation where the client does not keep to the protocol.
-    This one asks nothing, and lets unknown users in: "trust".
+    This one asks nothing, and lets unknown users in: "trust", and "cert", where TLS has asked already.
     """
 
     __slots__ = ("_random_bytes", "_secrets", "_user", "done")
@@ -78,13 +79,18 @@ class ClientLogin:
 class ScramLogin(ClientLogin):
     """SCRAM-SHA-256: a choice of mechanism with a first message, then a final one."""
 
-    __slots__ = ("_chosen", "_exchange", "_secret")
+    __slots__ = ("_binding", "_bound", "_chosen", "_exchange", "_secret")
+
+    def bind_to(self, binding: bytes | None) -> None:
+        """Offer to bind to this TLS connection; None: there is none, or nothing in it to bind to."""
+        self._binding = binding
 
     def begin(self) -> bytes:
         self._exchange: ScramServer | None = None
         self._secret: UserSecret | None = None
         self._chosen = False
-        return _OFFER_SCRAM
+        self._bound = False
+        return _OFFER_SCRAM if self._binding is None else _OFFER_BINDING
 
     def ahead(self) -> None:
         if self._exchange is not None:
@@ -99,7 +105,8 @@ class ScramLogin(ClientLogin):
             return self._first(body)
         self._chosen = True
         mechanism, client_first = sasl_initial_fields(body)
-        if mechanism != MECHANISM:
+        self._bound = mechanism == MECHANISM_PLUS and self._binding is not None
+        if mechanism != MECHANISM and not self._bound:
             raise ProtocolViolation(what="client selected an invalid SASL authentication mechanism")
         if client_first is None:
             # RFC 4422: the first message may come apart; an empty challenge asks for it.
@@ -109,7 +116,9 @@ class ScramLogin(ClientLogin):
     def _first(self, client_first: bytes) -> bytes:
         if self._secret is None:
             self._secret = self._secrets.secret(self._user)
-        self._exchange = ScramServer(self._secret.scram, new_nonce(self._random_bytes))
+        self._exchange = ScramServer(
+            self._secret.scram, new_nonce(self._random_bytes), self._binding, self._bound
+        )
         return authentication_sasl_continue(self._exchange.first(client_first))
 
     def _final(self, exchange: ScramServer, client_final: bytes) -> bytes:
@@ -143,10 +152,15 @@ class Md5Login(ClientLogin):
         return b""
 
 
-def client_login(method: AuthMethod, user: str, secrets: Secrets, random_bytes: RandomBytes) -> ClientLogin:
-    """The login of this method, not begun. `random_bytes` is os.urandom, except in tests."""
+def client_login(
+    method: AuthMethod, user: str, secrets: Secrets, random_bytes: RandomBytes, binding: bytes | None = None
+) -> ClientLogin:
+    """The login of this method, not begun. `random_bytes` is os.urandom, except in tests; `binding`: what
+    SCRAM may bind to."""
     if method == "scram-sha-256":
-        return ScramLogin(user, secrets, random_bytes)
+        login = ScramLogin(user, secrets, random_bytes)
+        login.bind_to(binding)
+        return login
     if method == "md5":
         return Md5Login(user, secrets, random_bytes)
     return ClientLogin(user, secrets, random_bytes)

@@ -13,6 +13,7 @@ from poolproxy.session.parameters cimport Reported
 from poolproxy.session.startup_parameters cimport Wanted
 from poolproxy.transport.poller cimport Poller
 from poolproxy.transport.stream cimport Stream
+from poolproxy.transport.tls_stream cimport TlsStream
 
 cdef bytes _AUTHENTICATION_OK, _READY
 cdef Logger _log
@@ -24,6 +25,7 @@ cdef class FrontDoor(Door):
     cdef public dict logins
     cdef public list listeners
     cdef public bint draining
+    cdef public Py_ssize_t encrypted
     cdef public dict login_results
     cdef public object rejections
     cdef public object pauses

@@ -17,6 +17,8 @@ from poolproxy.auth.randomness import RandomBytes
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.server import Server
 from poolproxy.errors import (
+    CertificateMismatch,
+    CertificateRequired,
     DatabaseDown,
     IdleClientTimeout,
     IdleSessionTimeout,
@@ -33,6 +35,8 @@ from poolproxy.errors import (
     ServerLoginRefused,
     ShuttingDown,
     StartupOptionWithoutValue,
+    TlsHandshakeFailed,
+    TlsRequired,
     TooManyClients,
     UnknownParameter,
     UnsupportedProtocol,
@@ -41,6 +45,7 @@ from poolproxy.frontend.client import Client
 from poolproxy.frontend.client_session import ClientSession
 from poolproxy.frontend.connection import ClientConnection
 from poolproxy.frontend.directory import Directory
+from poolproxy.frontend.encrypting import ClientEncryption, Encryption
 from poolproxy.frontend.login import Door, Login
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.janitor import overdue_waiters
@@ -57,6 +62,7 @@ from poolproxy.settings import LOGIN_ROOM, Settings
 from poolproxy.transport.listener import Listener
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Stream
+from poolproxy.transport.tls_stream import TlsStream
 
 _log = get_logger()
 
@@ -75,8 +81,8 @@ class FrontDoor(Door):
         "_balancers",
         "_credentials", "_exhausted", "_farewells", "_full", "_greet", "_limit", "_look_at", "_poller",
         "_room", "_router", "_rules", "_settings", "_when_closed",
-        "cancels", "clients", "draining", "errors", "listeners", "login_results", "logins", "pauses", "pools",
-        "rejections",
+        "cancels", "clients", "draining", "encrypted", "errors", "listeners", "login_results", "logins",
+        "pauses", "pools", "rejections",
     )  # fmt: skip
 
     def __init__(
@@ -86,15 +92,18 @@ class FrontDoor(Door):
         router: Router,
         credentials: Credentials,
         rules: Rules | None = None,
+        tls: ClientEncryption | None = None,
     ) -> None:
-        """`rules`: who may come in and how; None: everybody by `auth_method`."""
+        """`rules`: who may come in and how; None: everybody by `auth_method`. `tls`: None, and there is
+        none."""
         stock = RandomBytes()
-        super().__init__(settings.auth_method, stock.take)
+        super().__init__(settings.auth_method, stock.take, tls)
         self.pools: Pools | None = None  #: set once, by the composition root
         self.clients = Directory(stock)
         self.logins: dict[Login, None] = {}
         self.listeners: list[Listener] = []
         self.draining = False
+        self.encrypted = 0  #: clients that have logged in over TLS
         self.login_results: dict[tuple[str, str], int] = {}  #: by method and result; no Counter, for speed
         self.rejections: Counter[str] = Counter()
         self.pauses: Counter[str] = Counter()
@@ -184,17 +193,22 @@ class FrontDoor(Door):
         return Origin.of(str(address), encrypted=False).within(self._balancers)
 
     def method_of(self, login: Login, startup: StartupMessage) -> AuthMethod:
+        if self.tls is not None:
+            self.tls.check(login.encryption, login.local(), startup.user)
+            if login.encryption is not None:
+                startup.database = self.tls.database(login.encryption, startup.database)
         return self.method if self._rules is None else self._by_rule(login, startup)
 
     def _by_rule(self, login: Login, startup: StartupMessage) -> AuthMethod:
         assert self._rules is not None
-        origin = Origin.of(str(login.address), encrypted=False)
+        origin = Origin.of(str(login.address), encrypted=login.encryption is not None)
         rule = self._rules.find(origin, startup.database, startup.user)
         if rule is None or rule.method == "reject":
             error = NoHbaEntry if rule is None else RejectedByHba
             raise error(
-                host=str(origin), user=startup.user, database=startup.database, encryption="no encryption"
-            )
+                host=str(origin), user=startup.user, database=startup.database,
+                encryption="SSL encryption" if origin.encrypted else "no encryption",
+            )  # fmt: skip
         if rule.method == "md5" and self._credentials.lookup(startup.user).scram_only:
             return "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
         return rule.method
@@ -226,11 +240,13 @@ class FrontDoor(Door):
             self._when_closed,
         )
         self.clients.enlist(client)
+        if login.encryption is not None:
+            self.encrypted += 1
         login.stream.handler = client
         if _log.informs():
             _log.info(
                 "client logged in", client=str(login.address), database=startup.database, user=startup.user,
-                application_name=name or "", method=login.method,
+                application_name=name or "", method=login.method, **_told_of(login.encryption),
             )  # fmt: skip
         client.begin(proof, self._greet)
 
@@ -289,6 +305,8 @@ class FrontDoor(Door):
 
     def _closed(self, client: ClientConnection) -> None:
         self.clients.remove(client)
+        if isinstance(client.stream, TlsStream):
+            self.encrypted -= 1
         self._say_farewell(client.stream)
         if self._full:
             self._accept_again()
@@ -383,6 +401,13 @@ class FrontDoor(Door):
             client.fail(ShuttingDown())
 
 
+def _told_of(encryption: Encryption | None) -> dict[str, str]:
+    """What the log says of it."""
+    if encryption is None:
+        return {}
+    return {"tls": encryption.version, "tls_name": encryption.server_name or ""}
+
+
 _AUTHENTICATION_OK = messages.authentication_ok()
 _READY = messages.ready_for_query(STATUS_IDLE)
 
@@ -399,6 +424,10 @@ _REJECTIONS: dict[type, str] = {
     ReplicationRefused: "replication",
     NoHbaEntry: "hba",
     RejectedByHba: "hba",
+    TlsHandshakeFailed: "tls",
+    TlsRequired: "tls",
+    CertificateRequired: "tls",
+    CertificateMismatch: "tls",
     ShuttingDown: "draining",
 }
 

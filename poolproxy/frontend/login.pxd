@@ -7,13 +7,15 @@ from poolproxy.transport.poller cimport Poller
 from poolproxy.transport.stream cimport Handler, Stream
 
 cdef int MAX_STARTUP_LENGTH
-cdef frozenset _NOTHING_ASKED
+cdef int TLS_HANDSHAKE
+cdef frozenset _NOTHING_ASKED, _BOTH_ASKED
 
 cdef class Login
 
 cdef class Door(Secrets):
     cdef public str method
     cdef public object random_bytes
+    cdef public object tls
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cpdef admit(self)
@@ -27,6 +29,8 @@ cdef class Login(Handler):
     cdef Wanted _wanted
     cdef frozenset _encryption_asked
     cdef bint _header_due
+    cdef bint _handshaking
+    cdef readonly object encryption
     cdef readonly object address
     cdef readonly double began
     cdef readonly str method
@@ -38,6 +42,10 @@ cdef class Login(Handler):
     cdef Py_ssize_t _header(self, Py_ssize_t end) except -1
     cdef Py_ssize_t _first_packets(self, Py_ssize_t position, Py_ssize_t end) except -1
     cdef bint _first_packet(self, packet) except -1
+    cpdef bint local(self) except -1
+    cdef bint _may_encrypt(self) except -1
+    cdef _encrypt(self, bint direct)
+    cpdef _encrypted(self, stream, encryption, error)
     @cython.locals(negotiated=bytes, asked=bytes)
     cdef _start(self, StartupMessage startup)
     cdef _go_on(self, bytes answer)

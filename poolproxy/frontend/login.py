@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from poolproxy.auth.client_login import AuthMethod, ClientLogin, Secrets, client_login
-from poolproxy.errors import AuthenticationFailed, LoginTimeout, PoolproxyError, ProtocolViolation
+from poolproxy.errors import (
+    AuthenticationFailed,
+    LoginTimeout,
+    PoolproxyError,
+    ProtocolViolation,
+    TlsHandshakeFailed,
+)
+from poolproxy.frontend.encrypting import ClientEncryption, Encryption
 from poolproxy.protocol import messages
-from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
+from poolproxy.protocol.codes import MAX_STARTUP_LENGTH, TLS_HANDSHAKE
 from poolproxy.protocol.proxy_header import V2_LONGEST, read_proxy_header
 from poolproxy.protocol.startup import (
     CancelRequest,
     FirstPacket,
+    GssEncRequest,
+    SslRequest,
     StartupMessage,
     negotiation,
     read_first_packet,
@@ -23,17 +32,21 @@ from poolproxy.protocol.startup import (
 from poolproxy.session.startup_parameters import Wanted, wanted_parameters
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Handler, Stream
+from poolproxy.transport.tls_stream import TlsStream
 
 
 class Door(Secrets):
     """What a login needs to know and to tell. A class, not a Protocol: compiled, its methods are called
     without a search for their names."""
 
-    __slots__ = ("method", "random_bytes")
+    __slots__ = ("method", "random_bytes", "tls")
 
-    def __init__(self, method: AuthMethod, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, method: AuthMethod, random_bytes: Callable[[int], bytes], tls: ClientEncryption | None = None
+    ) -> None:
         self.method = method
         self.random_bytes = random_bytes
+        self.tls = tls  #: None: nobody gets it, and nobody needs it
 
     def balanced(self, address: object) -> bool:
         """Whether who connects from there forwards others, and says so by a PROXY header first."""
@@ -64,8 +77,8 @@ class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_dialogue", "_door", "_encryption_asked", "_header_due", "_startup", "_wanted", "address", "began",
-        "method", "stream",
+        "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_startup", "_wanted",
+        "address", "began", "encryption", "method", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -75,6 +88,8 @@ class Login(Handler):
         self._wanted: Wanted | None = None
         self._encryption_asked: frozenset[type] = _NOTHING_ASKED
         self._header_due = door.balanced(address)
+        self._handshaking = False
+        self.encryption: Encryption | None = None  #: None: what comes is not encrypted
         self.address = address
         self.began = poller.now
         self.method: AuthMethod = door.method  #: how it proves who it is; until that is known, the door's
@@ -92,6 +107,11 @@ class Login(Handler):
         try:
             position = self._header(end) if self._header_due else 0
             if self._dialogue is None and not self._header_due:
+                if position < end and buffer[position] == TLS_HANDSHAKE and self._may_encrypt():
+                    # The handshake begins at once: PostgreSQL 17's direct TLS (manual 54.2.10).
+                    self.stream.keep(position, end)
+                    self._encrypt(True)
+                    return
                 position = self._first_packets(position, end)
             if self._dialogue is not None:
                 self._messages(buffer, position, end)
@@ -118,9 +138,52 @@ class Login(Handler):
                 break
             packet, size = read
             position += size
+            if isinstance(packet, SslRequest) and self._may_encrypt():
+                if position < end:
+                    # Said before it was encrypted, by whomever: never taken for what is said after
+                    # (CVE-2021-3935).
+                    raise ProtocolViolation(what="received unencrypted data after SSL request")
+                self.stream.send(b"S")
+                self._encrypt(False)
+                break
             if not self._first_packet(packet):
                 break
         return position
+
+    def local(self) -> bool:
+        """Whether it comes over a Unix socket."""
+        return str(self.address) == "unix"
+
+    def _may_encrypt(self) -> bool:
+        """Whether a handshake may begin now."""
+        tls = self._door.tls
+        return (
+            tls is not None
+            and self.encryption is None
+            and SslRequest not in self._encryption_asked
+            and tls.offered(self.local())
+        )
+
+    def _encrypt(self, direct: bool) -> None:
+        assert self._door.tls is not None
+        self._handshaking = True
+        self._door.tls.begin(self.stream, self.began, direct, self._encrypted)
+        if direct:
+            self.stream.resume()  # its first bytes are with the stream
+
+    def _encrypted(
+        self, stream: TlsStream | None, encryption: Encryption | None, error: TlsHandshakeFailed | None
+    ) -> None:
+        """The handshake is over."""
+        if stream is not None:
+            self._handshaking = False
+            self.stream = stream
+            self.encryption = encryption
+            # Within TLS there is nothing more to ask for.
+            self._encryption_asked = _BOTH_ASKED
+        elif error is not None:
+            self.stream.finish()  # OpenSSL's alert is on its way
+            self._over("refused", error)
 
     def _first_packet(self, packet: FirstPacket) -> bool:
         """Act on a first packet; False when nothing more is to be read."""
@@ -144,7 +207,8 @@ class Login(Handler):
         negotiated = negotiation(startup)
         self._door.admit()
         self.method = self._door.method_of(self, startup)
-        self._dialogue = client_login(self.method, startup.user, self._door, self._door.random_bytes)
+        binding = self.encryption.end_point if self.encryption is not None else None
+        self._dialogue = client_login(self.method, startup.user, self._door, self._door.random_bytes, binding)
         asked = self._dialogue.begin()
         if not self._dialogue.done:
             # Asked first, looked up and checked while the client is at work: whoever connects waits for this.
@@ -204,10 +268,13 @@ class Login(Handler):
         self._refuse(error, "failed" if isinstance(error, AuthenticationFailed) else "refused")
 
     def _refuse(self, error: PoolproxyError, result: str) -> None:
-        self.stream.send(
-            messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
-        )
-        self.stream.finish()
+        if self._handshaking:
+            self.stream.close()  # nothing that it could read
+        else:
+            self.stream.send(
+                messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
+            )
+            self.stream.finish()
         self._over(result, error)
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
@@ -215,3 +282,4 @@ class Login(Handler):
 
 
 _NOTHING_ASKED: frozenset[type] = frozenset()
+_BOTH_ASKED: frozenset[type] = frozenset((SslRequest, GssEncRequest))

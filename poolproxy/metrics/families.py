@@ -309,6 +309,12 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         lambda process: process.clients_login,
     ),
     Family(
+        "poolproxy_clients_encrypted",
+        "gauge",
+        "Clients logged in over TLS.",
+        lambda process: process.clients_encrypted,
+    ),
+    Family(
         "poolproxy_clients_limit",
         "gauge",
         "Clients allowed at once (max_client_connections).",
@@ -343,10 +349,25 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "counter",
         "Clients turned away whatever their password: too_many_clients, protocol (not PostgreSQL, or "
         "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
-        "auth_hba_file, or for want of one).",
+        "auth_hba_file, or for want of one), tls (a handshake failed, or TLS or a certificate was demanded "
+        "in vain).",
         lambda process: process.rejections,
         ("reason",),
-        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining", "hba"),
+        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining", "hba", "tls"),
+    ),
+    Family(
+        "poolproxy_tls_handshakes",
+        "counter",
+        "TLS handshakes with clients, by result: ok, failed.",
+        lambda process: process.handshakes,
+        ("result",),
+        ("ok", "failed"),
+    ),
+    Family(
+        "poolproxy_tls_handshakes_waiting",
+        "gauge",
+        "Steps of TLS handshakes, of either side, that wait for one of the max_tls_handshakes threads.",
+        lambda process: process.handshakes_waiting,
     ),
     Family(
         "poolproxy_accept_pauses",

@@ -42,11 +42,14 @@ class ProcessSnapshot:
     tasks: int  #: asyncio tasks alive, the one that asks included
     clients_login: int  #: clients that have not finished their login
     clients_connected: int  #: all clients, whatever their state
+    clients_encrypted: int  #: those that have logged in over TLS
     client_limit: int
     draining: bool
     accepting: bool
     logins: Mapping[tuple[str, str], int]  #: by (method, result); result: ok, failed, refused, timeout, lost
     rejections: Mapping[str, int]  #: by reason: too_many_clients, protocol, ...
+    handshakes: Mapping[str, int]  #: TLS handshakes of clients, by result: ok, failed
+    handshakes_waiting: int  #: steps of handshakes that wait for a thread
     pauses: Mapping[str, int]  #: of accepting, by reason: clients, descriptors
     cancels: Mapping[str, int]  #: by result: forwarded, queue, idle, unknown, failed
     errors: Mapping[str, int]  #: ErrorResponses of ours that belong to no pool, by SQLSTATE class

@@ -51,6 +51,10 @@ PROTOCOL_3_2: Final = 0x00030002
 CANCEL_REQUEST: Final = 80877102
 SSL_REQUEST: Final = 80877103
 GSSENC_REQUEST: Final = 80877104
+#: What the protocol is called where TLS asks (manual 54.2.10), and the first byte of a handshake that
+#: nothing announces.
+ALPN: Final = "postgresql"
+TLS_HANDSHAKE: Final = 0x16
 
 # Authentication request codes.
 AUTH_OK: Final = 0

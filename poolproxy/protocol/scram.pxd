@@ -4,6 +4,7 @@ from poolproxy.protocol.pieces cimport cut, find, xor
 
 cdef bytes _INNER_PAD, _OUTER_PAD, _PRINTABLE
 cdef dict _GS2_HEADERS
+cdef bytes BINDING_HEADER, UNOFFERED_HEADER
 cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH, _NONCE_LENGTH
 
 cdef class Mac:
@@ -33,7 +34,10 @@ cdef class ScramServer:
     cdef bytes _first_messages
     cdef bytes _nonce
     cdef ScramSecret _secret
-    @cython.locals(size=Py_ssize_t, comma=Py_ssize_t, end=Py_ssize_t, header=bytes, nonces=bytes, server_first=bytes)
+    cdef bytes _binding
+    cdef bint _bound
+    cdef bytes _encoded(self, bytes header)
+    @cython.locals(size=Py_ssize_t, start=Py_ssize_t, comma=Py_ssize_t, end=Py_ssize_t, header=bytes, nonces=bytes, server_first=bytes)
     cpdef bytes first(self, bytes client_first)
     cpdef ahead(self)
     @cython.locals(

@@ -5,7 +5,8 @@ stretching: it works from a stored secret, with two short HMACs per login. The c
 `derive_keys`, which takes milliseconds by design; the caller runs it off the data-plane thread and may keep
 its result.
 
-Without channel binding: TLS ends at the proxy, so a `tls-server-end-point` binding could not hold end to end.
+Either end may bind the exchange to the TLS connection it is made over, by tls-server-end-point (RFC 5929,
+4): TLS ends at the proxy, so each side of it has a binding of its own.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from poolproxy.protocol.pieces import cut, find, xor
 from poolproxy.protocol.saslprep import saslprep
 
 MECHANISM = b"SCRAM-SHA-256"
+#: The same, bound to a TLS connection.
+MECHANISM_PLUS = b"SCRAM-SHA-256-PLUS"
 #: PostgreSQL's default (scram_iterations) and its salt length in bytes (SCRAM_DEFAULT_SALT_LEN).
 DEFAULT_ITERATIONS = 4096
 SALT_LENGTH = 16
@@ -42,6 +45,10 @@ _PRINTABLE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 # GS2 header -> its base64, which the client's final message repeats. "y": it could bind, and believes we
 # cannot.
 _GS2_HEADERS = {b"n,,": b"biws", b"y,,": b"eSws"}
+#: That of who binds.
+BINDING_HEADER = b"p=tls-server-end-point,,"
+#: And of a client that would, where the server offers nothing to bind to.
+UNOFFERED_HEADER = b"y,,"
 
 
 class ProofRejected(Exception):
@@ -191,11 +198,18 @@ class ScramServer:
     Between them `ahead` may be called, while the client is at work: it does what `final` would have to do.
     """
 
-    __slots__ = ("_ahead", "_expected", "_first_messages", "_nonce", "_secret")
+    __slots__ = ("_ahead", "_binding", "_bound", "_expected", "_first_messages", "_nonce", "_secret")
 
-    def __init__(self, secret: ScramSecret, nonce: bytes = b"") -> None:
-        """`nonce`: ours, printable; a new one unless it is given."""
+    def __init__(
+        self, secret: ScramSecret, nonce: bytes = b"", binding: bytes | None = None, bound: bool = False
+    ) -> None:
+        """`nonce`: ours, printable; a new one unless it is given. `binding`: what we have offered to bind to;
+        `bound`: the client has chosen to, by its mechanism."""
+        if bound and binding is None:
+            raise ValueError("there is nothing to bind to")
         self._secret = secret
+        self._binding = binding
+        self._bound = bound
         self._nonce = nonce or new_nonce()
         self._first_messages = b""
         self._expected = b""
@@ -207,20 +221,35 @@ class ScramServer:
         # message's counts. Unknown extensions are ignored as well; a mandatory one ("m=") is not a name, so
         # it is refused.
         size = len(client_first)
-        header = cut(client_first, 0, min(3, size))
-        encoded_header = _GS2_HEADERS.get(header)
-        if encoded_header is None:
-            raise ProtocolViolation(what=_gs2_fault(header))
-        comma = _attribute(client_first, 3, 0x6E)
+        start = len(BINDING_HEADER) if self._bound else 3
+        header = cut(client_first, 0, min(start, size))
+        encoded_header = self._encoded(header)
+        comma = _attribute(client_first, start, 0x6E)
         end = _attribute(client_first, comma + 1, 0x72)
-        if end < 0 or find(client_first, 0, 3) >= 0:
+        if end < 0 or find(client_first, 0, start) >= 0:
             raise ProtocolViolation(what="malformed SCRAM client-first-message")
         _check_nonce(client_first, comma + 3, end)
         nonces = cut(client_first, comma + 1, end) + self._nonce
         server_first = nonces + self._secret._challenge
-        self._first_messages = b"".join((cut(client_first, 3, size), b",", server_first, b","))
+        self._first_messages = b"".join((cut(client_first, start, size), b",", server_first, b","))
         self._expected = b"".join((b"c=", encoded_header, b",", nonces))
         return server_first
+
+    def _encoded(self, header: bytes) -> bytes:
+        """What the final message must repeat of this header, in base64, the binding behind it."""
+        if self._bound:
+            if header != BINDING_HEADER or self._binding is None:
+                raise ProtocolViolation(what=_gs2_fault(header, True))
+            return _b64(BINDING_HEADER + self._binding)
+        encoded = _GS2_HEADERS.get(header)
+        if encoded is None:
+            raise ProtocolViolation(what=_gs2_fault(header, False))
+        if self._binding is not None and header == UNOFFERED_HEADER:
+            # We have offered it: somebody in between has taken that out (RFC 5802, 6).
+            raise ProtocolViolation(
+                what="SCRAM channel binding was offered, and the client believes it was not"
+            )
+        return encoded
 
     def ahead(self) -> None:
         """Sign the exchange as it will be, unless the client's final message has extensions."""
@@ -261,15 +290,19 @@ class ScramServer:
 class ScramClient:
     """The client's end of one login: `first`, `challenge`, `final`, `verify`, in this order, once each."""
 
-    __slots__ = ("_bare", "_header", "_nonce", "_nonces", "_server_first", "_server_signature")
+    __slots__ = ("_bare", "_binding", "_header", "_nonce", "_nonces", "_server_first", "_server_signature")
 
-    def __init__(self, nonce: bytes, user: bytes = b"", header: bytes = b"n,,") -> None:
+    def __init__(
+        self, nonce: bytes, user: bytes = b"", header: bytes = b"n,,", binding: bytes | None = None
+    ) -> None:
         """`nonce`: printable, new each time. `user`: PostgreSQL ignores it, it reads the startup message.
 
         `header`: "n,,"; or "y,," where we could bind and the server offers nothing to bind with.
+        `binding`: what SCRAM-SHA-256-PLUS binds to, in place of either.
         """
         self._nonce = nonce
-        self._header = header
+        self._header = BINDING_HEADER if binding is not None else header
+        self._binding = binding or b""
         self._bare = b"n=%b,r=%b" % (user, nonce)
         self._nonces = self._server_first = b""
         self._server_signature = b""
@@ -292,7 +325,7 @@ class ScramClient:
 
     def final(self, keys: ScramKeys) -> bytes:
         """client-final-message, with the proof."""
-        without_proof = b"c=%b,r=%b" % (_b64(self._header), self._nonces)
+        without_proof = b"c=%b,r=%b" % (_b64(self._header + self._binding), self._nonces)
         auth_message = b"%b,%b,%b" % (self._bare, self._server_first, without_proof)
         stored_key = hashlib.sha256(keys.client_key).digest()
         self._server_signature = hmac.digest(keys.server_key, auth_message, "sha256")
@@ -312,8 +345,10 @@ class ScramClient:
             raise UnexpectedServerAnswer(what="its SCRAM signature is wrong: it does not know our password")
 
 
-def _gs2_fault(header: bytes) -> str:
+def _gs2_fault(header: bytes, bound: bool) -> str:
     """What to tell a client whose GS2 header is not one of ours."""
+    if bound:
+        return "SCRAM channel binding is by tls-server-end-point only, without an authorization identity"
     if header[:1] == b"p":
         return "SCRAM channel binding was not offered"
     if header[:2] in (b"n,", b"y,"):

@@ -12,7 +12,7 @@ cdef class StartupMessage:
     cdef readonly dict parameters
     cdef readonly tuple options_unknown
     cdef readonly str user
-    cdef readonly str database
+    cdef public str database
 
 @cython.locals(length=cython.uint, code=cython.uint)
 cpdef tuple read_first_packet(bytes data)

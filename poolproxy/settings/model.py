@@ -32,6 +32,9 @@ from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 #: The entry of [databases] that serves every name no other entry has.
 ANY_DATABASE: Final = "*"
 
+#: Settings of one name with parameters of libpq's: all that says how servers are reached over TLS.
+SERVER_TLS: Final = ("sslmode", "sslrootcert", "sslcert", "sslkey", "sslnegotiation", "channel_binding")
+
 #: Host, port and dbname: what is one database, whatever it is called and whoever uses it.
 ServerDatabase = tuple[str, int, str]
 
@@ -68,6 +71,11 @@ FunctionNames = Annotated[tuple[FunctionName, ...], NoDecode, BeforeValidator(_l
 Network = Annotated[str, AfterValidator(_network)]
 RequireAuth = Annotated[str, AfterValidator(_require_auth)]
 Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+SslMode = Annotated[
+    Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"], BeforeValidator(_lower)
+]
+HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$")]
+HostNames = Annotated[tuple[HostName, ...], NoDecode, BeforeValidator(_listed)]
 PoolMode = Annotated[Literal["transaction", "session"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
 LogFormat = Annotated[Literal["auto", "text", "json"], BeforeValidator(_lower)]
@@ -142,6 +150,31 @@ class ClientSettings(Section):
     each server needs an open file as well."""
 
 
+class TlsSettings(Section):
+    """TLS towards clients"""
+
+    tls_cert_file: str = ""
+    """Certificate chain in PEM that is shown to clients; empty = no TLS. It is read again when it changes, as
+    are key and authorities: new connections get the new one."""
+    tls_key_file: str = ""
+    """Its private key in PEM, without a passphrase; empty = it stands in `tls_cert_file`."""
+    tls_mode: SslMode = "prefer"
+    """What clients are held to: `disable` (no TLS), `allow` and `prefer` (TLS for those who ask), `require`
+    (28000 for who comes without), `verify-ca` (and with a certificate of `tls_ca_file`), `verify-full` (whose
+    CN is the user's name). Unix sockets are never encrypted, and nobody is held to that there."""
+    require_tls: bool = False
+    """Short for `tls_mode = require` where that says less."""
+    tls_ca_file: str = ""
+    """Authorities in PEM that clients' certificates are checked against; empty = none is asked for."""
+    tls_crl_file: str = ""
+    """Certificates in PEM that these authorities have revoked (CRL); empty = none."""
+    tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    """Least version of TLS that clients may use."""
+    max_tls_handshakes: Annotated[int, Field(ge=1, le=64)] = 2
+    """Handshakes that are computed at the same time, beside the traffic that flows; the oldest connection is
+    served first, and `client_login_timeout` counts for those that wait."""
+
+
 class PoolSettings(Section):
     """Pools and servers"""
 
@@ -178,6 +211,21 @@ class PoolSettings(Section):
     """How a server may have us prove who we are, as libpq's `require_auth` has it: `scram-sha-256`, `md5`,
     `password` (asked for in clear text, which is answered over Unix sockets only) and `none` between commas,
     or all but those that have a `!` before them. A server that asks otherwise is refused. Empty = any."""
+    sslmode: SslMode = "prefer"
+    """TLS towards servers, as libpq's `sslmode` has it: `disable`, `allow`, `prefer` (where the server has
+    it), `require`, `verify-ca` (certificate of an authority in `sslrootcert`), `verify-full` (and of this
+    host). The url's own wins, here and below."""
+    sslrootcert: str = ""
+    """Authorities in PEM that servers' certificates are checked against, in every mode (for Amazon RDS its
+    `global-bundle.pem`), or `system` for those that the system trusts; empty = none."""
+    sslcert: str = ""
+    """Certificate in PEM that we show to servers; empty = none."""
+    sslkey: str = ""
+    """Its private key in PEM, without a passphrase."""
+    sslnegotiation: Literal["postgres", "direct"] = "postgres"
+    """Whether TLS is asked for first (`postgres`), or begun at once (`direct`, PostgreSQL 17 and later)."""
+    channel_binding: Literal["disable", "prefer", "require"] = "prefer"
+    """Whether SCRAM is bound to the server's certificate, as libpq's `channel_binding` has it."""
     server_lifetime: Seconds = 3600.0
     """Seconds after which a server connection is replaced once it is free (with some jitter); 0 = never."""
     server_idle_timeout: Seconds = 600.0
@@ -242,6 +290,10 @@ class DatabaseSettings(PoolSettings):
     `[users]`) is used towards the server; without a dbname, NAME. A Unix socket:
     `postgres:///dbname?host=/directory`."""
 
+    tls_hostnames: HostNames = ()
+    """Host names of ours. A client that connects by one of them over TLS (SNI) gets this database, whatever
+    name it asks for."""
+
     @field_validator("url")
     @classmethod
     def _readable(cls, value: SecretStr) -> SecretStr:
@@ -254,6 +306,28 @@ class DatabaseSettings(PoolSettings):
     def location(self) -> DatabaseUrl:
         """The parts of the url."""
         return parse_url(self.url.get_secret_value())
+
+    @cached_property
+    def tls(self) -> dict[str, str]:
+        """How its servers are reached, by libpq's names: what the url says, else what the settings say."""
+        return {name: getattr(self, name) for name in SERVER_TLS} | dict(self.location.tls)
+
+    def check_tls(self) -> None:
+        """ValueError where libpq would not connect that way either."""
+        tls = self.tls
+        mode, authorities = tls["sslmode"], tls["sslrootcert"]
+        if mode in ("verify-ca", "verify-full") and not authorities:
+            raise ValueError(f"sslmode {mode} needs sslrootcert: a file of authorities, or system")
+        if authorities == "system" and mode != "verify-full":
+            raise ValueError(
+                "sslrootcert = system, whom anybody can ask for a certificate, needs sslmode verify-full"
+            )
+        if tls["sslnegotiation"] == "direct" and mode in ("disable", "allow", "prefer"):
+            raise ValueError(f"sslnegotiation = direct needs sslmode require or more, not {mode}")
+        if tls["channel_binding"] == "require" and (mode == "disable" or self.location.unix_path):
+            raise ValueError("channel_binding = require needs TLS")
+        if tls["sslkey"] and not tls["sslcert"]:
+            raise ValueError("sslkey is there without sslcert")
 
     def limits_of_database(self) -> dict[str, int]:
         """What holds for all that is open on the database, by name; not for each of its pools."""
@@ -293,7 +367,9 @@ def stored_form(password: str) -> Literal["scram-sha-256", "md5"] | None:
     return "md5" if is_md5_hash(password) else None
 
 
-class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, LogSettings, BaseSettings):
+class Settings(
+    ListenSettings, ClientSettings, TlsSettings, PoolSettings, NetworkSettings, LogSettings, BaseSettings
+):
     """All settings of one process."""
 
     model_config = SettingsConfigDict(
@@ -328,11 +404,49 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
             unset = PoolSettings.model_fields.keys() - database.model_fields_set
             complete = database.model_copy(update={key: getattr(self, key) for key in unset})
             self.databases[name] = complete
+            try:
+                complete.check_tls()
+            except ValueError as error:
+                raise ValueError(f"database {name!r}: {error}") from None
             if complete.min_pool_size > complete.pool_size:
                 raise ValueError(f"min_pool_size of database {name!r} is above its pool_size")
+        self._check_client_tls()
         self._check_users()
         self._check_names_of_one_database()
         return self
+
+    def _check_client_tls(self) -> None:
+        if not self.tls_cert_file:
+            for name in ("tls_key_file", "tls_ca_file", "tls_crl_file"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is there without tls_cert_file")
+            if self.client_tls_mode not in ("disable", "allow", "prefer"):
+                raise ValueError(f"tls_mode {self.client_tls_mode} needs tls_cert_file and tls_key_file")
+        if self.client_tls_mode in ("verify-ca", "verify-full") and not self.tls_ca_file:
+            raise ValueError(f"tls_mode {self.client_tls_mode} needs tls_ca_file")
+        if self.tls_crl_file and not self.tls_ca_file:
+            raise ValueError("tls_crl_file is there without tls_ca_file")
+        hosts = [host.lower() for database in self.databases.values() for host in database.tls_hostnames]
+        for host in hosts:
+            if hosts.count(host) > 1:
+                raise ValueError(f"tls_hostnames: {host} stands there for two databases")
+
+    def tls_hostnames(self) -> dict[str, str]:
+        """Which database each of our host names stands for; in lower case, as names are compared."""
+        return {
+            host.lower(): name for name, database in self.databases.items() for host in database.tls_hostnames
+        }
+
+    @property
+    def client_tls_mode(self) -> str:
+        """`tls_mode`, with `require_tls` in it."""
+        weak = self.tls_mode in ("disable", "allow", "prefer")
+        return "require" if self.require_tls and weak else self.tls_mode
+
+    @property
+    def takes_tls(self) -> bool:
+        """Whether clients may use TLS."""
+        return bool(self.tls_cert_file) and self.client_tls_mode != "disable"
 
     def _check_users(self) -> None:
         for name, user in self.users.items():
@@ -412,15 +526,23 @@ class Settings(ListenSettings, ClientSettings, PoolSettings, NetworkSettings, Lo
 
     def advice(self) -> tuple[str, ...]:
         """What works but deserves a warning at the start, one line each."""
-        if self.auth_method == "trust" and not self.auth_hba_file and not _is_loopback(self.listen_host):
-            return (
-                f"auth_method is trust and {self.listen_host} is not loopback: all who reach the port get in",
+        lines = []
+        if _is_loopback(self.listen_host):
+            return ()
+        if self.auth_method == "trust" and not self.auth_hba_file:
+            lines.append(
+                f"auth_method is trust and {self.listen_host} is not loopback: all who reach the port get in"
             )
-        return ()
+        if not self.tls_cert_file and self.tls_mode != "disable":
+            lines.append(
+                "clients' connections are not encrypted: set tls_cert_file and tls_key_file, or "
+                "tls_mode = disable where nobody else can listen"
+            )
+        return tuple(lines)
 
 
 #: The chapters of the settings page, in order; a class's docstring is its title.
-CHAPTERS: Final = (ListenSettings, ClientSettings, PoolSettings, NetworkSettings, LogSettings)
+CHAPTERS: Final = (ListenSettings, ClientSettings, TlsSettings, PoolSettings, NetworkSettings, LogSettings)
 
 
 def _is_loopback(host: str) -> bool:

@@ -18,8 +18,15 @@ _SCHEMES: Final = ("postgres", "postgresql")
 _PARTS: Final = re.compile(r"(?P<place>[^/?#]*)(?:/(?P<path>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<rest>#.*)?")
 _PLACE: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_SSL_WITHOUT_TLS: Final = ("disable", "allow", "prefer")
-_SSL_WITH_TLS: Final = ("require", "verify-ca", "verify-full")
+
+#: Parameters of libpq's that are settings of ours as well: what the url says wins.
+_OF_TLS: Final = ("sslrootcert", "sslcert", "sslkey")
+#: And those that have a few values only.
+_CHOICES: Final = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "channel_binding": ("disable", "prefer", "require"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,7 @@ class DatabaseUrl:
     user: str | None
     password: str | None = field(repr=False)
     dbname: str | None
+    tls: tuple[tuple[str, str], ...] = ()  #: what the url says of TLS, by libpq's names
 
     @property
     def unix_path(self) -> str | None:
@@ -121,24 +129,22 @@ def _with_parameters(url: DatabaseUrl, query: str) -> DatabaseUrl:
         "user": lambda value: replace(url, user=value),
         "password": lambda value: replace(url, password=value),
         "dbname": lambda value: replace(url, dbname=value),
-        "sslmode": lambda value: _without_tls(url, value),
     }
     for pair in filter(None, query.split("&")):
         name, equals, value = pair.partition("=")
         # Only what looks like a parameter's name is repeated: anything else may be a piece of a password.
         shown = f'"{name}"' if re.fullmatch(r"[a-z][a-z_]{0,40}", name) and equals else "one"
-        if name not in setters or not equals:
-            known = ", ".join(setters)
+        if name not in (*setters, *_CHOICES, *_OF_TLS) or not equals:
+            known = ", ".join((*setters, *_CHOICES, *_OF_TLS))
             raise ValueError(f"the url has a parameter that is not supported: {shown} (known: {known})")
         decoded = _decode(value, name)
         if decoded:
-            url = setters[name](decoded)
+            url = setters[name](decoded) if name in setters else _with_tls(url, name, decoded)
     return url
 
 
-def _without_tls(url: DatabaseUrl, mode: str) -> DatabaseUrl:
-    if mode in _SSL_WITH_TLS:
-        raise ValueError(f"sslmode={mode} needs TLS, which arrives later and is not available yet")
-    if mode not in _SSL_WITHOUT_TLS:
-        raise ValueError(f"the url's sslmode is none of {', '.join(_SSL_WITHOUT_TLS + _SSL_WITH_TLS)}")
-    return url
+def _with_tls(url: DatabaseUrl, name: str, value: str) -> DatabaseUrl:
+    choices = _CHOICES.get(name)
+    if choices is not None and value not in choices:
+        raise ValueError(f"the url's {name} is none of {', '.join(choices)}")
+    return replace(url, tls=(*url.tls, (name, value)))

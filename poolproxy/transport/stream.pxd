@@ -21,6 +21,7 @@ cdef class Stream(Pollable):
     cdef readonly unsigned char paced
     cdef public unsigned char eager
     cdef unsigned char _readable
+    cdef unsigned char _more
     cdef unsigned char _replay
     cdef unsigned char _hangup
     cdef unsigned char _finishing
@@ -30,12 +31,14 @@ cdef class Stream(Pollable):
     cdef int _end_pace(self) except -1
     cdef Handler _owner(self)
     cdef int _deliver(self, Py_ssize_t end) except -1
+    cdef ssize_t _receive(self, char *data, Py_ssize_t size) except -2
     cdef int _read(self) except -1
     cdef int _deliver_kept(self) except -1
     cdef int _flush(self) except -1
     cdef int _break(self, int error) except -1
     cdef int _part(self) except -1
     cdef int _discard(self) except -1
+    cdef int _take_over(self, Stream other) except -1
     cpdef bint write(self, object data, Py_ssize_t start, Py_ssize_t end) except -1
     cpdef send(self, bytes data)
     cpdef keep(self, Py_ssize_t start, Py_ssize_t end)

@@ -110,12 +110,12 @@ cdef class Stream(Pollable):
         cdef char *data = PyByteArray_AS_STRING(self.poller.buffer)
         cdef ssize_t count
         while self._readable and self.fd >= 0 and len(self._kept or b"") < LIMIT:
-            count = recv(self.fd, data, CHUNK, 0)
+            count = self._receive(data, CHUNK)
             if count > 0:
                 self._kept = (self._kept or b"") + PyBytes_FromStringAndSize(data, count)
             elif count < 0 and errno == EAGAIN:
                 self._readable = False
-            elif count == 0 or errno != EINTR:
+            else:
                 break  # told when it is read again
         kept = self._kept
         self._kept = None
@@ -166,7 +166,7 @@ cdef class Stream(Pollable):
             self._missed = 0
         else:
             self._flow += count
-            if self._flow >= BULK and count < CHUNK:  # a full read needs no waiting
+            if self._flow >= BULK and not self._more:  # a full read needs no waiting
                 self.paced = True
                 self._missed = 0
                 pacer_of(self.poller).join(self)
@@ -208,6 +208,17 @@ cdef class Stream(Pollable):
             self.queue()
         return 0
 
+    cdef ssize_t _receive(self, char *data, Py_ssize_t size) except -2:
+        """One recv: the bytes that were read, 0 at the end, -1 with errno. `_more`: whether there may be more; a short
+        read has emptied the socket, and the next byte is a new edge."""
+        cdef ssize_t count
+        while True:
+            count = recv(self.fd, data, size, 0)
+            if count >= 0 or errno != EINTR:
+                break
+        self._more = count == size
+        return count
+
     cdef int _read(self) except -1:
         cdef char *data = PyByteArray_AS_STRING(self.poller.buffer)
         cdef Py_ssize_t offset = 0
@@ -217,13 +228,10 @@ cdef class Stream(Pollable):
             if offset > LIMIT:
                 raise ValueError(f"{offset} bytes were kept: more than a message that must be whole")
             memcpy(data, PyBytes_AS_STRING(self._kept), offset)
-        while True:
-            count = recv(self.fd, data + offset, CHUNK, 0)
-            if count >= 0 or errno != EINTR:
-                break
+        count = self._receive(data + offset, CHUNK)
         if count > 0:
-            # A short read has emptied the socket; the next byte is a new edge. A hang-up has no further edge.
-            self._readable = count == CHUNK or self._hangup
+            # A hang-up has no further edge.
+            self._readable = self._more or self._hangup
             self._kept = None
             if count >= BULK_READ or self._flow:
                 self._pace(count)
@@ -322,6 +330,24 @@ cdef class Stream(Pollable):
     cpdef bytes copy(self, Py_ssize_t start, Py_ssize_t end):
         """poller.buffer[start:end] as bytes of their own."""
         return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(self.poller.buffer) + start, end - start)
+
+    cdef int _take_over(self, Stream other) except -1:
+        """Go on with the other's descriptor, with what it has not sent yet, and in its handler's place; it is closed,
+        as far as it knows. What it kept, and what has arrived, is the caller's to take before."""
+        self.poller = other.poller
+        self.handler = other.handler
+        self.eager = other.eager
+        self.paused = other.paused
+        self._backlog, self._flushed, self.backlog = other._backlog, other._flushed, other.backlog
+        self._readable, self._hangup = other._readable, other._hangup
+        self._broken, self._lost = other._broken, other._lost
+        self.succeed(other, self._interest())
+        other.handler = None
+        other._backlog = None
+        other.backlog = 0
+        if self._broken or self._readable:
+            self.queue()
+        return 0
 
     cpdef pause(self):
         """Read no more until `resume`. A peer that hangs up meanwhile is still reported."""

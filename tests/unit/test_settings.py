@@ -77,14 +77,22 @@ class TestUrl:
     def test_password_is_not_in_repr(self) -> None:
         assert "s3cret" not in repr(parse_url(URL))
 
-    @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-    def test_tls_is_refused_clearly(self, mode: str) -> None:
-        with pytest.raises(ValueError, match=f"sslmode={mode} needs TLS, which arrives later"):
-            parse_url(f"{URL}?sslmode={mode}")
+    def test_what_libpq_says_of_tls_is_kept(self) -> None:
+        said = "sslmode=verify-full&sslrootcert=%2Fetc%2Fca.pem&sslnegotiation=direct&channel_binding=require"
+        url = parse_url(f"{URL}?{said}&sslcert=a&sslkey=b")
+        assert dict(url.tls) == {
+            "sslmode": "verify-full",
+            "sslrootcert": "/etc/ca.pem",
+            "sslnegotiation": "direct",
+            "channel_binding": "require",
+            "sslcert": "a",
+            "sslkey": "b",
+        }
 
-    @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-    def test_no_tls_is_accepted(self, mode: str) -> None:
-        assert parse_url(f"{URL}?sslmode={mode}") == parse_url(URL)
+    @pytest.mark.parametrize("text", ["sslmode=on", "sslnegotiation=no", "channel_binding=yes"])
+    def test_what_libpq_would_not_take_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match=f"{text.partition('=')[0]} is none of"):
+            parse_url(f"{URL}?{text}")
 
     @pytest.mark.parametrize(
         ("text", "message"),

@@ -1,0 +1,110 @@
+"""TLS towards clients: who may have it, who must, and what is known of a connection that has it.
+
+Must not know OpenSSL's workings (transport/handshake.py) nor how a login goes on.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from poolproxy.errors import CertificateMismatch, CertificateRequired, TlsHandshakeFailed, TlsRequired
+from poolproxy.protocol.certificates import PeerCertificate, common_name
+from poolproxy.protocol.codes import ALPN
+from poolproxy.tls import ClientTls, NamedObject
+from poolproxy.transport.handshake import Handshake, HandshakeFailed
+from poolproxy.transport.stream import Stream
+from poolproxy.transport.tls_stream import TlsStream
+from poolproxy.transport.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Encryption:
+    """What a handshake has shown."""
+
+    version: str
+    cipher: str
+    server_name: str | None  #: by which name the client has called us
+    end_point: bytes | None  #: what SCRAM is bound to
+    certificate: PeerCertificate | None = field(repr=False)  #: the client's, verified
+
+
+#: What is told of a handshake: the stream and what it has shown, or why there is none.
+Encrypted = Callable[[TlsStream | None, Encryption | None, TlsHandshakeFailed | None], None]
+
+
+class ClientEncryption:
+    """See the module. One for all clients."""
+
+    def __init__(
+        self, tls: ClientTls | None, mode: str, workers: Workers, hostnames: dict[str, str] | None = None
+    ) -> None:
+        """`hostnames`: the database that a name of ours stands for, by the name in lower case."""
+        self.tls = tls
+        self.workers = workers
+        self.handshakes: Counter[str] = Counter()  #: by result
+        self._required = mode in ("require", "verify-ca", "verify-full")
+        self._certified = mode in ("verify-ca", "verify-full")
+        self._named = mode == "verify-full"
+        self._hostnames = hostnames or {}
+
+    def offered(self, local: bool) -> bool:
+        """Whether a connection may have it. Over a Unix socket nobody can listen, as PostgreSQL has it."""
+        return self.tls is not None and not local
+
+    def begin(self, stream: Stream, since: float, direct: bool, ended: Encrypted) -> None:
+        """Answer the client's handshake, whose first bytes are to come; `direct`: it was not asked for
+        first."""
+        tls = self.tls
+        assert tls is not None
+        binding = tls.end_point
+
+        def over(encrypted: TlsStream | None, failure: HandshakeFailed | None) -> None:
+            reason = str(failure) if failure is not None else ""
+            if encrypted is not None and direct and handshake.tls.selected_alpn_protocol() != ALPN:
+                # Else a page of the web's could have a browser speak to us (ALPACA).
+                reason = f"direct TLS without ALPN {ALPN}"
+                encrypted.finish()
+            if reason:
+                self.handshakes["failed"] += 1
+                ended(None, None, TlsHandshakeFailed(reason=reason))
+            else:
+                self.handshakes["ok"] += 1
+                ended(encrypted, _shown(handshake.tls, binding), None)
+
+        handshake = Handshake(stream, tls.context, self.workers, since, over)
+
+    def check(self, encryption: Encryption | None, local: bool, user: str) -> None:
+        """Raises where a client must not go on as it came."""
+        if not self._required or local:
+            return
+        if encryption is None:
+            raise TlsRequired
+        if self._certified:
+            require_certificate(encryption, user if self._named else None)
+
+    def database(self, encryption: Encryption, asked: str) -> str:
+        """Which database the client gets: that of the name it has called us by, if it has one."""
+        name = encryption.server_name
+        return self._hostnames.get(name.lower(), asked) if name is not None and self._hostnames else asked
+
+
+def require_certificate(encryption: Encryption | None, user: str | None = None) -> None:
+    """Raises where the client has shown none; or where it is not this user's, by its CN."""
+    if encryption is None or encryption.certificate is None:
+        raise CertificateRequired
+    if user is not None and common_name(encryption.certificate) != user:
+        raise CertificateMismatch(user=user)
+
+
+def _shown(tls: object, binding: bytes | None) -> Encryption:
+    assert isinstance(tls, NamedObject)
+    cipher = tls.cipher()
+    return Encryption(
+        version=tls.version() or "",
+        cipher=cipher[0] if cipher is not None else "",
+        server_name=tls.server_name,
+        end_point=binding,
+        certificate=tls.getpeercert() or None,
+    )

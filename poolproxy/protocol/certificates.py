@@ -1,0 +1,117 @@
+"""What a login needs to know of a certificate: what channel binding signs, and whose it is. No TLS, no
+files."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final
+
+#: Signature algorithms by their object identifiers (DER), and the hash that tls-server-end-point takes
+#: for each: the signature's own, SHA-256 in place of MD5 and SHA-1 (RFC 5929, 4.1).
+_HASHES: Final = {
+    "1.2.840.113549.1.1.4": "sha256",  # md5WithRSAEncryption
+    "1.2.840.113549.1.1.5": "sha256",  # sha1WithRSAEncryption
+    "1.2.840.113549.1.1.14": "sha224",
+    "1.2.840.113549.1.1.11": "sha256",
+    "1.2.840.113549.1.1.12": "sha384",
+    "1.2.840.113549.1.1.13": "sha512",
+    "1.2.840.10045.4.1": "sha256",  # ecdsa-with-SHA1
+    "1.2.840.10045.4.3.1": "sha224",
+    "1.2.840.10045.4.3.2": "sha256",
+    "1.2.840.10045.4.3.3": "sha384",
+    "1.2.840.10045.4.3.4": "sha512",
+}
+_SEQUENCE: Final = 0x30
+_OBJECT_IDENTIFIER: Final = 0x06
+
+#: Short names of what a distinguished name is made of, by ssl's long ones (RFC 4514, 3, and OpenSSL's).
+_SHORT: Final = {
+    "commonName": "CN",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "streetAddress": "street",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+_ESCAPED: Final = frozenset(',+"\\<>;')
+
+#: What `SSLObject.getpeercert` tells of a certificate that has been verified.
+PeerCertificate = dict[str, Any]
+
+
+def end_point(certificate: bytes) -> bytes | None:
+    """The tls-server-end-point binding of a server's certificate (DER); None where its signature has no
+    hash to take, as Ed25519's and RSASSA-PSS's (RFC 5929 leaves them undefined, and PostgreSQL refuses to
+    bind to them)."""
+    try:
+        name = _HASHES.get(_signature_algorithm(certificate))
+    except (IndexError, ValueError):
+        return None
+    return hashlib.new(name, certificate).digest() if name is not None else None
+
+
+def _signature_algorithm(certificate: bytes) -> str:
+    """Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm SEQUENCE { OBJECT IDENTIFIER, ... },
+    ... }"""
+    start, _ = _element(certificate, 0, _SEQUENCE)
+    _, behind = _element(certificate, start, _SEQUENCE)
+    start, _ = _element(certificate, behind, _SEQUENCE)
+    start, end = _element(certificate, start, _OBJECT_IDENTIFIER)
+    return _identifier(certificate[start:end])
+
+
+def _element(data: bytes, position: int, tag: int) -> tuple[int, int]:
+    """Where the content of a DER element begins and ends. ValueError, IndexError where it is none of this
+    tag."""
+    if data[position] != tag:
+        raise ValueError("not the element expected")
+    size, start = data[position + 1], position + 2
+    if size & 0x80:
+        digits = size & 0x7F
+        size = int.from_bytes(data[start : start + digits], "big")
+        start += digits
+    if start + size > len(data):
+        raise ValueError("an element longer than what it is in")
+    return start, start + size
+
+
+def _identifier(content: bytes) -> str:
+    """An OBJECT IDENTIFIER in dots: base 128, the first two arcs in one number (X.690, 8.19)."""
+    numbers, number = [], 0
+    for byte in content:
+        number = (number << 7) | (byte & 0x7F)
+        if not byte & 0x80:
+            numbers.append(number)
+            number = 0
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
+
+
+def common_name(certificate: PeerCertificate) -> str | None:
+    """The CN of its subject; None where it has none, or one that must not be believed: with a zero byte
+    in it. The last one counts, as PostgreSQL has it."""
+    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
+    return names[-1] if names and "\0" not in names[-1] else None
+
+
+def distinguished_name(certificate: PeerCertificate) -> str | None:
+    """Its subject as RFC 2253 writes it, the last part first, as PostgreSQL compares it (clientname=DN)."""
+    parts = []
+    for part in reversed(certificate.get("subject", ())):
+        if any("\0" in value for _, value in part):
+            return None
+        parts.append("+".join(f"{_SHORT.get(key, key)}={_escaped(value)}" for key, value in part))
+    return ",".join(parts) or None
+
+
+def _escaped(value: str) -> str:
+    """RFC 2253, 2.4."""
+    text = "".join(f"\\{letter}" if letter in _ESCAPED else letter for letter in value)
+    if text[:1] in (" ", "#"):
+        text = "\\" + text
+    if len(value) > 1 and text.endswith(" "):
+        text = text[:-1] + "\\ "
+    return text
