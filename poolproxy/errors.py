@@ -114,7 +114,9 @@ class TlsHandshakeFailed(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "client"
     template = "TLS handshake failed: {reason}"
     told = False
-    cause = "The client and we could not agree on TLS. TLS's own alert has told it why, and it was disconnected."
+    cause = (
+        "The client and we could not agree on TLS. TLS's own alert has told it why, and it was disconnected."
+    )
     cure = "The reason is OpenSSL's, say a certificate that the client does not trust, or too old a TLS."
 
 
