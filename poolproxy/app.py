@@ -18,6 +18,7 @@ from poolproxy import __version__, metrics
 from poolproxy.access import advice, read_rules, read_tls
 from poolproxy.auth.credentials import Credentials
 from poolproxy.auth.hba import Rules
+from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.pools import Pools
 from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
@@ -85,9 +86,8 @@ class App:
             tls, settings.client_tls_mode, self._workers, settings.tls_hostnames()
         )
         self._door = FrontDoor(self._poller, settings, router, credentials, rules, self._encryption)
-        self._pools = Pools(
-            self._poller, options, settings.max_pools, self._door.count_cancel, self._door.fail_waiters
-        )
+        dialer = Dialer(poller, options, self._workers)
+        self._pools = Pools(dialer, settings.max_pools, self._door.count_cancel, self._door.fail_waiters)
         self._door.pools = self._pools
         for route in router.fixed_routes():
             if route.min_pool_size:

@@ -224,9 +224,11 @@ def _connect_all(settings: Settings) -> bool:
     from poolproxy.app import run_on_poller
     from poolproxy.auth.server_login import ScramKeyCache
     from poolproxy.backend.control import Control
+    from poolproxy.backend.dialing import Dialer
     from poolproxy.router import Router
     from poolproxy.settings import ANY_DATABASE
     from poolproxy.transport.sockets import TcpOptions
+    from poolproxy.transport.workers import Workers
 
     router = Router(settings)
     routes = list(router.fixed_routes())
@@ -238,7 +240,8 @@ def _connect_all(settings: Settings) -> bool:
             routes.append(router.route(location.user, location.dbname or location.user))
 
     async def try_all(poller: Poller) -> list[tuple[bool, str]]:
-        control = Control(poller, TcpOptions(), ScramKeyCache())
+        workers = Workers(2, asyncio.get_running_loop().call_soon_threadsafe)
+        control = Control(Dialer(poller, TcpOptions(), workers), ScramKeyCache())
         return await asyncio.gather(*(_try(control, route) for route in routes))
 
     results = run_on_poller(try_all)

@@ -125,19 +125,26 @@ SYSTEM: Final = "system"
 
 
 class ServerContexts:
-    """The contexts of `server_context`, kept until a file changes. `get` reads files: not for the event
-    loop."""
+    """The contexts of `server_context`, kept until a file changes."""
 
     def __init__(self) -> None:
         self._made: dict[ServerTls, tuple[_Stamp, ssl.SSLContext]] = {}
 
-    def get(self, tls: ServerTls) -> ssl.SSLContext:
-        """Raises BrokenTls."""
-        stamp = _stamp(tls.sslrootcert, tls.sslcert, tls.sslkey)
+    def known(self, tls: ServerTls) -> ssl.SSLContext | None:
+        """The one that was made of the files as they are now, if there is one."""
         made = self._made.get(tls)
-        if made is None or made[0] != stamp:
-            self._made[tls] = made = (stamp, server_context(tls))
-        return made[1]
+        return made[1] if made is not None and made[0] == _server_stamp(tls) else None
+
+    def make(self, tls: ServerTls) -> ssl.SSLContext:
+        """Read the files: not for the event loop. Raises BrokenTls."""
+        stamp = _server_stamp(tls)
+        context = server_context(tls)
+        self._made[tls] = (stamp, context)
+        return context
+
+
+def _server_stamp(tls: ServerTls) -> _Stamp:
+    return _stamp("" if tls.sslrootcert == SYSTEM else tls.sslrootcert, tls.sslcert, tls.sslkey)
 
 
 def _note_name(tls: Any, name: str | None, context: ssl.SSLContext) -> None:

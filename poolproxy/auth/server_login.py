@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -36,10 +36,24 @@ class ServerRefusedLogin(Exception):
     `sqlstate` is the server's; 28P01 or 28000 where the refusal is ours. `message` is fit for a log line.
     """
 
-    def __init__(self, sqlstate: str, message: str) -> None:
+    def __init__(self, sqlstate: str, message: str, at_once: bool = False) -> None:
+        """`at_once`: the server said no before it asked for anything."""
         super().__init__(f"{sqlstate}: {message}")
         self.sqlstate = sqlstate
         self.message = message
+        self.at_once = at_once
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """What a login is said over."""
+
+    private: bool = False  #: a cleartext password on it can be read by nobody else: TLS, or a Unix socket
+    encrypted: bool = False
+    end_point: bytes | None = field(
+        default=None, repr=False
+    )  #: tls-server-end-point; None: nothing to bind to
+    binding: str = "prefer"  #: libpq's channel_binding: disable, prefer, require
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,38 +108,43 @@ def server_login(
     user: str,
     password: str | None,
     parameters: Mapping[str, str],
-    local: bool,
+    channel: Channel,
     keys: ScramKeyCache,
     methods: frozenset[str] = auth_methods.ALL,
 ) -> Dialogue[ServerGreeting]:
     """Opens a session as `user`. `parameters`: the rest of the startup message, "database" at least.
 
-    `local`: over a Unix socket, where a cleartext password crosses no network. `methods`: what the server may
-    ask for (auth_methods). Raises ServerRefusedLogin, or
+    `methods`: what the server may ask for (auth_methods). Raises ServerRefusedLogin, or
     UnexpectedServerAnswer where the server breaks the protocol or proves an impostor.
     """
     yield Send(messages.startup_message({"user": user, **parameters}, PROTOCOL_MINOR))
-    code, data = yield from _authentication_request()
+    try:
+        code, data = yield from _authentication_request()
+    except ServerRefusedLogin as refusal:
+        raise ServerRefusedLogin(refusal.sqlstate, refusal.message, at_once=True) from None
     if code in _ASKED and _ASKED[code][0] not in methods:
         raise ServerRefusedLogin("28000", f"the server asks for {_ASKED[code][1]}: not by require_auth")
+    if channel.binding == "require" and code != codes.AUTH_SASL:
+        # Whatever else it would take, it could pass on to another server (CVE-2025-49146).
+        raise ServerRefusedLogin("28000", "channel binding is required, and the server asks for no SCRAM")
     if code != codes.AUTH_OK:
         if password is None:
             raise ServerRefusedLogin("28P01", "the server asks for a password and none is configured")
-        yield from _authenticate(code, data, user, password, local, keys)
+        yield from _authenticate(code, data, user, password, channel, keys)
         # Asked once only: a server that went on asking could step down to a weaker method, or ask for ever.
         yield from _authentication_data(codes.AUTH_OK)
     return (yield from _greeting())
 
 
 def _authenticate(
-    code: int, data: bytes, user: str, password: str, local: bool, keys: ScramKeyCache
+    code: int, data: bytes, user: str, password: str, channel: Channel, keys: ScramKeyCache
 ) -> Dialogue[None]:
     """Answers the server's one request for authentication."""
     if code == codes.AUTH_SASL:
-        yield from _scram(data, password, keys)
+        yield from _scram(data, password, channel, keys)
     elif code == codes.AUTH_MD5:
         yield from _md5(data, user, password)
-    elif code == codes.AUTH_CLEARTEXT and local:
+    elif code == codes.AUTH_CLEARTEXT and channel.private:
         yield Send(messages.password_message(password))
     else:
         raise ServerRefusedLogin("28000", _unsupported(code))
@@ -133,7 +152,7 @@ def _authenticate(
 
 def _unsupported(code: int) -> str:
     if code == codes.AUTH_CLEARTEXT:
-        return "the server asks for a cleartext password, which is sent over Unix sockets only"
+        return "the server asks for a cleartext password, which is sent over TLS or Unix sockets only"
     return f"the server asks for authentication by {_METHOD_NAMES.get(code, f'method {code}')}: not supported"
 
 
@@ -164,14 +183,10 @@ def _authentication_request() -> Dialogue[tuple[int, bytes]]:
     return messages.authentication_fields(body)
 
 
-def _scram(data: bytes, password: str, keys: ScramKeyCache) -> Dialogue[None]:
+def _scram(data: bytes, password: str, channel: Channel, keys: ScramKeyCache) -> Dialogue[None]:
     """The whole exchange. It ends with the server's proof checked: an early AuthenticationOk is refused."""
-    mechanisms = messages.sasl_mechanisms(data)
-    if scram.MECHANISM not in mechanisms:
-        offered = shown(b", ".join(mechanisms).decode("ascii", "replace"))
-        raise ServerRefusedLogin("28000", f"the server offers no SASL mechanism that we speak: {offered}")
-    exchange = scram.ScramClient(scram.new_nonce())
-    yield Send(messages.sasl_initial_response(scram.MECHANISM, exchange.first()))
+    mechanism, exchange = _chosen(messages.sasl_mechanisms(data), channel)
+    yield Send(messages.sasl_initial_response(mechanism, exchange.first()))
     salt, iterations = exchange.challenge((yield from _authentication_data(codes.AUTH_SASL_CONTINUE)))
     derived = keys.get(password, salt, iterations)
     cached = derived is not None
@@ -182,6 +197,29 @@ def _scram(data: bytes, password: str, keys: ScramKeyCache) -> Dialogue[None]:
     # Only what a server has accepted is kept: wrong passwords and made-up salts must not fill the cache.
     if not cached:
         keys.put(password, salt, iterations, derived)
+
+
+def _chosen(offered: Sequence[bytes], channel: Channel) -> tuple[bytes, scram.ScramClient]:
+    """The mechanism, bound to the TLS connection where that can be, as libpq chooses it (fe-auth.c)."""
+    nonce = scram.new_nonce()
+    could = channel.end_point is not None and channel.binding != "disable"
+    if could and scram.MECHANISM_PLUS in offered:
+        return scram.MECHANISM_PLUS, scram.ScramClient(nonce, binding=channel.end_point)
+    if channel.binding == "require":
+        raise ServerRefusedLogin("28000", f"no channel binding, and it is required: {_unbound(channel)}")
+    if scram.MECHANISM not in offered:
+        names = shown(b", ".join(offered).decode("ascii", "replace"))
+        raise ServerRefusedLogin("28000", f"the server offers no SASL mechanism that we speak: {names}")
+    # "y": we could, and you say that you cannot. A server that can knows then that somebody is in between.
+    return scram.MECHANISM, scram.ScramClient(nonce, header=scram.UNOFFERED_HEADER if could else b"n,,")
+
+
+def _unbound(channel: Channel) -> str:
+    if not channel.encrypted:
+        return "the connection has no TLS"
+    if channel.end_point is None:
+        return "the signature of the server's certificate has no hash to bind to"
+    return "the server does not offer it"
 
 
 def _authentication_data(expected: int) -> Dialogue[bytes]:

@@ -8,14 +8,16 @@ Until then the server is not handed out and not asked anything, so the signal ca
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 
-from poolproxy.backend.connecting import describe, open_socket
+from poolproxy.backend.connecting import describe
+from poolproxy.backend.dialing import Dialer, NoTls
 from poolproxy.backend.server import Server
+from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.protocol import messages
-from poolproxy.transport.sockets import TcpOptions
+from poolproxy.transport.stream import Handler, Stream
+from poolproxy.transport.tls_stream import TlsStream
 
 _log = get_logger()
 
@@ -32,8 +34,8 @@ class Canceller:
     """Forwards cancel requests, a bounded number at a time; `count(result)` hears of each: forwarded or
     failed."""
 
-    def __init__(self, options: TcpOptions, count: Callable[[str], None]) -> None:
-        self._options = options
+    def __init__(self, dialer: Dialer, count: Callable[[str], None]) -> None:
+        self._dialer = dialer
         self._count = count
         self._places = asyncio.Semaphore(MAX_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,25 +54,34 @@ class Canceller:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, server: Server) -> None:
-        sock: socket.socket | None = None
+        stream: Stream | None = None
         try:
             async with asyncio.timeout(TIMEOUT), self._places:
-                sock = await open_socket(server.pool.route.target, self._options)
+                stream = await self._dial(server)
                 while server.pipeline.skipping() and not (server.discarding or server.stream.closed):
                     await asyncio.sleep(
                         SKIP_PAUSE
                     )  # it must not hit the settings that go ahead of the query (rule 21)
                 if not server.pipeline.quiet() and not server.stream.closed:
-                    await self._send(sock, server)
+                    await self._send(stream, server)
             self._count("forwarded")
-        except OSError as error:
-            self._failed(server, error, sock is not None)
+        except (OSError, UnexpectedServerAnswer) as error:
+            self._failed(server, error, stream is not None)
         finally:
-            if sock is not None:
-                sock.close()
+            if stream is not None:
+                stream.close()
             server.cancel_over()
 
-    def _failed(self, server: Server, error: OSError, sent: bool) -> None:
+    async def _dial(self, server: Server) -> Stream:
+        """As the server's own connection was made: its key must not be read where nothing else can be."""
+        encrypted = isinstance(server.stream, TlsStream)
+        line = await self._dialer.dial(server.pool.route.target, encrypted)
+        if line.encrypted is not encrypted:
+            line.stream.close()
+            raise NoTls("the server has no TLS any more")
+        return line.stream
+
+    def _failed(self, server: Server, error: OSError | UnexpectedServerAnswer, sent: bool) -> None:
         self._count("failed")
         route = server.pool.route
         repeated(
@@ -80,14 +91,39 @@ class Canceller:
             # Whether and when PostgreSQL will act on it is not known: this server must not run anything else.
             server.close("a cancel request to it could not be completed")
 
-    async def _send(self, sock: socket.socket, server: Server) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.sock_sendall(sock, messages.cancel_request(server.pid, server.key))
-        while await loop.sock_recv(sock, 256):
-            pass
+    async def _send(self, stream: Stream, server: Server) -> None:
+        end = _End()
+        stream.handler = end
+        stream.resume()
+        stream.send(messages.cancel_request(server.pid, server.key))
+        await end.reached
 
     async def close(self) -> None:
         """End what is under way."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class _End(Handler):
+    """Waits for the end of a connection; what is said on it is of no interest."""
+
+    def __init__(self) -> None:
+        self.reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def on_data(self, buffer: bytearray, end: int) -> None:
+        """A request is answered by the end alone."""
+
+    def on_drained(self) -> None:
+        """Nothing waits for it."""
+
+    def on_lost(self, reason: str) -> None:
+        if self.reached.done():
+            return
+        if reason == "eof":
+            self.reached.set_result(None)
+        else:
+            self.reached.set_exception(ConnectionError(reason))
+
+    def fail(self, error: PoolproxyError) -> None:
+        self.on_lost(error.message)

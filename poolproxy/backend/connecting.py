@@ -1,100 +1,51 @@
-"""One connection to PostgreSQL: DNS, socket, and the login dialogue driven over a stream. Policy is the
+"""Logging in to PostgreSQL: the login dialogue driven over a line (backend/dialing.py). Policy is the
 grower's.
 
-asyncio for the waiting, the data plane's own streams for the bytes. Must not know pools beyond the route's
-target.
+Must not know pools beyond the route's target.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
-import socket
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any
+from typing import Final
 
 from poolproxy.auth.dialogue import Dialogue, Offload, Receive, Send, Step
-from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin, server_login
+from poolproxy.auth.server_login import (
+    Channel,
+    ScramKeyCache,
+    ServerGreeting,
+    ServerRefusedLogin,
+    server_login,
+)
 from poolproxy.backend.aside import aside
+from poolproxy.backend.dialing import Dialer, Line, NoTls, ways_to
 from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH
 from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.route import Target
-from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Handler, Stream
 
 #: Room for what a server says at login: notices and errors may be longer than what clients may send.
 _MAX_LOGIN_MESSAGE = 8 * MAX_STARTUP_LENGTH
 
-
-async def addresses(target: Target) -> list[tuple[int, Any]]:
-    """(family, address) of each, one at least; socket.gaierror, an OSError, where the name is not known."""
-    if target.unix_path is not None:
-        return [(socket.AF_UNIX, target.unix_path)]
-    look_up = partial(socket.getaddrinfo, target.host, target.port, type=socket.SOCK_STREAM)
-    try:
-        found = look_up(flags=socket.AI_NUMERICHOST)  # no name, no question
-    except socket.gaierror:
-        found = await aside(look_up)
-    if not found:
-        raise OSError(errno.EADDRNOTAVAIL, f"no address for {target.host}")
-    return [(entry[0], entry[4]) for entry in found]
-
-
-async def _connect(sock: socket.socket, address: Any) -> None:
-    """As loop.sock_connect, which may have a thread look up the address, and keep that thread."""
-    code = sock.connect_ex(address)
-    if code == errno.EINPROGRESS:
-        loop = asyncio.get_running_loop()
-        writable = loop.create_future()
-
-        def over() -> None:
-            if not writable.done():
-                writable.set_result(None)
-
-        loop.add_writer(sock, over)
-        try:
-            await writable
-        finally:
-            loop.remove_writer(sock)
-        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if code:
-        raise OSError(code, f"cannot connect to {address}: {os.strerror(code)}")
-
-
-async def open_socket(target: Target, options: TcpOptions) -> socket.socket:
-    """A connected, non-blocking socket; OSError says what was tried. All addresses of the name are tried in
-    turn."""
-    problem: OSError | None = None
-    for family, address in await addresses(target):
-        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        try:
-            options.set_on(sock)
-            await _connect(sock, address)
-            return sock
-        except OSError as error:
-            sock.close()
-            problem = error
-        except BaseException:
-            sock.close()
-            raise
-    assert problem is not None, "no address was tried"
-    raise problem
+#: invalid_authorization_specification: what pg_hba.conf has no rule for.
+_NO_RULE: Final = "28000"
 
 
 class LoginDriver(Handler):
     """Drives a login dialogue over a stream, and completes a future with its greeting or its error."""
 
-    def __init__(self, poller: Poller, sock: socket.socket, dialogue: Dialogue[ServerGreeting]) -> None:
+    def __init__(self, stream: Stream, dialogue: Dialogue[ServerGreeting]) -> None:
         self._loop = asyncio.get_running_loop()
         self._dialogue = dialogue
         self._framer = Framer(stop_table(b""))
         self._receiving = False
         self.done: asyncio.Future[ServerGreeting] = self._loop.create_future()
-        self.stream = Stream(poller, sock.detach(), self)
+        self.stream = stream
+        stream.handler = self
+        stream.resume()
         self._advance(lambda: next(dialogue))
 
     def _advance(self, resume: Callable[[], Step]) -> None:
@@ -158,19 +109,37 @@ class LoginDriver(Handler):
 
 
 async def log_in(
-    poller: Poller,
-    target: Target,
-    options: TcpOptions,
-    keys: ScramKeyCache,
-    at_start: Iterable[tuple[str, str]] = (),
+    dialer: Dialer, target: Target, keys: ScramKeyCache, at_start: Iterable[tuple[str, str]] = ()
 ) -> tuple[Stream, ServerGreeting]:
     """A stream to a session that is ready for its first query, still paused; `at_start`: settings it starts
     with. Raises OSError, ServerRefusedLogin, UnexpectedServerAnswer; the caller bounds the time."""
-    sock = await open_socket(target, options)
-    local = target.unix_path is not None
+    *others, last = ways_to(target)
+    for encrypted in others:
+        try:
+            line = await dialer.dial(target, encrypted)
+        except NoTls:
+            continue
+        try:
+            return await _log_in_over(line, target, keys, at_start)
+        except ServerRefusedLogin as refusal:
+            # It may have a rule for the other way, as libpq has it; no rule changes what a password is worth.
+            if not refusal.at_once or refusal.sqlstate != _NO_RULE or line.encrypted is not encrypted:
+                raise
+    return await _log_in_over(await dialer.dial(target, last), target, keys, at_start)
+
+
+async def _log_in_over(
+    line: Line, target: Target, keys: ScramKeyCache, at_start: Iterable[tuple[str, str]]
+) -> tuple[Stream, ServerGreeting]:
     parameters = {**dict(at_start), "database": target.dbname}
-    dialogue = server_login(target.user, target.password, parameters, local, keys, target.methods)
-    driver = LoginDriver(poller, sock, dialogue)
+    channel = Channel(
+        private=line.encrypted or target.unix_path is not None,
+        encrypted=line.encrypted,
+        end_point=line.end_point,
+        binding=target.tls.channel_binding,
+    )
+    dialogue = server_login(target.user, target.password, parameters, channel, keys, target.methods)
+    driver = LoginDriver(line.stream, dialogue)
     try:
         return driver.stream, await driver.done
     except BaseException:

@@ -9,11 +9,10 @@ import asyncpg
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
 from poolproxy.backend.connecting import log_in
+from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.link import LinkLoop
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.route import Target
-from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
 
 #: What our own connections call themselves in pg_stat_activity.
@@ -44,16 +43,15 @@ _USABLE = """
 class Control:
     """See the module. It logs in as pools do (backend/link.py)."""
 
-    def __init__(self, poller: Poller, options: TcpOptions, keys: ScramKeyCache) -> None:
-        self._poller = poller
-        self._options = options
+    def __init__(self, dialer: Dialer, keys: ScramKeyCache) -> None:
+        self._dialer = dialer
         self._keys = keys
 
     async def connect(self, target: Target, timeout: float) -> asyncpg.Connection:
         """A connection of our own. Raises one of UNANSWERED (TimeoutError after `timeout` seconds)."""
 
         async def opened() -> tuple[Stream, ServerGreeting]:
-            return await log_in(self._poller, target, self._options, self._keys, _AT_START)
+            return await log_in(self._dialer, target, self._keys, _AT_START)
 
         return await asyncpg.connect(
             host=target.host,

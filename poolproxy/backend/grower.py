@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
 from poolproxy.backend.connecting import describe, log_in
+from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.server import Server
 from poolproxy.backend.server_session import ServerSession
 from poolproxy.errors import (
@@ -31,8 +32,6 @@ from poolproxy.session.audit import audit_query, read_audit
 from poolproxy.session.custom import custom_names
 from poolproxy.session.lifecycle import SERVER_IDLE
 from poolproxy.session.parameters import EMPTY, Reported, reported_set
-from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
 
 _log = get_logger()
@@ -55,16 +54,15 @@ class Grower:
 
     def __init__(
         self,
-        poller: Poller,
+        dialer: Dialer,
         budget: Budget,
-        options: TcpOptions,
         keys: ScramKeyCache,
         evict: Callable[[Pool], bool],
         on_waiter_failed: Callable[[Pool, ServerLoginRefused], None],
     ) -> None:
         self.budget = budget
-        self._poller = poller
-        self._options = options
+        self._poller = dialer.poller
+        self._dialer = dialer
         self._keys = keys
         self._evict = evict
         self._on_waiter_failed = on_waiter_failed
@@ -128,7 +126,7 @@ class Grower:
         """One connection and login, within server_connect_timeout; then it is no longer under way."""
         try:
             async with asyncio.timeout(route.server_connect_timeout):
-                return await log_in(self._poller, route.target, self._options, self._keys, route.at_start)
+                return await log_in(self._dialer, route.target, self._keys, route.at_start)
         finally:
             self._under_way -= 1
 

@@ -17,6 +17,7 @@ from poolproxy.auth.server_login import ScramKeyCache
 from poolproxy.backend.cancelling import Canceller
 from poolproxy.backend.control import Control
 from poolproxy.backend.database import Database
+from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.hub import Hub
 from poolproxy.backend.server import Server
@@ -29,8 +30,6 @@ from poolproxy.pool.queue import Member
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Route, Target
 from poolproxy.session.lifecycle import SERVER_ACTIVE
-from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 
 #: Seconds an empty pool is kept: its metrics and its greetings are worth something to the next client.
 EMPTY_POOL_LIFETIME = 300.0
@@ -43,23 +42,22 @@ class Pools:
 
     def __init__(
         self,
-        poller: Poller,
-        options: TcpOptions,
+        dialer: Dialer,
         max_pools: int,
         count_cancel: Callable[[str], None],
         fail_waiters: Callable[[Pool, ServerLoginRefused], None],
     ) -> None:
-        self._poller = poller
-        self._options = options
+        self._poller = dialer.poller
+        self._dialer = dialer
         self._max_pools = max_pools
         self._keys = ScramKeyCache()
-        self._control = Control(poller, options, self._keys)
+        self._control = Control(dialer, self._keys)
         self._fail_waiters = fail_waiters
         self.known: dict[tuple[str, ...], Pool] = {}  #: Route.key() -> its pool; most by (database, user)
         self._databases: dict[DatabaseKey, Database] = {}
         self._unused_since: dict[Pool, float] = {}
         self._leaving: set[asyncio.Task[None]] = set()
-        self.canceller = Canceller(options, count_cancel)
+        self.canceller = Canceller(dialer, count_cancel)
 
     def __iter__(self) -> Iterator[Pool]:
         return iter(list(self.known.values()))
@@ -91,7 +89,7 @@ class Pools:
         database = self._databases.get(key)
         if database is None:
             budget = Budget(route.database, route.max_connections)
-            grower = Grower(self._poller, budget, self._options, self._keys, self._evict, self._refused)
+            grower = Grower(self._dialer, budget, self._keys, self._evict, self._refused)
             database = self._databases[key] = Database(self._poller, self._control, budget, grower, route)
         return database
 

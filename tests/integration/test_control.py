@@ -13,9 +13,8 @@ import pytest_asyncio
 from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
 from poolproxy.backend.control import APPLICATION_NAME, Control
 from poolproxy.route import Target
-from poolproxy.transport.sockets import TcpOptions
 from tests.support.cluster import DATABASE, PASSWORDS, Direct
-from tests.support.polling import served_poller
+from tests.support.polling import dialer_of, served_poller
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
 
@@ -23,7 +22,7 @@ from tests.support.waiting import eventually
 @pytest_asyncio.fixture
 async def control() -> AsyncIterator[Control]:
     async with served_poller() as poller:
-        yield Control(poller, TcpOptions(), ScramKeyCache())
+        yield Control(dialer_of(poller), ScramKeyCache())
 
 
 @pytest.fixture

@@ -6,9 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from poolproxy.backend.dialing import Dialer
 from poolproxy.errors import PoolproxyError
 from poolproxy.transport.poller import Pollable, Poller
+from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
+from poolproxy.transport.workers import Workers
 
 
 def _broken(pollable: Pollable, error: Exception) -> None:
@@ -41,3 +44,9 @@ async def served_poller() -> AsyncIterator[Poller]:
         await asyncio.wait([serving])
         loop.remove_reader(poller.fileno())
         poller.close()
+
+
+def dialer_of(poller: Poller) -> Dialer:
+    """What connects to servers in this loop."""
+    workers = Workers(2, asyncio.get_running_loop().call_soon_threadsafe)
+    return Dialer(poller, TcpOptions(), workers)

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin, server_login
+from poolproxy.auth.server_login import (
+    Channel,
+    ScramKeyCache,
+    ServerGreeting,
+    ServerRefusedLogin,
+    server_login,
+)
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.protocol import codes, scram
 from poolproxy.protocol import messages as m
@@ -34,12 +40,14 @@ SECRET = scram.secret_from_password("pencil", salt=b"s" * 16)
 def start(
     password: str | None = "pencil",
     *,
-    local: bool = False,
+    private: bool = False,
+    channel: Channel | None = None,
     keys: ScramKeyCache | None = None,
     methods: frozenset[str] = ALL,
 ) -> Driven[ServerGreeting]:
     cache = ScramKeyCache() if keys is None else keys
-    return Driven(server_login("bob", password, {"database": "shop"}, local, cache, methods))
+    over = channel or Channel(private)
+    return Driven(server_login("bob", password, {"database": "shop"}, over, cache, methods))
 
 
 def answered(sent: bytes) -> bytes:
@@ -77,7 +85,7 @@ class TestRequireAuth:
     @pytest.mark.parametrize("required", REQUESTS)
     @pytest.mark.parametrize("asked", REQUESTS)
     def test_what_is_not_allowed_is_not_answered(self, required: str, asked: str) -> None:
-        login = start(local=True, methods=required_methods(required))
+        login = start(private=True, methods=required_methods(required))
         if asked == required:
             login.feed(REQUESTS[asked])
             return
@@ -117,7 +125,7 @@ class TestMethods:
         assert login.result == GREETING
 
     def test_cleartext_over_a_unix_socket(self) -> None:
-        login = start(local=True)
+        login = start(private=True)
         assert login.feed(m.authentication_cleartext()) == m.password_message("pencil")
         login.feed(OK + WELCOME)
         assert login.result == GREETING
@@ -130,7 +138,7 @@ class TestMethods:
     @pytest.mark.parametrize("asked", [SASL, m.authentication_md5(b"salt"), m.authentication_cleartext()])
     def test_without_a_password(self, asked: bytes) -> None:
         with pytest.raises(ServerRefusedLogin, match="none is configured") as caught:
-            start(None, local=True).feed(asked)
+            start(None, private=True).feed(asked)
         assert caught.value.sqlstate == "28P01"
 
     @pytest.mark.parametrize(
@@ -191,7 +199,7 @@ class TestRefusals:
 
     def test_the_password_is_never_in_it(self) -> None:
         with pytest.raises(ServerRefusedLogin) as caught:
-            start(local=False).feed(m.authentication_cleartext())
+            start(private=False).feed(m.authentication_cleartext())
         assert "pencil" not in repr(caught.value)
 
 
@@ -207,14 +215,14 @@ class TestImpostors:
         "early", [OK, m.authentication_cleartext(), m.ready_for_query(codes.STATUS_IDLE)]
     )
     def test_one_that_skips_its_proof(self, early: bytes) -> None:
-        login = start(local=True)
+        login = start(private=True)
         up_to_proof(login, scram.ScramServer(SECRET))
         with pytest.raises(UnexpectedServerAnswer):
             login.feed(early)
 
     @pytest.mark.parametrize("again", [m.authentication_cleartext(), m.authentication_md5(b"salt"), SASL])
     def test_one_that_asks_again(self, again: bytes) -> None:
-        login = start(local=True)
+        login = start(private=True)
         login.feed(m.authentication_md5(b"salt"))
         with pytest.raises(UnexpectedServerAnswer):
             login.feed(again)
@@ -319,7 +327,7 @@ _said = st.lists(
 @given(_said)
 @settings(deadline=None, max_examples=300)
 def test_any_server_gets_an_answer_or_an_error_of_ours(said: bytes) -> None:
-    login = start(local=True)
+    login = start(private=True)
     with contextlib.suppress(UnexpectedServerAnswer, ServerRefusedLogin):
         for kind, body in split(said):
             if login.done:

@@ -11,6 +11,7 @@ import pytest
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
 from poolproxy.backend import grower as grower_module
+from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.grower import Grower
 from poolproxy.errors import ServerLoginRefused
 from poolproxy.pool.budget import Budget
@@ -19,9 +20,9 @@ from poolproxy.pool.queue import Member, Waiter
 from poolproxy.route import Target
 from poolproxy.session.lifecycle import CLIENT_IDLE
 from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Handler, Stream
 from tests.fakes.routes import route_of
+from tests.support.polling import dialer_of
 
 
 class Client(Waiter):
@@ -88,8 +89,8 @@ class Surroundings:
         monkeypatch.setattr(grower_module, "log_in", self._log_in)
         monkeypatch.setattr(self._loop, "call_later", self._call_later)
 
-    async def _log_in(self, poller: Poller, target: Target, *rest: object) -> tuple[Stream, ServerGreeting]:
-        attempt = Attempt(poller, target)
+    async def _log_in(self, dialer: Dialer, target: Target, *rest: object) -> tuple[Stream, ServerGreeting]:
+        attempt = Attempt(dialer.poller, target)
         self.open.append(attempt)
         self.begun += 1
         try:
@@ -171,7 +172,7 @@ class Stage:
         self.budget = Budget("shop", limit)
         self.refusals: list[tuple[Pool, ServerLoginRefused]] = []
         self.grower = Grower(
-            around.poller, self.budget, TcpOptions(), ScramKeyCache(), lambda pool: False, self._refuse
+            dialer_of(around.poller), self.budget, ScramKeyCache(), lambda pool: False, self._refuse
         )
 
     def _refuse(self, pool: Pool, problem: ServerLoginRefused) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 from poolproxy.backend.pools import Pools
 from poolproxy.pool.pool import Pool
 from poolproxy.route import Target
-from poolproxy.transport.sockets import TcpOptions
 from tests.fakes.routes import route_of
+from tests.support.polling import dialer_of
 from tests.unit.backend.attempts import Client, Surroundings, clients
 
 
@@ -39,7 +39,7 @@ class Stage:
         self.around = around
         self.control = control
         self.pools = Pools(
-            around.poller, TcpOptions(), max_pools, lambda result: None, lambda pool, problem: None
+            dialer_of(around.poller), max_pools, lambda result: None, lambda pool, problem: None
         )
 
     def pool(self, **differing: Any) -> Pool:

@@ -35,9 +35,12 @@ class Caller:
         self._bytewise = bytewise
 
     async def startup(self) -> dict[str, str]:
-        """The parameters of the startup message, which asks for 3.2."""
+        """The parameters of the startup message, which asks for 3.2. There is no TLS for who asks."""
         (length,) = struct.unpack("!i", await self.reader.readexactly(4))
         body = await self.reader.readexactly(length - 4)
+        if body == m.ssl_request()[4:]:
+            self.writer.write(b"N")
+            return await self.startup()
         assert body[:4] == struct.pack("!hh", 3, 2)
         words = body[4:-2].decode().split("\0")
         return dict(zip(words[::2], words[1::2], strict=True))

@@ -16,9 +16,10 @@ import pytest_asyncio
 from poolproxy.backend import cancelling
 from poolproxy.backend.cancelling import MAX_AT_ONCE, Canceller
 from poolproxy.route import Target
-from poolproxy.transport.sockets import TcpOptions
+from poolproxy.transport.poller import Poller
 from tests.fakes.routes import route_of, target_of
 from tests.support import messages as m
+from tests.support.polling import dialer_of
 from tests.unit.backend.fake_postgres import Caller, FakePostgres
 
 
@@ -49,9 +50,9 @@ class Server:
 class Stage:
     """A PostgreSQL that takes cancel requests and hangs up when `act` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, poller: Poller) -> None:
         self.results: list[str] = []
-        self.canceller = Canceller(TcpOptions(), self.results.append)
+        self.canceller = Canceller(dialer_of(poller), self.results.append)
         self.requests: list[bytes] = []
         self.heard = asyncio.Event()
         self.act = asyncio.Event()
@@ -70,8 +71,8 @@ class Stage:
 
 
 @pytest_asyncio.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    stage = Stage()
+async def stage(tmp_path: Path, poller: Poller) -> AsyncIterator[Stage]:
+    stage = Stage(poller)
     async with stage.fake.serving(tmp_path), asyncio.timeout(30):
         yield stage
         stage.act.set()

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
-from poolproxy.backend.connecting import describe, log_in, open_socket
+from poolproxy.backend.connecting import describe, log_in
+from poolproxy.backend.dialing import open_socket
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.route import Target
 from poolproxy.transport.poller import Poller
@@ -23,6 +24,7 @@ from poolproxy.transport.stream import Stream
 from tests.dialogues.words import fatal, notice, parameter
 from tests.fakes.routes import target_of
 from tests.support import messages as m
+from tests.support.polling import dialer_of
 from tests.unit.backend.fake_postgres import (
     GREETING,
     KEY,
@@ -39,7 +41,7 @@ from tests.unit.backend.fake_postgres import (
 
 async def entered(poller: Poller, target: Target) -> tuple[Stream, ServerGreeting]:
     async with asyncio.timeout(20):
-        return await log_in(poller, target, TcpOptions(), ScramKeyCache())
+        return await log_in(dialer_of(poller), target, ScramKeyCache())
 
 
 async def refused(poller: Poller, folder: Path, script: Script, *, bytewise: bool = False) -> Exception:
@@ -181,7 +183,7 @@ class TestRefusals:
     ) -> None:
         fake = FakePostgres(saying(OK))
         async with fake.serving(tmp_path):
-            login = asyncio.create_task(log_in(poller, fake.target, TcpOptions(), ScramKeyCache()))
+            login = asyncio.create_task(log_in(dialer_of(poller), fake.target, ScramKeyCache()))
             while not fake.calls:
                 await asyncio.sleep(0)
             login.cancel()

@@ -5,23 +5,24 @@ from __future__ import annotations
 import struct
 
 import pytest
+import pytest_asyncio
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
 from poolproxy.backend.control import APPLICATION_NAME, Control
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from tests.dialogues.words import error
 from tests.support import messages as m
+from tests.support.polling import dialer_of
 from tests.unit.backend.fake_postgres import GREETING, OK, PASSWORD, Caller, FakePostgres
 
 CLEARTEXT = m.message("R", struct.pack("!i", 3))
 SCRAM = m.message("R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0")
 
 
-@pytest.fixture
-def control(poller: Poller) -> Control:
-    return Control(poller, TcpOptions(), ScramKeyCache())
+@pytest_asyncio.fixture
+async def control(poller: Poller) -> Control:
+    return Control(dialer_of(poller), ScramKeyCache())
 
 
 async def test_a_password_is_not_told_to_who_asks_for_it(control: Control) -> None:
