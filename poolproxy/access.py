@@ -5,32 +5,49 @@ Between the settings, which read no rules, and auth, which reads no files. Must 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from poolproxy.auth.hba import InvalidRules, Rule, Rules, parse
+from poolproxy.auth import hba, ident
+from poolproxy.auth.hba import Rule, Rules
+from poolproxy.auth.ident import NO_MAPS
+from poolproxy.auth.rule_files import InvalidRules, Read
 from poolproxy.settings import InvalidSettings, Settings
 from poolproxy.settings.load import MAX_FILE_BYTES
 from poolproxy.tls import BrokenTls, ClientTls, TlsFiles
+
+T = TypeVar("T")
 
 
 def read_rules(settings: Settings) -> Rules | None:
     """The rules, or None where there is no file of them. Raises InvalidSettings, with a line per problem."""
     if not settings.auth_hba_file:
         return None
-    try:
-        name, text = _read(settings.auth_hba_file, "")
-        rules = parse(name, text, _read)
-    except OSError as error:
-        raise InvalidSettings(
-            f"auth_hba_file: {settings.auth_hba_file} cannot be read ({error.strerror})"
-        ) from None
-    except InvalidRules as error:
-        raise InvalidSettings(*(f"auth_hba_file: {problem}" for problem in error.problems)) from None
-    except ValueError as error:
-        raise InvalidSettings(f"auth_hba_file: {settings.auth_hba_file}: {error}") from None
-    if not len(rules):
-        raise InvalidSettings(f"auth_hba_file: {name} has no rule: nobody could log in")
+    maps = _read_file("auth_ident_file", settings.auth_ident_file, ident.parse) or NO_MAPS
+    rules = _read_file("auth_hba_file", settings.auth_hba_file, partial(hba.parse, maps=maps))
+    if not rules:
+        raise InvalidSettings(f"auth_hba_file: {settings.auth_hba_file} has no rule: nobody could log in")
+    certified = [rule.where for rule in rules if rule.method == "cert" or rule.clientcert]
+    if certified and not (settings.takes_tls and settings.tls_ca_file):
+        raise InvalidSettings(f"auth_hba_file: {certified[0]}: certificates of clients need tls_ca_file")
     return rules
+
+
+def _read_file(setting: str, path: str, parse: Callable[[str, str, Read], T]) -> T | None:
+    """What a file says; None where the setting is empty."""
+    if not path:
+        return None
+    try:
+        name, text = _read(path, "")
+        return parse(name, text, _read)
+    except OSError as error:
+        raise InvalidSettings(f"{setting}: {path} cannot be read ({error.strerror})") from None
+    except InvalidRules as error:
+        raise InvalidSettings(*(f"{setting}: {problem}" for problem in error.problems)) from None
+    except ValueError as error:
+        raise InvalidSettings(f"{setting}: {path}: {error}") from None
 
 
 def read_tls(settings: Settings) -> ClientTls | None:

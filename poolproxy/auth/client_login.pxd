@@ -15,8 +15,10 @@ cdef class ClientLogin:
     cdef Secrets _secrets
     cdef object _random_bytes
     cdef readonly bint done
+    cdef readonly object work
     cpdef bytes begin(self)
     cpdef bytes answer(self, int kind, bytes body)
+    cpdef bytes conclude(self, bint result)
     cpdef ahead(self)
     cdef bytes _answer(self, bytes body)
 
@@ -32,6 +34,9 @@ cdef class ScramLogin(ClientLogin):
 
 cdef class Md5Login(ClientLogin):
     cdef bytes _salt
+
+cdef class PasswordLogin(ClientLogin):
+    pass
 
 @cython.locals(login=ScramLogin)
 cpdef ClientLogin client_login(str method, str user, Secrets secrets, random_bytes, bytes binding=*)

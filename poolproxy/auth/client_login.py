@@ -7,14 +7,16 @@ runs for every client, and a method costs a third of a generator within a genera
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from poolproxy.auth.credentials import UserSecret
 from poolproxy.errors import AuthenticationFailed, ProtocolViolation
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import PASSWORD
-from poolproxy.protocol.md5 import md5_matches
+from poolproxy.protocol.md5 import md5_hash, md5_matches
 from poolproxy.protocol.messages import (
     authentication_sasl_continue,
     authentication_sasl_final,
@@ -22,10 +24,11 @@ from poolproxy.protocol.messages import (
 )
 from poolproxy.protocol.scram import MECHANISM, MECHANISM_PLUS, ProofRejected, ScramServer, new_nonce
 
-AuthMethod = Literal["scram-sha-256", "md5", "cert", "trust"]
+AuthMethod = Literal["scram-sha-256", "md5", "password", "cert", "trust"]
 RandomBytes = Callable[[int], bytes]
 
 # The same for every login.
+_ASK_PASSWORD = messages.authentication_cleartext()
 _OFFER_SCRAM = messages.authentication_sasl([MECHANISM])
 _OFFER_BINDING = messages.authentication_sasl([MECHANISM_PLUS, MECHANISM])
 
@@ -48,7 +51,7 @@ class ClientLogin:
     This one asks nothing, and lets unknown users in: "trust", and "cert", where TLS has asked already.
     """
 
-    __slots__ = ("_random_bytes", "_secrets", "_user", "done")
+    __slots__ = ("_random_bytes", "_secrets", "_user", "done", "work")
 
     def __init__(self, user: str, secrets: Secrets, random_bytes: RandomBytes) -> None:
         """`secrets` are asked once it is known that they are needed, and for every user alike."""
@@ -56,6 +59,7 @@ class ClientLogin:
         self._secrets = secrets
         self._random_bytes = random_bytes
         self.done = False
+        self.work: Callable[[], bool] | None = None  #: to be computed elsewhere, then `conclude`
 
     def begin(self) -> bytes:
         """The first request for authentication."""
@@ -67,6 +71,10 @@ class ClientLogin:
         if kind != PASSWORD or self.done:  # every kind of answer has the letter p
             raise ProtocolViolation(what=f"expected a password or SASL response, got type {kind:#04x}")
         return self._answer(body)
+
+    def conclude(self, result: bool) -> bytes:
+        """What `work` has returned, which an answer has left: the bytes to send next."""
+        raise NotImplementedError  # abstract: only where there is work
 
     def ahead(self) -> None:
         """Do what can be done before the client's next message; call it when it has been sent what it is to
@@ -152,6 +160,37 @@ class Md5Login(ClientLogin):
         return b""
 
 
+class PasswordLogin(ClientLogin):
+    """The password itself, which is stretched and compared with what SCRAM stores. Whoever chooses this
+    sees to it that nobody can listen."""
+
+    __slots__ = ()
+
+    def begin(self) -> bytes:
+        return _ASK_PASSWORD
+
+    def _answer(self, body: bytes) -> bytes:
+        # The same work for a name that nobody has: its secret is a mock.
+        secret = self._secrets.secret(self._user)
+        password = messages.password_text(body).decode("utf-8", "surrogateescape")
+        self.work = partial(_is_password, secret, self._user, password)
+        return b""
+
+    def conclude(self, result: bool) -> bytes:
+        self.work = None
+        if not result:
+            raise AuthenticationFailed(user=self._user)
+        self.done = True
+        return b""
+
+
+def _is_password(secret: UserSecret, user: str, password: str) -> bool:
+    """A few milliseconds: not for the data plane's thread."""
+    by_scram = secret.scram.is_of(password)
+    by_md5 = hmac.compare_digest(secret.md5, md5_hash(user, password))
+    return (by_scram or by_md5) and secret.known and bool(password)
+
+
 def client_login(
     method: AuthMethod, user: str, secrets: Secrets, random_bytes: RandomBytes, binding: bytes | None = None
 ) -> ClientLogin:
@@ -163,4 +202,6 @@ def client_login(
         return login
     if method == "md5":
         return Md5Login(user, secrets, random_bytes)
+    if method == "password":
+        return PasswordLogin(user, secrets, random_bytes)
     return ClientLogin(user, secrets, random_bytes)

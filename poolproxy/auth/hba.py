@@ -8,21 +8,22 @@ here is an error with its line, never a rule that quietly matches nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
-Method = Literal["scram-sha-256", "md5", "trust", "reject"]
+from poolproxy.auth.ident import NO_MAPS, Maps
+from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+
+Method = Literal["scram-sha-256", "md5", "password", "cert", "trust", "reject"]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-METHODS: Final[tuple[Method, ...]] = ("scram-sha-256", "md5", "trust", "reject")
+METHODS: Final[tuple[Method, ...]] = ("scram-sha-256", "md5", "password", "cert", "trust", "reject")
 
 #: What PostgreSQL has besides.
-_OTHER_METHODS: Final = frozenset(
-    {"password", "cert", "gss", "sspi", "ident", "peer", "ldap", "radius", "pam", "bsd", "oauth"}
-)
+_OTHER_METHODS: Final = frozenset({"gss", "sspi", "ident", "peer", "ldap", "radius", "pam", "bsd", "oauth"})
 #: Kinds of connections -> whether they are local (None: none here is one), and encrypted (None: or not).
 _KINDS: Final[dict[str, tuple[bool | None, bool | None]]] = {
     "local": (True, None),
@@ -32,23 +33,6 @@ _KINDS: Final[dict[str, tuple[bool | None, bool | None]]] = {
     "hostgssenc": (None, None),
     "hostnogssenc": (False, None),
 }
-_INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
-#: Files within files, as deep as PostgreSQL goes (hba.c: CONF_FILE_MAX_DEPTH).
-_DEEPEST: Final = 10
-
-_BLANKS: Final = " \t\r"
-
-#: Reads a file that another one names: (the name as it stands there, the file it stands in) -> (what to call
-#: it, its text). Raises OSError, or ValueError that says what is wrong with it.
-Read = Callable[[str, str], tuple[str, str]]
-
-
-class InvalidRules(ValueError):
-    """What is wrong, one line for a person each: `FILE line N: ...`."""
-
-    def __init__(self, *problems: str) -> None:
-        self.problems = problems
-        super().__init__("\n".join(problems))
 
 
 class Origin(NamedTuple):
@@ -72,14 +56,6 @@ class Origin(NamedTuple):
     def __str__(self) -> str:
         """As PostgreSQL's own errors have it."""
         return "[local]" if self.address is None else str(self.address)
-
-
-class _Token(NamedTuple):
-    text: str
-    quoted: bool  #: keywords in quotes are names
-
-    def means(self, keyword: str) -> bool:
-        return self.text == keyword and not self.quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +88,9 @@ class Rule:
     users: Names
     networks: tuple[Network, ...] | None  #: None: from everywhere
     method: Method
+    clientcert: Literal["", "verify-ca", "verify-full"] = ""  #: what certificate is demanded besides
+    clientname: Literal["CN", "DN"] = "CN"  #: which name of a certificate is the user's
+    map: str = ""  #: how that name becomes the user's (auth/ident.py); empty: it is
 
     def matches(self, origin: Origin, database: str, user: str) -> bool:
         return (
@@ -124,12 +103,13 @@ class Rule:
 
 
 class Rules:
-    """All of them, in their order."""
+    """All of them, in their order, and the maps of names that they mean."""
 
-    __slots__ = ("_rules",)
+    __slots__ = ("_rules", "maps")
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], maps: Maps = NO_MAPS) -> None:
         self._rules = tuple(rules)
+        self.maps = maps
 
     def __len__(self) -> int:
         return len(self._rules)
@@ -145,155 +125,71 @@ class Rules:
         return next((rule for rule in self._rules if rule.matches(origin, database, user)), None)
 
 
-def parse(file: str, text: str, read: Read) -> Rules:
-    """The rules of a file. Raises InvalidRules with all that is wrong in it."""
-    reader = _Reader(read)
+def parse(file: str, text: str, read: Read, maps: Maps = NO_MAPS) -> Rules:
+    """The rules of a file. Raises InvalidRules with all that is wrong in it, a map that is not there
+    included."""
+    rules: list[Rule] = []
+    reader = Reader(read, lambda where, fields: rules.append(_rule(where, fields)))
     reader.take_file(file, text, 0)
     if reader.problems:
         raise InvalidRules(*reader.problems)
-    return Rules(reader.rules)
+    lost = [
+        f"{rule.where}: there is no map {rule.map!r}" for rule in rules if rule.map and rule.map not in maps
+    ]
+    if lost:
+        raise InvalidRules(*lost)
+    return Rules(rules, maps)
 
 
-class _Problem(Exception):
-    """Of one line."""
-
-
-class _Reader:
-    def __init__(self, read: Read) -> None:
-        self.rules: list[Rule] = []
-        self.problems: list[str] = []
-        self._read = read
-
-    def take_file(self, file: str, text: str, depth: int) -> None:
-        for number, line in _lines(text):
-            where = f"{file} line {number}"
-            try:
-                fields = [self._expanded(field, file, depth) for field in _fields(line)]
-                if fields and fields[0][0].text in _INCLUDES and not fields[0][0].quoted:
-                    self._include(fields, file, depth)
-                elif fields:
-                    self.rules.append(_rule(where, fields))
-            except _Problem as problem:
-                self.problems.append(f"{where}: {problem}")
-
-    def _expanded(self, field: list[_Token], file: str, depth: int) -> list[_Token]:
-        """With the names of the files that it names by `@`."""
-        tokens: list[_Token] = []
-        for token in field:
-            if token.quoted or len(token.text) < 2 or token.text[0] != "@":
-                tokens.append(token)
-                continue
-            name, text = self._text_of(token.text[1:], file, depth)
-            for _, line in _lines(text):
-                for inner in _fields(line):
-                    tokens += self._expanded(inner, name, depth + 1)
-        return tokens
-
-    def _include(self, fields: list[list[_Token]], file: str, depth: int) -> None:
-        keyword = fields[0][0].text
-        if keyword == "include_dir":
-            raise _Problem("include_dir is not supported: include each file")
-        if len(fields) != 2 or len(fields[1]) != 1:
-            raise _Problem(f"{keyword} takes one file")
-        try:
-            name, text = self._text_of(fields[1][0].text, file, depth)
-        except _Problem as problem:
-            if keyword == "include_if_exists" and isinstance(problem.__cause__, FileNotFoundError):
-                return
-            raise
-        self.take_file(name, text, depth + 1)
-
-    def _text_of(self, name: str, file: str, depth: int) -> tuple[str, str]:
-        if depth >= _DEEPEST:
-            raise _Problem(f"files within files, deeper than {_DEEPEST}")
-        try:
-            return self._read(name, file)
-        except OSError as error:
-            raise _Problem(f"cannot read {name}: {error.strerror}") from error
-        except ValueError as error:
-            raise _Problem(f"cannot read {name}: {error}") from error
-
-
-def _lines(text: str) -> Iterator[tuple[int, str]]:
-    """With their numbers; a backslash at its end joins a line to the next."""
-    whole, first = "", 0
-    for number, line in enumerate(text.split("\n"), 1):
-        first = first or number
-        line = line.removesuffix("\r")
-        if line.endswith("\\"):
-            whole += line[:-1]
-            continue
-        yield first, whole + line
-        whole, first = "", 0
-    if whole:
-        yield first, whole
-
-
-def _fields(line: str) -> list[list[_Token]]:
-    """Fields between blanks, each a list between commas (hba.c: next_field_expand, next_token)."""
-    fields: list[list[_Token]] = []
-    position, size = 0, len(line)
-    joined = False
-    while True:
-        while position < size and line[position] in _BLANKS + ",":
-            position += 1
-        if position >= size or line[position] == "#":
-            return fields
-        text, quoted, inside, doubled, comma = "", line[position] == '"', False, False, False
-        while position < size and (inside or line[position] not in _BLANKS):
-            char = line[position]
-            if not inside and char == "#":
-                position = size
-                break
-            position += 1
-            if not inside and char == ",":
-                comma = True
-                break
-            if char != '"' or doubled:
-                text += char
-            doubled = inside and char == '"' and not doubled
-            if char == '"':
-                inside = not inside
-        if inside:
-            raise _Problem("a quote is not closed")
-        if joined:
-            fields[-1].append(_Token(text, quoted))
-        else:
-            fields.append([_Token(text, quoted)])
-        joined = comma
-
-
-def _rule(where: str, fields: list[list[_Token]]) -> Rule:
+def _rule(where: str, fields: list[list[Token]]) -> Rule:
     rest = iter(fields)
-    kind = _one(rest, "the kind of connection").text
+    kind = one(rest, "the kind of connection").text
     if kind not in _KINDS:
-        raise _Problem(f"{kind!r} is no kind of connection: {', '.join(_KINDS)}")
+        raise Problem(f"{kind!r} is no kind of connection: {', '.join(_KINDS)}")
     local, encrypted = _KINDS[kind]
     databases = _names(next(rest, None), "databases")
     users = _names(next(rest, None), "users")
     networks = None if local else _networks(rest)
-    method = _one(rest, "the method").text
+    method = one(rest, "the method").text
     if method in _OTHER_METHODS:
-        raise _Problem(f"method {method} is not supported: {', '.join(METHODS)} are")
+        raise Problem(f"method {method} is not supported: {', '.join(METHODS)} are")
     if method not in METHODS:
-        raise _Problem(f"{method!r} is no method: {', '.join(METHODS)}")
-    for option in rest:
-        raise _Problem(f"{option[0].text!r}: method {method} has no options")
-    return Rule(where, local, encrypted, databases, users, networks, method)
+        raise Problem(f"{method!r} is no method: {', '.join(METHODS)}")
+    options = _options(rest, method, kind)
+    return Rule(where, local, encrypted, databases, users, networks, method, **options)
 
 
-def _one(fields: Iterator[list[_Token]], what: str) -> _Token:
-    field = next(fields, None)
-    if field is None:
-        raise _Problem(f"{what} is missing")
-    if len(field) != 1:
-        raise _Problem(f"{what} is one word, not a list")
-    return field[0]
+#: Options of rules, with the values that they may have (None: any).
+_OPTIONS: Final[dict[str, tuple[str, ...] | None]] = {
+    "clientcert": ("verify-ca", "verify-full"),
+    "clientname": ("CN", "DN"),
+    "map": None,
+}
 
 
-def _names(tokens: list[_Token] | None, what: str) -> Names:
+def _options(fields: Iterator[list[Token]], method: str, kind: str) -> dict[str, Any]:
+    """What stands behind the method: name=value."""
+    options: dict[str, Any] = {}
+    for field in fields:
+        name, equals, value = ",".join(token.text for token in field).partition("=")
+        if name not in _OPTIONS or not equals or not value:
+            raise Problem(f"{name!r} is no option: {', '.join(_OPTIONS)} are, with = and a value")
+        values = _OPTIONS[name]
+        if values is not None and value not in values:
+            raise Problem(f"{name} is {' or '.join(values)}, not {value!r}")
+        options[name] = value
+    if (options or method == "cert") and kind != "hostssl":
+        raise Problem(f"{'method cert' if method == 'cert' else next(iter(options))} is for hostssl alone")
+    if "map" in options and method != "cert" and options.get("clientcert") != "verify-full":
+        raise Problem(f"method {method} compares no names: no map without cert, or clientcert=verify-full")
+    if method == "cert" and options.get("clientcert") == "verify-ca":
+        raise Problem("method cert compares names: it has clientcert=verify-full, not verify-ca")
+    return options
+
+
+def _names(tokens: list[Token] | None, what: str) -> Names:
     if not tokens:
-        raise _Problem(f"the {what} are missing")
+        raise Problem(f"the {what} are missing")
     names, patterns = set(), []
     everything = same = False
     for token in tokens:
@@ -304,9 +200,9 @@ def _names(tokens: list[_Token] | None, what: str) -> Names:
         elif token.means("replication") and what == "databases":
             pass  # such connections are refused before any rule is asked
         elif not token.quoted and _asks_for_membership(token.text, what):
-            raise _Problem(f"{token.text} is not supported: who is a member of a role only PostgreSQL knows")
+            raise Problem(f"{token.text} is not supported: who is a member of a role only PostgreSQL knows")
         elif token.text.startswith("/"):
-            patterns.append(_pattern(token.text[1:]))
+            patterns.append(pattern_of(token.text[1:]))
         else:
             names.add(token.text)
     return Names(everything, same, frozenset(names), tuple(patterns))
@@ -316,27 +212,20 @@ def _asks_for_membership(text: str, what: str) -> bool:
     return text in ("samerole", "samegroup") if what == "databases" else text.startswith("+")
 
 
-def _pattern(text: str) -> re.Pattern[str]:
-    try:
-        return re.compile(text)
-    except re.error as error:
-        raise _Problem(f"{text!r} is no regular expression: {error}") from None
-
-
-def _networks(fields: Iterator[list[_Token]]) -> tuple[Network, ...] | None:
-    address = _one(fields, "the address")
+def _networks(fields: Iterator[list[Token]]) -> tuple[Network, ...] | None:
+    address = one(fields, "the address")
     if address.means("all"):
         return None
     if address.means("samehost") or address.means("samenet"):
-        raise _Problem(f"{address.text} is not supported: write the network")
+        raise Problem(f"{address.text} is not supported: write the network")
     text = address.text
     host, slash, bits = text.partition("/")
     try:
         ip_address(host)
-        mask = bits if slash else _one(fields, "the mask behind an address").text
+        mask = bits if slash else one(fields, "the mask behind an address").text
         return (network_of(host, mask),)
     except ValueError:
-        raise _Problem(f"{text!r} is no address with a mask; host names are not looked up") from None
+        raise Problem(f"{text!r} is no address with a mask; host names are not looked up") from None
 
 
 def network_of(address: str, mask: str) -> Network:

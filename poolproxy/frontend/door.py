@@ -45,7 +45,7 @@ from poolproxy.frontend.client import Client
 from poolproxy.frontend.client_session import ClientSession
 from poolproxy.frontend.connection import ClientConnection
 from poolproxy.frontend.directory import Directory
-from poolproxy.frontend.encrypting import ClientEncryption, Encryption
+from poolproxy.frontend.encrypting import ClientEncryption, Encryption, check_channel
 from poolproxy.frontend.login import Door, Login
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.janitor import overdue_waiters
@@ -97,7 +97,7 @@ class FrontDoor(Door):
         """`rules`: who may come in and how; None: everybody by `auth_method`. `tls`: None, and there is
         none."""
         stock = RandomBytes()
-        super().__init__(settings.auth_method, stock.take, tls)
+        super().__init__(settings.auth_method, stock.take, tls, tls.workers if tls is not None else None)
         self.pools: Pools | None = None  #: set once, by the composition root
         self.clients = Directory(stock)
         self.logins: dict[Login, None] = {}
@@ -197,7 +197,11 @@ class FrontDoor(Door):
             self.tls.check(login.encryption, login.local(), startup.user)
             if login.encryption is not None:
                 startup.database = self.tls.database(login.encryption, startup.database)
-        return self.method if self._rules is None else self._by_rule(login, startup)
+        if self._rules is not None:
+            return self._by_rule(login, startup)
+        if self.method in _TOLD_BY_TLS:
+            check_channel(self.method, login.encryption, login.local(), startup.user)
+        return self.method
 
     def _by_rule(self, login: Login, startup: StartupMessage) -> AuthMethod:
         assert self._rules is not None
@@ -209,6 +213,8 @@ class FrontDoor(Door):
                 host=str(origin), user=startup.user, database=startup.database,
                 encryption="SSL encryption" if origin.encrypted else "no encryption",
             )  # fmt: skip
+        if rule.method in _TOLD_BY_TLS or rule.clientcert:
+            check_channel(rule.method, login.encryption, login.local(), startup.user, rule, self._rules.maps)
         if rule.method == "md5" and self._credentials.lookup(startup.user).scram_only:
             return "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
         return rule.method
@@ -410,6 +416,9 @@ def _told_of(encryption: Encryption | None) -> dict[str, str]:
 
 _AUTHENTICATION_OK = messages.authentication_ok()
 _READY = messages.ready_for_query(STATUS_IDLE)
+
+#: Methods that TLS has a part in.
+_TOLD_BY_TLS = frozenset(("password", "cert"))
 
 #: What turns a client away whatever its password: a rejection, and not the result of a login.
 _REJECTIONS: dict[type, str] = {

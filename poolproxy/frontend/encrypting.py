@@ -9,8 +9,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from poolproxy.auth.hba import Rule
+from poolproxy.auth.ident import NO_MAPS, Maps
 from poolproxy.errors import CertificateMismatch, CertificateRequired, TlsHandshakeFailed, TlsRequired
-from poolproxy.protocol.certificates import PeerCertificate, common_name
+from poolproxy.protocol.certificates import PeerCertificate, common_name, distinguished_name
 from poolproxy.protocol.codes import ALPN
 from poolproxy.tls import ClientTls, NamedObject
 from poolproxy.transport.handshake import Handshake, HandshakeFailed
@@ -90,11 +92,34 @@ class ClientEncryption:
         return self._hostnames.get(name.lower(), asked) if name is not None and self._hostnames else asked
 
 
-def require_certificate(encryption: Encryption | None, user: str | None = None) -> None:
-    """Raises where the client has shown none; or where it is not this user's, by its CN."""
+def check_channel(
+    method: str,
+    encryption: Encryption | None,
+    local: bool,
+    user: str,
+    rule: Rule | None = None,
+    maps: Maps = NO_MAPS,
+) -> None:
+    """Raises where a client must not log in by this method over what it has come by: a password that
+    others can listen to, a certificate that is none of this user's. `rule`: which one says so."""
+    if method == "password" and encryption is None and not local:
+        raise TlsRequired
+    if method == "cert" or (rule is not None and rule.clientcert):
+        named = method == "cert" or (rule is not None and rule.clientcert == "verify-full")
+        require_certificate(encryption, user if named else None, rule, maps)
+
+
+def require_certificate(
+    encryption: Encryption | None, user: str | None = None, rule: Rule | None = None, maps: Maps = NO_MAPS
+) -> None:
+    """Raises where the client has shown none; or where it is not this user's, by the rule's name and map."""
     if encryption is None or encryption.certificate is None:
         raise CertificateRequired
-    if user is not None and common_name(encryption.certificate) != user:
+    if user is None:
+        return
+    by_dn = rule is not None and rule.clientname == "DN"
+    name = (distinguished_name if by_dn else common_name)(encryption.certificate)
+    if name is None or not maps.lets(rule.map if rule is not None else "", name, user):
         raise CertificateMismatch(user=user)
 
 

@@ -16,6 +16,7 @@ cdef class Door(Secrets):
     cdef public str method
     cdef public object random_bytes
     cdef public object tls
+    cdef public object workers
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cpdef admit(self)
@@ -30,6 +31,7 @@ cdef class Login(Handler):
     cdef frozenset _encryption_asked
     cdef bint _header_due
     cdef bint _handshaking
+    cdef bint _computing
     cdef readonly object encryption
     cdef readonly object address
     cdef readonly double began
@@ -51,6 +53,8 @@ cdef class Login(Handler):
     cdef _go_on(self, bytes answer)
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)
+    cdef _compute(self, ClientLogin dialogue)
+    cpdef _computed(self, result, error)
     cpdef on_drained(self)
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)

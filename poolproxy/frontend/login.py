@@ -33,19 +33,25 @@ from poolproxy.session.startup_parameters import Wanted, wanted_parameters
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.stream import Handler, Stream
 from poolproxy.transport.tls_stream import TlsStream
+from poolproxy.transport.workers import Workers
 
 
 class Door(Secrets):
     """What a login needs to know and to tell. A class, not a Protocol: compiled, its methods are called
     without a search for their names."""
 
-    __slots__ = ("method", "random_bytes", "tls")
+    __slots__ = ("method", "random_bytes", "tls", "workers")
 
     def __init__(
-        self, method: AuthMethod, random_bytes: Callable[[int], bytes], tls: ClientEncryption | None = None
+        self,
+        method: AuthMethod,
+        random_bytes: Callable[[int], bytes],
+        tls: ClientEncryption | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self.method = method
         self.random_bytes = random_bytes
+        self.workers = workers  #: who stretches passwords
         self.tls = tls  #: None: nobody gets it, and nobody needs it
 
     def balanced(self, address: object) -> bool:
@@ -77,8 +83,8 @@ class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_startup", "_wanted",
-        "address", "began", "encryption", "method", "stream",
+        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_startup",
+        "_wanted", "address", "began", "encryption", "method", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -89,6 +95,7 @@ class Login(Handler):
         self._encryption_asked: frozenset[type] = _NOTHING_ASKED
         self._header_due = door.balanced(address)
         self._handshaking = False
+        self._computing = False
         self.encryption: Encryption | None = None  #: None: what comes is not encrypted
         self.address = address
         self.began = poller.now
@@ -247,10 +254,34 @@ class Login(Handler):
                 break
             answer = dialogue.answer(buffer[position], self.stream.copy(position + 5, following))
             position = following
+            if dialogue.work is not None:
+                self._compute(dialogue)
+                break
             self._go_on(answer)
         self.stream.keep(position, end)
         if dialogue.done and position < end and not self.stream.paused:
             self.stream.resume()  # what came behind the last message is for the new handler
+
+    def _compute(self, dialogue: ClientLogin) -> None:
+        """Have the dialogue's work done elsewhere, and read no further until then."""
+        assert self._door.workers is not None
+        assert dialogue.work is not None
+        self._computing = True
+        self.stream.pause()
+        self._door.workers.submit(self.began, dialogue.work, self._computed)
+
+    def _computed(self, result: bool | None, error: BaseException | None) -> None:
+        if not self._computing:
+            return  # it has been refused meanwhile
+        self._computing = False
+        assert self._dialogue is not None
+        self.stream.resume()  # what came behind is for whom the stream has then, in a turn of its own
+        try:
+            if error is not None:
+                raise error
+            self._go_on(self._dialogue.conclude(bool(result)))
+        except PoolproxyError as failure:
+            self.fail(failure)
 
     def on_drained(self) -> None:
         """Nothing waits for it."""
@@ -278,6 +309,7 @@ class Login(Handler):
         self._over(result, error)
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
+        self._computing = False
         self._door.left(self, result, error)
 
 

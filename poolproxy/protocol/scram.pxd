@@ -4,7 +4,6 @@ from poolproxy.protocol.pieces cimport cut, find, xor
 
 cdef bytes _INNER_PAD, _OUTER_PAD, _PRINTABLE
 cdef dict _GS2_HEADERS
-cdef bytes BINDING_HEADER, UNOFFERED_HEADER
 cdef int _KEY_LENGTH, _BLOCK_LENGTH, MAX_NONCE_LENGTH, _NONCE_LENGTH
 
 cdef class Mac:

@@ -122,6 +122,11 @@ class ScramSecret:
         other._ask_with(salt)
         return other
 
+    def is_of(self, password: str) -> bool:
+        """Whether it was made from this password. As slow as `derive_keys`."""
+        keys = derive_keys(password, self.salt, self.iterations)
+        return hmac.compare_digest(_hashed(keys.client_key), self.stored_key)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ScramSecret) and self.format() == other.format()
 

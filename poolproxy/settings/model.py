@@ -62,7 +62,7 @@ def _network(value: str) -> str:
         ) from None
 
 
-AuthMethod = Annotated[Literal["scram-sha-256", "md5", "trust"], BeforeValidator(_lower)]
+AuthMethod = Annotated[Literal["scram-sha-256", "md5", "password", "cert", "trust"], BeforeValidator(_lower)]
 HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
 PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
 PinningFilters = Annotated[tuple[PinningFilter, ...], NoDecode, BeforeValidator(_listed)]
@@ -128,11 +128,17 @@ class ClientSettings(Section):
     """Clients"""
 
     auth_method: AuthMethod = "scram-sha-256"
-    """How clients prove who they are: `scram-sha-256`, `md5`, or `trust` (they need not)."""
+    """How clients prove who they are: `scram-sha-256` (bound to the TLS connection where they can),
+    `md5`, `password` (in clear text, over TLS or a Unix socket alone), `cert` (a certificate of
+    `tls_ca_file` with their name as its CN), or `trust` (they need not)."""
     auth_hba_file: str = ""
     """File of rules in the syntax of PostgreSQL's `pg_hba.conf`: who may come from where, to which database,
-    and how they prove who they are (`scram-sha-256`, `md5`, `trust`, `reject`). The first rule that matches
+    and how they prove who they are (`scram-sha-256`, `md5`, `password`, `cert`, `trust`, `reject`; options
+    `clientcert`, `clientname`, `map`). The first rule that matches
     decides, who matches none is refused with 28000, and `auth_method` is not used. Empty = no rules."""
+    auth_ident_file: str = ""
+    """File of maps in the syntax of `pg_ident.conf`, which rules name by `map=`: which user somebody may
+    be whom a certificate calls something else. Empty = none."""
     auth_file: str = ""
     """File of users in the format of PgBouncer's `userlist.txt`, a line `"NAME" "PASSWORD"` each; the
     password may be what PostgreSQL stores of it. [users.NAME] wins over it, and it over a url. Empty =
@@ -416,6 +422,8 @@ class Settings(
         return self
 
     def _check_client_tls(self) -> None:
+        if self.auth_method == "cert" and not self.auth_hba_file and not self.tls_ca_file:
+            raise ValueError("auth_method cert needs tls_ca_file")
         if not self.tls_cert_file:
             for name in ("tls_key_file", "tls_ca_file", "tls_crl_file"):
                 if getattr(self, name):
@@ -451,7 +459,7 @@ class Settings(
     def _check_users(self) -> None:
         for name, user in self.users.items():
             form = stored_form(user.password.get_secret_value())
-            if form is not None and not self.auth_hba_file and self.auth_method not in ("trust", form):
+            if form is not None and not self.auth_hba_file and self.auth_method in _OTHER_FORMS.get(form, ()):
                 raise ValueError(
                     f"auth_method {self.auth_method} cannot use the {form} form stored for user {name!r}"
                 )
@@ -492,7 +500,7 @@ class Settings(
     @property
     def may_trust(self) -> bool:
         """Whether somebody whom we know nothing of may come in."""
-        return self.auth_method == "trust" or bool(self.auth_hba_file)
+        return self.auth_method in ("trust", "cert") or bool(self.auth_hba_file)
 
     @cached_property
     def bound_users(self) -> frozenset[str]:
@@ -540,6 +548,9 @@ class Settings(
             )
         return tuple(lines)
 
+
+#: Methods that a stored form of a password is no use for.
+_OTHER_FORMS: Final = {"scram-sha-256": ("md5",), "md5": ("scram-sha-256",)}
 
 #: The chapters of the settings page, in order; a class's docstring is its title.
 CHAPTERS: Final = (ListenSettings, ClientSettings, TlsSettings, PoolSettings, NetworkSettings, LogSettings)

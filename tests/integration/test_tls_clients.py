@@ -327,3 +327,68 @@ def test_rules_tell_encrypted_connections_apart(stage: Stage, files: Files, tmp_
         ("other", "require"): "SSL encryption",
         ("other", "disable"): "in",
     }
+
+
+def try_in(proxy: ProxyProcess, user: str, password: str | None, **options: Any) -> str:
+    """ "in", or what the client is told."""
+    try:
+        with psycopg.connect(
+            host=options.pop("host", "127.0.0.1"), port=proxy.port, user=user, password=password,
+            dbname=DATABASE, **{"sslmode": "require", **options},
+        ) as connection:  # fmt: skip
+            assert connection.execute("select 1").fetchone() == (1,)
+        return "in"
+    except psycopg.OperationalError as error:
+        return str(error)
+
+
+def test_passwords_in_clear_text_over_tls_alone(stage: Stage, files: Files, tmp_path: Path) -> None:
+    stage.expect_log("28000|login")
+    stage.expect_log("28P01|login")
+    proxy = tls(stage, files, auth_method="password", unix_socket_dir=str(tmp_path))
+    assert try_in(proxy, "app", PASSWORDS["app"]) == "in"
+    assert try_in(proxy, "app", PASSWORDS["app"], host=str(tmp_path)) == "in"
+    assert "connection requires TLS" in try_in(proxy, "app", PASSWORDS["app"], sslmode="disable")
+    for user in ("app", "stranger"):
+        assert f'password authentication failed for user "{user}"' in try_in(proxy, user, "wrong")
+
+
+def test_a_certificate_in_place_of_a_password(
+    stage: Stage, files: Files, authority: trustme.CA, tmp_path: Path
+) -> None:
+    stage.expect_log("28000|login")
+    rules, maps = tmp_path / "pg_hba.conf", tmp_path / "pg_ident.conf"
+    rules.write_text(
+        'hostssl all app all cert\nhostssl all other all cert clientname=DN map="crew"\n'
+        "hostssl all md5user all scram-sha-256 clientcert=verify-ca\n"
+    )
+    maps.write_text('crew "/^CN=robert,OU=.*,O=trustme.*$" other\n')
+    proxy = tls(
+        stage, files, auth_hba_file=str(rules), auth_ident_file=str(maps), tls_ca_file=files.authorities
+    )
+
+    def shown(name: str) -> dict[str, str]:
+        client = certificate_for(authority, tmp_path, name)
+        Path(client.key).chmod(0o600)
+        return {"sslcert": client.certificate, "sslkey": client.key}
+
+    assert try_in(proxy, "app", None, **shown("app")) == "in"
+    assert try_in(proxy, "other", None, **shown("robert")) == "in"
+    assert try_in(proxy, "md5user", PASSWORDS["md5user"], **shown("robert")) == "in"
+    for user, name in (("app", "robert"), ("other", "app"), ("other", "other")):
+        assert f'certificate authentication failed for user "{user}"' in try_in(
+            proxy, user, None, **shown(name)
+        )
+    for user in ("app", "other", "md5user"):
+        assert "requires a valid client certificate" in try_in(proxy, user, PASSWORDS[user])
+
+
+def test_a_method_for_all(stage: Stage, files: Files, authority: trustme.CA, tmp_path: Path) -> None:
+    stage.expect_log("28000|login")
+    proxy = tls(stage, files, auth_method="cert", tls_ca_file=files.authorities)
+    client = certificate_for(authority, tmp_path, "app")
+    Path(client.key).chmod(0o600)
+    shown = {"sslcert": client.certificate, "sslkey": client.key}
+    assert try_in(proxy, "app", None, **shown) == "in"
+    assert "certificate authentication failed" in try_in(proxy, "other", None, **shown)
+    assert "requires a valid client certificate" in try_in(proxy, "app", None, sslmode="disable")

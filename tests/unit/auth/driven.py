@@ -77,6 +77,8 @@ class DrivenClient:
         for kind, body in split(data):
             assert not self.done, "nothing more is asked for"
             self.sent = self._login.answer(kind, body)
+            if self._login.work is not None:
+                self.sent = self._login.conclude(self._login.work())
             if self.done:
                 self.result, self.sent = self.sent, b""
         return self.sent

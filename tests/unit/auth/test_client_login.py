@@ -68,6 +68,8 @@ def md5_answer(login: DrivenClient, user: str, password: str) -> bytes:
 
 
 def answer(method: AuthMethod, login: DrivenClient, user: str, password: str) -> bytes:
+    if method == "password":
+        return messages.password_message(password)
     return scram_answers(login, password) if method == "scram-sha-256" else md5_answer(login, user, password)
 
 
@@ -147,7 +149,80 @@ class TestTrust:
         assert login.result == b""
 
 
-METHODS: list[AuthMethod] = ["scram-sha-256", "md5"]
+class TestPassword:
+    @pytest.mark.parametrize("user", ["bob", "stored", "hashed"])
+    def test_the_dialogue(self, user: str) -> None:
+        login = start("password", user)
+        assert login.sent == messages.authentication_cleartext()
+        assert not login.done
+        login.feed(messages.password_message("pencil"))
+        assert login.done
+
+    def test_what_is_stored_is_no_password(self) -> None:
+        for user in ("stored", "hashed"):
+            with pytest.raises(AuthenticationFailed):
+                start("password", user).feed(messages.password_message(PASSWORDS[user]))
+
+    def test_bytes_that_are_no_text(self) -> None:
+        with pytest.raises(AuthenticationFailed):
+            start("password", "bob").feed(messages.message(codes.PASSWORD, b"\xff\xfe\0"))
+
+
+class TestBinding:
+    """SCRAM-SHA-256-PLUS: to the certificate that we have shown, and nobody takes it away unseen."""
+
+    @staticmethod
+    def start(binding: bytes | None = b"certificate") -> DrivenClient:
+        return DrivenClient(client_login("scram-sha-256", "bob", Kept(), zeros, binding))
+
+    def log_in(self, login: DrivenClient, client: scram.ScramClient, mechanism: bytes) -> None:
+        challenge = login.feed(messages.sasl_initial_response(mechanism, client.first()))
+        salt, iterations = client.challenge(sasl_data(challenge, codes.AUTH_SASL_CONTINUE))
+        login.feed(messages.sasl_response(client.final(scram.derive_keys("pencil", salt, iterations))))
+
+    def test_both_are_offered_and_the_better_one_first(self) -> None:
+        offered = messages.sasl_mechanisms(sasl_data(self.start().sent, codes.AUTH_SASL))
+        assert list(offered) == [scram.MECHANISM_PLUS, scram.MECHANISM]
+        assert list(messages.sasl_mechanisms(sasl_data(self.start(None).sent, codes.AUTH_SASL))) == [
+            scram.MECHANISM
+        ]
+
+    @pytest.mark.parametrize("bound", [True, False])
+    def test_who_can_binds_and_who_cannot_need_not(self, bound: bool) -> None:
+        login = self.start()
+        client = scram.ScramClient(b"nonce", binding=b"certificate" if bound else None)
+        self.log_in(login, client, scram.MECHANISM_PLUS if bound else scram.MECHANISM)
+        assert login.done
+
+    def test_another_certificate_is_somebody_in_between(self) -> None:
+        with pytest.raises(ProtocolViolation, match="does not continue this exchange"):
+            self.log_in(self.start(), scram.ScramClient(b"nonce", binding=b"another"), scram.MECHANISM_PLUS)
+
+    def test_who_believes_that_we_cannot_has_been_told_so_by_somebody_else(self) -> None:
+        client = scram.ScramClient(b"nonce", header=scram.UNOFFERED_HEADER)
+        with pytest.raises(ProtocolViolation, match="believes it was not"):
+            self.log_in(self.start(), client, scram.MECHANISM)
+        login = self.start(None)
+        self.log_in(login, scram.ScramClient(b"nonce", header=scram.UNOFFERED_HEADER), scram.MECHANISM)
+        assert login.done
+
+    @pytest.mark.parametrize(
+        ("mechanism", "first", "binding"),
+        [
+            (scram.MECHANISM_PLUS, b"n,,n=,r=abc", b"certificate"),
+            (scram.MECHANISM_PLUS, b"p=tls-unique,,n=,r=abc", b"certificate"),
+            (scram.MECHANISM_PLUS, b"p=tls-server-end-point,a=bob,n=,r=abc", b"certificate"),
+            (scram.MECHANISM_PLUS, b"p=", b"certificate"),
+            (scram.MECHANISM, b"p=tls-server-end-point,,n=,r=abc", b"certificate"),
+            (scram.MECHANISM_PLUS, b"p=tls-server-end-point,,n=,r=abc", None),
+        ],
+    )
+    def test_what_does_not_fit_together(self, mechanism: bytes, first: bytes, binding: bytes | None) -> None:
+        with pytest.raises(ProtocolViolation):
+            self.start(binding).feed(messages.sasl_initial_response(mechanism, first))
+
+
+METHODS: list[AuthMethod] = ["scram-sha-256", "md5", "password"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -198,7 +273,7 @@ class TestStrangersLearnNothing:
             shape += [sent[0], len(sent), len(salt), iterations]
             last = messages.sasl_response(client.final(scram.derive_keys("wrong", salt, iterations)))
         else:
-            last = md5_answer(login, user, "wrong")
+            last = answer(method, login, user, "wrong")
         with pytest.raises(AuthenticationFailed) as caught:
             login.feed(last)
         return [*shape, messages.error_response(caught.value).replace(user.encode(), b"USER")]
@@ -224,7 +299,8 @@ class TestStrangersLearnNothing:
             monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
         with contextlib.suppress(TypeError):  # compiled, its methods stay as they are
             monkeypatch.setattr(scram.Mac, "digest", counted("mac", scram.Mac.digest))
-        monkeypatch.setattr(scram, "derive_keys", lambda *_: scram.ScramKeys(b"c" * 32, b"s" * 32))
+        keys = scram.ScramKeys(b"c" * 32, b"s" * 32)
+        monkeypatch.setattr(scram, "derive_keys", counted("derive_keys", lambda *_: keys))
         self.shape(method, "bob")
         known = calls.copy()
         calls.clear()

@@ -126,7 +126,15 @@ class TestReading:
             ("host all all all ldap", "method ldap is not supported"),
             ("host all all all mdfive", "'mdfive' is no method"),
             ("host all all all md5,trust", "the method is one word, not a list"),
-            ("host all all all md5 map=x", "'map=x': method md5 has no options"),
+            ("host all all all md5 map=x", "map is for hostssl alone"),
+            ("host all all all cert", "method cert is for hostssl alone"),
+            ("hostssl all all all md5 map=x", "method md5 compares no names"),
+            ("hostssl all all all cert map=x", "there is no map 'x'"),
+            ("hostssl all all all cert clientcert=verify-ca", "it has clientcert=verify-full"),
+            ("hostssl all all all md5 clientcert=yes", "clientcert is verify-ca or verify-full, not 'yes'"),
+            ("hostssl all all all cert clientname=SAN", "clientname is CN or DN"),
+            ("hostssl all all all cert clientname", "'clientname' is no option"),
+            ("hostssl all all all ldap", "method ldap is not supported"),
             ("host /( all all md5", "is no regular expression"),
             ('host "all all all md5', "a quote is not closed"),
             ("include_dir conf.d", "include each file"),
@@ -139,6 +147,14 @@ class TestReading:
         (text,) = told.value.problems
         assert text.startswith("hba line 2: ")
         assert problem in text
+
+    def test_options(self) -> None:
+        first, second = rules(
+            "hostssl all all all cert clientname=DN\n"
+            "hostssl all all all scram-sha-256 clientcert=verify-full\n"
+        )
+        assert (first.method, first.clientname, first.clientcert, first.map) == ("cert", "DN", "", "")
+        assert (second.method, second.clientname, second.clientcert) == ("scram-sha-256", "CN", "verify-full")
 
     def test_all_problems_are_told_at_once(self) -> None:
         with pytest.raises(InvalidRules) as told:
