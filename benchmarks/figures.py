@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmarks.beside import STEADY, Beside
 from benchmarks.memory import IdleClients, StalledReaders
 from benchmarks.workloads import COPY_FILE, Clients, Copy, LeanLoop, Pgbench, Plan, Workload
 
@@ -31,6 +32,8 @@ class Figure:
     workload: Workload
     bars: tuple[Bar, ...]
     fresh: bool = False  #: each run gets a process that has done nothing else
+    tls: bool = False  #: clients come over TLS, to targets that take no others
+    stall: float | None = None  #: ms: bar of the longest stall of our data-plane thread meanwhile
 
 
 def _both(limit: float) -> tuple[Bar, ...]:
@@ -93,7 +96,7 @@ def all_figures(programs: Clients, plan: Plan) -> list[Figure]:
             f"memory per idle logged-in client, {plan.idle_clients:,} of them",
             "KiB of anonymous memory per client",
             "",
-            IdleClients(programs),
+            IdleClients(programs, plan.idle_clients),
             (Bar(4.0),),
             fresh=True,
         ),
@@ -105,5 +108,58 @@ def all_figures(programs: Clients, plan: Plan) -> list[Figure]:
             StalledReaders(programs),
             (Bar(8.0),),
             fresh=True,
+        ),
+        *_over_tls(programs, plan),
+    ]
+
+
+def _over_tls(programs: Clients, plan: Plan) -> list[Figure]:
+    return [
+        Figure(
+            "tls-simple-32",
+            "TLS: pgbench -S, simple protocol, 32 clients",
+            "us CPU per transaction",
+            "transactions",
+            Pgbench(programs, ("-S", "-M", "simple"), 32),
+            _both(1.3),
+            tls=True,
+        ),
+        Figure(
+            "tls-rows",
+            f"TLS: SELECT of {plan.rows:,} rows of 100 bytes, 4 clients that only read and discard",
+            "us CPU per query",
+            "queries",
+            LeanLoop(programs, "read", 4, "SELECT payload FROM bench_rows"),
+            (Bar(1.0, DEFAULT), Bar(1.15, TUNED)),
+            tls=True,
+        ),
+        Figure(
+            "tls-login",
+            "TLS: connect, handshake, SCRAM login, one query, disconnect; 8 clients",
+            "us CPU per connection",
+            "connections",
+            LeanLoop(programs, "login", 8, "SELECT 1"),
+            _both(1.2),
+            tls=True,
+        ),
+        Figure(
+            "tls-beside",
+            f"TLS: {STEADY} steady clients while {plan.crowd:,} log in within {plan.crowd_seconds:g} s",
+            "ms p99 of a steady client's query",
+            "logins",
+            Beside(programs),
+            _both(0.7),
+            tls=True,
+            stall=5.0,
+        ),
+        Figure(
+            "tls-idle",
+            f"TLS: memory per idle logged-in client, {plan.idle_tls_clients:,} of them",
+            "KiB of anonymous memory per client",
+            "",
+            IdleClients(programs, plan.idle_tls_clients),
+            (Bar(24.0),),
+            fresh=True,
+            tls=True,
         ),
     ]

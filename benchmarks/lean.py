@@ -1,11 +1,12 @@
 """A client that costs little: for what libpq's own work (PBKDF2 above all) would hide.
 
-    python -m benchmarks.lean login|read|idle|stall --port N ...   (PGPASSWORD has the password)
+    python -m benchmarks.lean login|read|idle|stall --port N [--tls] ...   (PGPASSWORD has the password)
 
 Blocking sockets and the few messages that are needed. `login` connects, logs in, asks one query and leaves,
 over and over; `read` stays and asks one query over and over. Both run one process per client and print what
 they did as JSON. `idle` holds many clients that have asked one query, `stall` some that read only the
-beginning of a large result; both print a line when they stand, and stay until their input ends.
+beginning of a large result; both print a line when they stand, and stay until their input ends. With `--tls`
+each connection has a handshake of its own: none is resumed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ import json
 import multiprocessing
 import os
 import socket
+import ssl
 import struct
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from benchmarks.process import raise_file_limit
@@ -27,6 +30,8 @@ from benchmarks.scram import ScramLogin
 
 IP_BIND_ADDRESS_NO_PORT = 24  #: the port is chosen at connect: one port serves several destinations
 SOURCE_ADDRESSES = 16  #: 127.0.0.2 and up: each has ephemeral ports of its own
+
+SSL_REQUEST = struct.pack(">II", 8, 80877103)
 
 _READY = b"Z\0\0\0\5I"  #: ReadyForQuery, idle
 _scratch = bytearray(256 * 1024)
@@ -41,6 +46,7 @@ class Place:
     user: str
     database: str
     password: str
+    tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,15 @@ class LoopResult:
     p99_ms: float
 
 
+@lru_cache(maxsize=1)
+def tls_context() -> ssl.SSLContext:
+    """As libpq's `sslmode=require` has it: encrypted, with whomever."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 Body: TypeAlias = Callable[[Place, int, float, str], list[float]]
 
 
@@ -61,12 +76,14 @@ class LeanClient:
 
     def __init__(self, place: Place, source: int = 0) -> None:
         self._buffer = bytearray()
-        self._socket = socket.socket()
+        self._socket: socket.socket = socket.socket()
         self._socket.settimeout(60.0)
         self._socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         self._socket.bind((f"127.0.0.{2 + source % SOURCE_ADDRESSES}", 0))
         self._socket.connect((place.host, place.port))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if place.tls:
+            self._encrypt()
         self._login(place)
 
     def query(self, sql: str) -> None:
@@ -98,6 +115,12 @@ class LeanClient:
     def close(self) -> None:
         self._socket.sendall(b"X\0\0\0\4")
         self._socket.close()
+
+    def _encrypt(self) -> None:
+        self._socket.sendall(SSL_REQUEST)
+        if self._socket.recv(1) != b"S":
+            raise RuntimeError("the server has no TLS")
+        self._socket = tls_context().wrap_socket(self._socket)
 
     def _login(self, place: Place) -> None:
         body = b"user\0%b\0database\0%b\0\0" % (place.user.encode(), place.database.encode())
@@ -221,8 +244,11 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--sql", default="SELECT 1")
+    parser.add_argument("--tls", action="store_true")
     chosen = parser.parse_args()
-    place = Place(chosen.host, chosen.port, chosen.user, chosen.database, os.environ["PGPASSWORD"])
+    place = Place(
+        chosen.host, chosen.port, chosen.user, chosen.database, os.environ["PGPASSWORD"], chosen.tls
+    )
     if chosen.what in ("login", "read"):
         body = _log_in_repeatedly if chosen.what == "login" else _read_repeatedly
         print(json.dumps(asdict(loop(body, place, chosen.clients, chosen.seconds, chosen.sql))))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from benchmarks.process import anonymous_bytes, cpu_used
 from benchmarks.targets import Target
-from benchmarks.workloads import Clients, Plan, Sample, Workload, finish
+from benchmarks.workloads import Clients, Plan, Sample, Workload, finish, until_standing
 
 QUIET_CPU = 0.02  #: seconds of CPU in the quiet time that count as not moving (timers)
 SETTLE_TIMEOUT = 30.0
@@ -20,10 +20,7 @@ WARM_CLIENTS = 20  #: before the first look at memory: what is allocated once is
 def standing(programs: Clients, target: Target, *arguments: str) -> Iterator[None]:
     """Lean clients from the moment they all stand until the end of the block."""
     with programs.start_lean(target, *arguments) as process:
-        assert process.stdout is not None
-        if process.stdout.readline() != "standing\n":
-            finish(process)
-            raise RuntimeError("the clients left too early")
+        until_standing(process)
         yield
         finish(process)  # closes their input: they leave
 
@@ -54,12 +51,13 @@ class IdleClients(Workload):
     """Clients that have logged in and asked one query. The value: growth in KiB per client."""
 
     programs: Clients
+    clients: int
 
     def command(self, plan: Plan) -> str:
-        return f"python -m benchmarks.lean idle --clients {plan.idle_clients}"
+        return f"python -m benchmarks.lean idle --clients {self.clients}"
 
     def run(self, target: Target, plan: Plan) -> Sample:
-        count = min(plan.idle_clients, target.clients)
+        count = min(self.clients, target.clients)
         warm_up(self.programs, target)
         before = settled(target, plan.quiet_seconds)
         with standing(self.programs, target, "idle", "--clients", str(count)):

@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import machine, server
+from benchmarks.certificate import Certificate, self_signed
 from benchmarks.figures import DEFAULT, EARLIER, NO_WORSE, TUNED, Bar, Figure, all_figures
 from benchmarks.process import raise_file_limit
 from benchmarks.report import US, document
@@ -29,6 +30,7 @@ from benchmarks.sections import STORMS, replaced, section, titles
 from benchmarks.targets import POOL_SIZE, Direct, Earlier, Login, PgBouncer, Poolproxy, Target
 from benchmarks.workloads import Clients, Pgbench, Plan
 from poolproxy.demo.postgres import LocalPostgres
+from tools import postgres_with_tls
 
 TARGETS = ("direct", DEFAULT, TUNED, US)
 ROUNDS = 5
@@ -50,6 +52,39 @@ def make_targets(
     return chosen
 
 
+def make_encrypted(
+    options: argparse.Namespace,
+    stack: ExitStack,
+    postgres: LocalPostgres,
+    plan: Plan,
+    login: Login,
+    directory: Path,
+) -> list[Target]:
+    """The same for clients that come over TLS. What is behind the proxies is the same PostgreSQL."""
+    certificate = self_signed(directory)
+    directory = directory / "tls"
+    directory.mkdir(mode=0o755)
+    rest = (postgres, login, directory)
+    every: dict[str, Target] = {
+        DEFAULT: PgBouncer(*rest, DEFAULT, certificate),
+        TUNED: PgBouncer(*rest, TUNED, certificate, pkt_buf="65536"),
+        US: Poolproxy(*rest, certificate=certificate),
+    }
+    if "direct" in options.targets:
+        every = {"direct": _direct_over_tls(stack, plan, login, directory, certificate), **every}
+    return [target for name, target in every.items() if name in options.targets]
+
+
+def _direct_over_tls(
+    stack: ExitStack, plan: Plan, login: Login, directory: Path, certificate: Certificate
+) -> Direct:
+    bin_dir = postgres_with_tls.binaries()
+    postgres = stack.enter_context(server.make_tls_postgres(plan, bin_dir, certificate))
+    say(f"filling {postgres!r}, which has TLS")
+    server.fill(postgres, plan, login, directory)
+    return Direct(postgres, plan.many_clients, tls=True)
+
+
 def run(options: argparse.Namespace) -> tuple[str, bool]:
     """(the report, everything ran)."""
     plan = Plan.quick() if options.quick else Plan()
@@ -66,14 +101,22 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
         server.fill(postgres, plan, login, directory)
         programs = Clients(postgres.bin_dir, directory, password)
         figures = chosen_figures(options.only, programs, plan)
+        encrypted: list[Target] = []
+        if any(figure.tls for figure in figures):
+            programs = dataclasses.replace(programs, tls_bin_dir=postgres_with_tls.binaries())
+            figures = chosen_figures(options.only, programs, plan)
+            encrypted = make_encrypted(options, stack, postgres, plan, login, directory)
         if options.earlier:
             bar = Bar(NO_WORSE, EARLIER)
-            figures = [dataclasses.replace(figure, bars=(*figure.bars, bar)) for figure in figures]
+            figures = [
+                figure if figure.tls else dataclasses.replace(figure, bars=(*figure.bars, bar))
+                for figure in figures
+            ]
         targets = make_targets(options, postgres, plan, login, directory)
-        for target in targets:
+        for target in [*targets, *encrypted]:
             stack.callback(target.stop)
             target.start()
-        rounds = Rounds(targets, plan, Pgbench(programs, ("-S",), POOL_SIZE))
+        rounds = Rounds(targets, encrypted, plan, Pgbench(programs, ("-S",), POOL_SIZE))
         outcomes = rounds.run(figures, options.rounds)
         text = document(
             outcomes,
@@ -82,7 +125,10 @@ def run(options: argparse.Namespace) -> tuple[str, bool]:
             shlex.join(["python", "-m", "benchmarks.peers", *options.arguments]),
             machine.describe(),
             {target.name: target.version() for target in targets},
-            {target.name: target.configuration() for target in targets},
+            {
+                f"{target.name}, over TLS" if target.tls else target.name: target.configuration()
+                for target in [*targets, *encrypted]
+            },
         )
         return text, not any(outcome.failures for outcome in outcomes)
 

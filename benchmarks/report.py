@@ -21,6 +21,7 @@ class Outcome:
     samples: dict[str, dict[int, Sample]]
     stalls: list[float] = field(default_factory=list)  #: seconds, ours, one per round
     failures: dict[str, str] = field(default_factory=dict)
+    void: list[str] = field(default_factory=list)  #: runs that say nothing, and were made again
 
     def values(self, target: str) -> list[float]:
         return [sample.value for sample in self.samples.get(target, {}).values()]
@@ -43,6 +44,8 @@ class Outcome:
         """`pass` when every bar holds whose rival was there, `miss` when one does not, `-` when that cannot
         be said."""
         held = [self.holds(bar) for bar in self.figure.bars if bar.rival is None or bar.rival in self.samples]
+        if self.figure.stall is not None and US in self.samples:
+            held.append(median(self.stalls) * 1e3 <= self.figure.stall if self.stalls else None)
         if False in held:
             return "miss"
         return "-" if None in held or not held else "pass"
@@ -105,7 +108,12 @@ def detail(outcome: Outcome, plan: Plan) -> str:
         heads += ["in the kernel", f"{figure.per}/s", "latency ms", "p99 ms"]
     heads.append("longest stall ms")
     rows = [_detail_row(outcome, name, timed) for name in outcome.samples]
-    parts = [f"### {figure.title}", f"`{figure.name}`: `{figure.workload.command(plan)}`", table(heads, rows)]
+    how = f"`{figure.name}`: `{figure.workload.command(plan)}`{', over TLS' if figure.tls else ''}"
+    parts = [f"### {figure.title}", how, table(heads, rows)]
+    if figure.stall is not None:
+        parts.append(f"Bar of the longest stall: {figure.stall:g} ms.")
+    if outcome.void:
+        parts.append(f"{len(outcome.void)} runs were void and made again: {'; '.join(outcome.void)}.")
     parts += [f"{name} failed: {reason}" for name, reason in outcome.failures.items()]
     return "\n\n".join(parts)
 
@@ -170,6 +178,11 @@ a bar holds when the median ratio is not above it.
 - **Logins**: every target knows the client by the same stored SCRAM-SHA-256 secret; the client does
   PBKDF2 once, not for every login. PostgreSQL trusts the proxies, for a stored secret alone logs in
   nowhere. No target logs connections.
+- **TLS**: clients come over TLS 1.3 (AES-256-GCM, X25519, what OpenSSL prefers) with a P-256 certificate that
+  all targets show; no session is resumed, and no target gives tickets. The proxies' servers are those of the
+  other figures, without TLS; `direct` is a PostgreSQL of the same version that is built with OpenSSL. While
+  many log in, queries and logins count from the moment they were meant for; a run whose generator was late
+  is void, and made again.
 - **Memory** is the growth of anonymous memory (`Anonymous` in /proc/PID/smaps_rollup); each of these runs
   starts with a fresh proxy that has served a few clients. `direct` gets as many clients as PostgreSQL
   allows.

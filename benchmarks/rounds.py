@@ -8,27 +8,35 @@ from collections.abc import Sequence
 from benchmarks.figures import Figure
 from benchmarks.report import Outcome, number
 from benchmarks.targets import Target
-from benchmarks.workloads import Plan, Workload
+from benchmarks.workloads import Plan, Sample, Void, Workload
+
+ATTEMPTS = 3  #: at a run that was void
 
 
 class Rounds:
-    """Runs figures against started targets. `warm_up` is run unmeasured where a process is new."""
+    """Runs figures against started targets, those over TLS against `encrypted` ones. `warm_up` is run
+    unmeasured where a process is new."""
 
-    def __init__(self, targets: Sequence[Target], plan: Plan, warm_up: Workload) -> None:
-        self._targets = targets
+    def __init__(
+        self, targets: Sequence[Target], encrypted: Sequence[Target], plan: Plan, warm_up: Workload
+    ) -> None:
+        self._targets = {False: targets, True: encrypted}
         self._plan = plan
         self._warm_up = warm_up
-        self._warm: set[str] = set()
+        self._warm: set[Target] = set()
 
     def run(self, figures: Sequence[Figure], rounds: int) -> list[Outcome]:
         """Every figure against every target, `rounds` times. Ctrl-C ends it with what there is."""
-        outcomes = [Outcome(figure, {target.name: {} for target in self._targets}) for figure in figures]
+        outcomes = [
+            Outcome(figure, {target.name: {} for target in self._targets[figure.tls]}) for figure in figures
+        ]
         try:
             for turn in range(rounds):
-                shift = turn % len(self._targets)
                 for outcome in outcomes:
                     say(f"round {turn + 1} of {rounds}: {outcome.figure.title}")
-                    for target in [*self._targets[shift:], *self._targets[:shift]]:
+                    targets = self._targets[outcome.figure.tls]
+                    shift = turn % len(targets)
+                    for target in [*targets[shift:], *targets[:shift]]:
                         self._measure(outcome, target, turn)
         except KeyboardInterrupt:
             say("interrupted: reporting what there is")
@@ -40,7 +48,7 @@ class Rounds:
         try:
             self._prepare(figure, target)
             before = target.stalls()
-            sample = figure.workload.run(target, self._plan)
+            sample = self._sample(outcome, target)
             after = target.stalls()
         except (RuntimeError, OSError) as error:
             outcome.failures[target.name] = str(error)
@@ -52,15 +60,25 @@ class Rounds:
         rate = "" if sample.rate is None else f", {number(sample.rate)} {figure.per}/s"
         say(f"  {target.name}: {number(sample.value)} {figure.unit}{rate}")
 
+    def _sample(self, outcome: Outcome, target: Target) -> Sample:
+        """One run that counts. What was void is tried again, a few times."""
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return outcome.figure.workload.run(target, self._plan)
+            except Void as void:
+                outcome.void.append(f"{target.name}: {void}")
+                say(f"  {outcome.void[-1]}")
+        return outcome.figure.workload.run(target, self._plan)
+
     def _prepare(self, figure: Figure, target: Target) -> None:
         """A new process for a figure that wants one, and for the others one that has its servers open."""
         if figure.fresh:
             target.stop()
             target.start()
-            self._warm.discard(target.name)
-        elif self._plan.warm_seconds and target.name not in self._warm:
+            self._warm.discard(target)
+        elif self._plan.warm_seconds and target not in self._warm:
             self._warm_up.run(target, self._plan.warming())
-            self._warm.add(target.name)
+            self._warm.add(target)
 
 
 def say(line: str) -> None:

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.certificate import Certificate
 from benchmarks.targets import DATABASE, HBA, SERVER_USER, USER, Login
 from benchmarks.workloads import COPY_FILE, Plan
 from poolproxy.demo.postgres import LocalPostgres
 
 OPTIONS = {"shared_buffers": "256MB", "jit": "off", "autovacuum": "off", "max_wal_size": "4GB"}
-SPARE_CONNECTIONS = 100  #: beside the direct clients: the proxies' servers and our own
+SPARE_CONNECTIONS = 200  #: beside the direct clients: the proxies' servers and our own
 
 
 def make_postgres(plan: Plan) -> LocalPostgres:
     """A server that takes every client of the plan directly as well. Not started yet."""
-    connections = str(plan.many_clients + SPARE_CONNECTIONS)
-    return LocalPostgres(hba=HBA, options={**OPTIONS, "max_connections": connections})
+    return LocalPostgres(hba=HBA, options=_options(plan))
+
+
+def make_tls_postgres(plan: Plan, bin_dir: Path, certificate: Certificate) -> LocalPostgres:
+    """The same with TLS, for those who come over TLS directly."""
+    files = {"ssl_cert_file": str(certificate.file), "ssl_key_file": str(certificate.key)}
+    options = {**_options(plan), "ssl": "on", **files}
+    return LocalPostgres(bin_dir=bin_dir, hba=HBA, options=options)
+
+
+def _options(plan: Plan) -> dict[str, str]:
+    return {**OPTIONS, "max_connections": str(plan.many_clients + SPARE_CONNECTIONS)}
 
 
 def fill(postgres: LocalPostgres, plan: Plan, login: Login, directory: Path) -> None:

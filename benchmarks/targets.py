@@ -1,7 +1,8 @@
 """Whom the clients talk to: PostgreSQL itself, PgBouncer, or poolproxy. One class each, with the same face.
 
 Every proxy is one process in transaction mode with 20 servers, reaches the same PostgreSQL over TCP without a
-password, knows its client by the same stored SCRAM secret, and logs no connections.
+password, knows its client by the same stored SCRAM secret, and logs no connections. With a certificate it
+takes clients in over TLS alone, with what OpenSSL prefers: TLS 1.3, AES-256-GCM, X25519. None gives tickets.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.certificate import NO_TICKETS, SHOWN, Certificate
 from benchmarks.stalls import Stalls, read_stalls
 from poolproxy.demo.postgres import LocalPostgres, drop_privileges, free_port, give_away
 
@@ -34,6 +36,7 @@ HBA = (
     "host all all 127.0.0.0/8 trust",
 )
 PUBLISHED_SETTINGS = ("shared_buffers", "max_connections", "fsync", "synchronous_commit", "jit", "autovacuum")
+TLS_SETTINGS = ("ssl", "ssl_min_protocol_version", "ssl_groups", "ssl_tls13_ciphers")
 START_TIMEOUT = 30.0  #: seconds
 
 PGBOUNCER_PATH = "/usr/sbin"  #: where Debian has it, and a user's PATH does not lead
@@ -53,6 +56,7 @@ class Target(ABC):
     name: str
     clients: int = MAX_CLIENTS  #: how many may be connected at once
     shares_memory: bool = True  #: one process serves all its clients
+    tls: bool = False  #: clients come over TLS
 
     def __init__(self) -> None:
         self.port = 0
@@ -91,11 +95,12 @@ class Direct(Target):
     name = "direct"
     shares_memory = False
 
-    def __init__(self, postgres: LocalPostgres, clients: int) -> None:
+    def __init__(self, postgres: LocalPostgres, clients: int, tls: bool = False) -> None:
         super().__init__()
         self._postgres = postgres
         self.port = postgres.port
         self.clients = clients
+        self.tls = tls
 
     @property
     def pid(self) -> int:
@@ -111,15 +116,20 @@ class Direct(Target):
         return "PostgreSQL " + self._postgres.sql("SHOW server_version")
 
     def configuration(self) -> str:
-        settings = [f"{name} = {self._postgres.sql(f'SHOW {name}')}" for name in PUBLISHED_SETTINGS]
+        names = (*PUBLISHED_SETTINGS, *TLS_SETTINGS) if self.tls else PUBLISHED_SETTINGS
+        settings = [f"{name} = {self._postgres.sql(f'SHOW {name}')}" for name in names]
         return "\n".join([*settings, "", "# pg_hba.conf", *HBA])
 
 
 class Proxy(Target):
     """A program of its own, started from files in a directory of its own."""
 
-    def __init__(self, postgres: LocalPostgres, login: Login, directory: Path) -> None:
+    def __init__(
+        self, postgres: LocalPostgres, login: Login, directory: Path, certificate: Certificate | None = None
+    ) -> None:
         super().__init__()
+        self.tls = certificate is not None
+        self._certificate = certificate
         self.listen = HOST  #: the address that clients come to
         self._postgres = postgres
         self._login = login
@@ -141,7 +151,12 @@ class Proxy(Target):
         self._write_files()
         with (self._directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, **self._privileges()
+                self._command(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self._variables()},
+                **self._privileges(),
             )
         for address in self._addresses():
             self._wait_listening(self._process, address)
@@ -169,6 +184,10 @@ class Proxy(Target):
 
     def _privileges(self) -> dict[str, Any]:
         return drop_privileges()
+
+    def _variables(self) -> dict[str, str]:
+        """What it finds in its environment beside what we have."""
+        return {}
 
     def _write(self, name: str, text: str) -> Path:
         path = self._directory / name
@@ -198,20 +217,28 @@ class PgBouncer(Proxy):
     """PgBouncer with its defaults but for what all proxies share; `extra` settings make it another."""
 
     def __init__(
-        self, postgres: LocalPostgres, login: Login, directory: Path, name: str, **extra: str
+        self,
+        postgres: LocalPostgres,
+        login: Login,
+        directory: Path,
+        name: str,
+        certificate: Certificate | None = None,
+        **extra: str,
     ) -> None:
         self.name = name
         self._extra = extra
-        super().__init__(postgres, login, directory)
+        super().__init__(postgres, login, directory, certificate)
 
     def version(self) -> str:
         done = subprocess.run([self._program(), "--version"], capture_output=True, text=True, check=True)
         return done.stdout.splitlines()[0]
 
     def configuration(self) -> str:
-        return self._ini("PORT", "PORT", "userlist.txt") + f'\n; userlist.txt\n"{USER}" "SCRAM-SHA-256$..."'
+        text = self._ini("PORT", "PORT", "userlist.txt", SHOWN)
+        text += f'\n; userlist.txt\n"{USER}" "SCRAM-SHA-256$..."'
+        return f"{text}\n# openssl.cnf, which OPENSSL_CONF names\n{NO_TICKETS}".strip() if self.tls else text
 
-    def _ini(self, port: object, server_port: object, userlist: object) -> str:
+    def _ini(self, port: object, server_port: object, userlist: object, certificate: Certificate) -> str:
         settings = {
             "listen_addr": self.listen,
             "listen_port": port,
@@ -226,13 +253,24 @@ class PgBouncer(Proxy):
             "log_stats": 0,
             **self._extra,
         }
+        if self.tls:
+            settings["client_tls_sslmode"] = "require"
+            settings["client_tls_cert_file"] = certificate.file
+            settings["client_tls_key_file"] = certificate.key
         lines = [f"{name} = {value}".rstrip() for name, value in settings.items()]
         database = f"{DATABASE} = host={HOST} port={server_port} dbname={DATABASE} user={SERVER_USER}"
         return "\n".join(["[databases]", database, "", "[pgbouncer]", *lines])
 
     def _write_files(self) -> None:
         userlist = self._write("userlist.txt", f'"{USER}" "{self._login.secret}"\n')
-        self._write("pgbouncer.ini", self._ini(self.port, self._postgres.port, userlist) + "\n")
+        self._write(
+            "pgbouncer.ini",
+            self._ini(self.port, self._postgres.port, userlist, self._certificate or SHOWN) + "\n",
+        )
+        self._write("openssl.cnf", NO_TICKETS)
+
+    def _variables(self) -> dict[str, str]:
+        return {"OPENSSL_CONF": str(self._directory / "openssl.cnf")} if self.tls else {}
 
     def _command(self) -> list[str]:
         return [self._program(), str(self._directory / "pgbouncer.ini")]
@@ -255,11 +293,12 @@ class Poolproxy(Proxy):
         login: Login,
         directory: Path,
         name: str = "poolproxy",
+        certificate: Certificate | None = None,
         **extra: str | int | float,
     ) -> None:
         self.name = name
         self._extra = extra
-        super().__init__(postgres, login, directory)
+        super().__init__(postgres, login, directory, certificate)
         self._http_port = 0
 
     def version(self) -> str:
@@ -268,7 +307,7 @@ class Poolproxy(Proxy):
         return f"poolproxy {__version__}, Python {sys.version.split()[0]}"
 
     def configuration(self) -> str:
-        return self._toml("PORT", "PORT", "PORT", "SCRAM-SHA-256$...")
+        return self._toml("PORT", "PORT", "PORT", "SCRAM-SHA-256$...", SHOWN)
 
     def stalls(self) -> Stalls | None:
         return read_stalls(self._metrics())
@@ -288,7 +327,15 @@ class Poolproxy(Proxy):
             text: str = answer.read().decode("utf-8")
             return text
 
-    def _toml(self, port: object, http_port: object, server_port: object, secret: str) -> str:
+    def _toml(
+        self, port: object, http_port: object, server_port: object, secret: str, certificate: Certificate
+    ) -> str:
+        tls = {
+            "tls_mode": "require",
+            "tls_cert_file": str(certificate.file),
+            "tls_key_file": str(certificate.key),
+        }
+        extra = {**(tls if self.tls else {}), **self._extra}
         return "\n".join(
             [
                 f'listen_host = "{self.listen}"',
@@ -298,7 +345,7 @@ class Poolproxy(Proxy):
                 f"pool_size = {POOL_SIZE}",
                 f"max_client_connections = {MAX_CLIENTS}",
                 'log_level = "warning"',
-                *(f"{name} = {json.dumps(value)}" for name, value in self._extra.items()),
+                *(f"{name} = {json.dumps(value)}" for name, value in extra.items()),
                 "",
                 f"[databases.{DATABASE}]",
                 f'url = "postgres://{SERVER_USER}@{HOST}:{server_port}/{DATABASE}"',
@@ -310,7 +357,8 @@ class Poolproxy(Proxy):
 
     def _write_files(self) -> None:
         self._http_port = free_port()
-        text = self._toml(self.port, self._http_port, self._postgres.port, self._login.secret)
+        shown = self._certificate or SHOWN
+        text = self._toml(self.port, self._http_port, self._postgres.port, self._login.secret, shown)
         self._write("poolproxy.toml", text + "\n")
 
     def _addresses(self) -> list[tuple[str, int]]:

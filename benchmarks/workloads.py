@@ -6,6 +6,7 @@ Every workload keeps the target busy from one side only: it never looks at which
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -49,10 +50,17 @@ class Plan:
     many_clients: int = 500  #: the larger of the two numbers of pgbench clients
     quiet_seconds: float = 1.0  #: memory that has not moved for so long will not move any more
     warm_seconds: int = 1  #: of pgbench before a new process is measured; 0 for none
+    idle_tls_clients: int = 2_000
+    crowd: int = 1_000  #: clients that log in beside others
+    crowd_seconds: float = 2.0  #: within which they come
+    late_ms: tuple[float, float] = (
+        20.0,
+        3.0,
+    )  #: p99 of the arrivals, of the steady queries: what is later is void
 
     @classmethod
     def quick(cls) -> Plan:
-        return cls(1, 1, 2_000, 5, 2, 100, 4, 50, 50, 0.2, 0)
+        return cls(1, 1, 2_000, 5, 2, 100, 4, 50, 50, 0.2, 0, 50, 50, 0.5, (math.inf, math.inf))
 
     def warming(self) -> Plan:
         return replace(self, seconds=self.warm_seconds)
@@ -67,6 +75,10 @@ class Sample:
     latency: float | None = None  #: ms, mean
     p99: float | None = None  #: ms
     system: float | None = None  #: the kernel's share of the CPU, 0..1
+
+
+class Void(RuntimeError):
+    """A run that says nothing of its target; the message says why."""
 
 
 class Workload(ABC):
@@ -87,19 +99,26 @@ class Clients:
     bin_dir: Path
     directory: Path
     password: str
+    tls_bin_dir: Path | None = None  #: of programs that speak TLS, for targets that want it
 
     def start(self, target: Target, program: str, *arguments: str) -> AbstractContextManager[Popen]:
         """`psql` or `pgbench` on the way to `target`, for the length of a block."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
         environment |= {"PGHOST": HOST, "PGPORT": str(target.port), "PGUSER": USER, "PGDATABASE": DATABASE}
-        environment |= {"PGPASSWORD": self.password, "PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
-        command = [str(self.bin_dir / program), *arguments]
+        environment |= {"PGPASSWORD": self.password, "PGGSSENCMODE": "disable"}
+        environment["PGSSLMODE"] = "require" if target.tls else "disable"
+        bin_dir = self.tls_bin_dir if target.tls and self.tls_bin_dir else self.bin_dir
+        command = [str(bin_dir / program), *arguments]
         return _running(command, environment, self.directory)
 
-    def start_lean(self, target: Target, *arguments: str) -> AbstractContextManager[Popen]:
-        """`python -m benchmarks.lean` on the way to `target`, for the length of a block."""
+    def start_lean(
+        self, target: Target, *arguments: str, module: str = "benchmarks.lean"
+    ) -> AbstractContextManager[Popen]:
+        """`python -m` one of our own clients on the way to `target`, for the length of a block."""
         place = ["--host", HOST, "--port", str(target.port), "--user", USER, "--database", DATABASE]
-        command = [sys.executable, "-m", "benchmarks.lean", *arguments, *place]
+        if target.tls:
+            place.append("--tls")
+        command = [sys.executable, "-m", module, *arguments, *place]
         return _running(command, {**os.environ, "PGPASSWORD": self.password}, _ROOT)
 
 
@@ -126,6 +145,14 @@ def _running(command: list[str], environment: dict[str, str], directory: Path) -
                 raise
     finally:
         watchdog.cancel()
+
+
+def until_standing(process: Popen) -> None:
+    """Wait for the line that says so. RuntimeError with its complaint if it failed instead."""
+    assert process.stdout is not None
+    if process.stdout.readline() != "standing\n":
+        finish(process)
+        raise RuntimeError("the clients left too early")
 
 
 def finish(process: Popen) -> str:

