@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from benchmarks.certificate import Certificate
-from benchmarks.targets import DATABASE, HBA, SERVER_USER, USER, Login
+from benchmarks.targets import DATABASE, HBA, SERVER_USER, USER, Login, over_tls
 from benchmarks.workloads import COPY_FILE, Plan
 from poolproxy.demo.postgres import LocalPostgres
 
@@ -22,7 +22,7 @@ def make_tls_postgres(plan: Plan, bin_dir: Path, certificate: Certificate) -> Lo
     """The same with TLS, for those who come over TLS directly."""
     files = {"ssl_cert_file": str(certificate.file), "ssl_key_file": str(certificate.key)}
     options = {**_options(plan), "ssl": "on", **files}
-    return LocalPostgres(bin_dir=bin_dir, hba=HBA, options=options)
+    return LocalPostgres(bin_dir=bin_dir, hba=over_tls(HBA), options=options)
 
 
 def _options(plan: Plan) -> dict[str, str]:

@@ -16,6 +16,7 @@ import sys
 import time
 import urllib.request
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,13 @@ HBA = (
     f"host all {USER} 127.0.0.0/8 scram-sha-256",
     "host all all 127.0.0.0/8 trust",
 )
+
+
+def over_tls(hba: Sequence[str]) -> list[str]:
+    """The same rules for who takes clients in over TLS alone."""
+    return [line.replace(f"host all {USER} ", f"hostssl all {USER} ") for line in hba]
+
+
 PUBLISHED_SETTINGS = ("shared_buffers", "max_connections", "fsync", "synchronous_commit", "jit", "autovacuum")
 TLS_SETTINGS = ("ssl", "ssl_min_protocol_version", "ssl_groups", "ssl_tls13_ciphers")
 START_TIMEOUT = 30.0  #: seconds
@@ -118,7 +126,8 @@ class Direct(Target):
     def configuration(self) -> str:
         names = (*PUBLISHED_SETTINGS, *TLS_SETTINGS) if self.tls else PUBLISHED_SETTINGS
         settings = [f"{name} = {self._postgres.sql(f'SHOW {name}')}" for name in names]
-        return "\n".join([*settings, "", "# pg_hba.conf", *HBA])
+        rules = over_tls(HBA) if self.tls else HBA
+        return "\n".join([*settings, "", "# pg_hba.conf", *rules])
 
 
 class Proxy(Target):

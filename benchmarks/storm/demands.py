@@ -85,7 +85,20 @@ def scenarios(options: argparse.Namespace) -> list[str]:
     they cannot be had: with a database that is not ours."""
     if options.scenarios:
         return list(dict.fromkeys(options.scenarios))
-    return [each.name for each in STORMS if not (options.dsn and needs_ours(each))]
+    return [each.name for each in STORMS if not options.dsn or _at(options.dsn, each)]
+
+
+def _at(dsns: Sequence[tuple[str, str]], scenario: type[Scenario]) -> bool:
+    """Whether it can be had on these."""
+    return not needs_ours(scenario) and not (scenario.encrypted and any(map(_plain, dsns)))
+
+
+def _plain(dsn: tuple[str, str]) -> bool:
+    """Whether its URL does not say that clients come over TLS. One that cannot be read says nothing."""
+    try:
+        return not address.parse(dsn[1]).sslmode
+    except ValueError:
+        return True
 
 
 def needs_ours(scenario: type[Scenario]) -> bool:
@@ -125,6 +138,10 @@ def _check_dsns(dsns: Sequence[tuple[str, str]], wanted: Iterable[type[Scenario]
         if dsns and needs_ours(scenario):
             does = "cuts the link to" if scenario.apart else "restarts"
             raise Impossible(f"{scenario.name} {does} the database, which is not ours with --dsn")
+        for each in filter(_plain, dsns if scenario.encrypted else ()):
+            raise Impossible(
+                f"{scenario.name}: say in the URL of {each[0]} how TLS is meant: ?sslmode=require"
+            )
 
 
 def made(scenario: type[Scenario], options: argparse.Namespace) -> Scenario:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote
 
 import psutil
 
+from benchmarks.certificate import Certificate
 from benchmarks.process import anonymous_bytes, cpu_used
 from benchmarks.storm.clients import SessionError, address, lean
 from benchmarks.storm.results import UNKNOWN, TargetInfo
@@ -33,8 +34,10 @@ from benchmarks.targets import (
     Poolproxy,
     Proxy,
     Target,
+    over_tls,
 )
 from poolproxy.demo.postgres import LocalPostgres, PostgresFailed
+from tools import postgres_with_tls
 
 MAX_CONNECTIONS = 100
 OPTIONS = {
@@ -160,7 +163,8 @@ class Local(Endpoint):
             self.target.listen = address
         self.target.start()
         user = f"{USER}:{quote(self._login.password, safe='')}"
-        self.url = f"postgres://{user}@{address}:{self.target.port}/{DATABASE}"
+        query = "?sslmode=require" if self.target.tls else ""
+        self.url = f"postgres://{user}@{address}:{self.target.port}/{DATABASE}{query}"
 
     def stop(self) -> None:
         self.target.stop()
@@ -209,7 +213,7 @@ class Local(Endpoint):
     async def _at_pgbouncer(self, *columns: int) -> int:
         """The sum of these columns of `SHOW POOLS`."""
         try:
-            console = await lean.open_session(address.parse(self.url.rsplit("/", 1)[0] + "/pgbouncer"))
+            console = await lean.open_session(replace(address.parse(self.url), database="pgbouncer"))
         except SessionError:
             return UNKNOWN
         try:
@@ -221,20 +225,38 @@ class Local(Endpoint):
         return sum(int(row[column]) for row in rows if row[0] == DATABASE for column in columns)
 
 
-def make_postgres() -> LocalPostgres:
-    """The one behind all local endpoints. Not started yet."""
-    return LocalPostgres(hba=STORM_HBA, options={**OPTIONS, **DURABLE})
+def make_postgres(certificate: Certificate | None = None) -> LocalPostgres:
+    """The one behind all local endpoints. Not started yet. With a certificate it has TLS, and `direct`
+    clients must come over it. Raises RuntimeError where such a PostgreSQL cannot be had."""
+    options = {**OPTIONS, **DURABLE}
+    if certificate is None:
+        return LocalPostgres(hba=STORM_HBA, options=options)
+    files = {"ssl_cert_file": str(certificate.file), "ssl_key_file": str(certificate.key)}
+    return LocalPostgres(
+        bin_dir=postgres_with_tls.binaries(),
+        hba=over_tls(STORM_HBA),
+        options={**options, **files, "ssl": "on"},
+    )
 
 
-def make_local(name: str, postgres: LocalPostgres, login: Login, directory: Path, limits: Limits) -> Local:
-    """One of LOCAL, not started yet. Raises ValueError for another name."""
+def make_local(
+    name: str,
+    postgres: LocalPostgres,
+    login: Login,
+    directory: Path,
+    limits: Limits,
+    certificate: Certificate | None = None,
+) -> Local:
+    """One of LOCAL, not started yet; with a certificate for clients that come over TLS. Raises ValueError for
+    another name."""
     if name == "direct":
-        return Local(Direct(postgres, MAX_CONNECTIONS), login, 0)
+        return Local(Direct(postgres, MAX_CONNECTIONS, certificate is not None), login, 0)
     if name == "pgbouncer":
         extra: Mapping[str, str] = {"stats_users": USER, **limits.for_pgbouncer()}
-        return Local(PgBouncer(postgres, login, directory, name, **extra), login, POOL_SIZE)
+        return Local(PgBouncer(postgres, login, directory, name, certificate, **extra), login, POOL_SIZE)
     if name == "poolproxy":
-        return Local(Poolproxy(postgres, login, directory, name, **limits.for_poolproxy()), login, POOL_SIZE)
+        own = limits.for_poolproxy()
+        return Local(Poolproxy(postgres, login, directory, name, certificate, **own), login, POOL_SIZE)
     raise ValueError(f"there is no target {name}: it is one of {', '.join(LOCAL)}, or comes by --dsn")
 
 

@@ -15,10 +15,11 @@ import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 
+from benchmarks.certificate import Certificate, self_signed
 from benchmarks.scram import stored_secret
 from benchmarks.storm import demands, ledger
 from benchmarks.storm.endpoints import Endpoint, External, make_local, make_postgres
@@ -40,6 +41,14 @@ class Failed(Exception):
     """The storm cannot be let loose; the message says why."""
 
 
+class Back(NamedTuple):
+    """What local endpoints have behind them, what they know of their clients, and what they show them."""
+
+    postgres: LocalPostgres
+    login: Login
+    certificate: Certificate | None
+
+
 async def storm(options: argparse.Namespace, show: Display, run: Run) -> None:
     """Every scenario against every target, as often as was asked for, never the same target first. Each trial
     is in `run` when it is over, whatever becomes of the next."""
@@ -48,15 +57,22 @@ async def storm(options: argparse.Namespace, show: Display, run: Run) -> None:
     trials = options.trials or (1 if options.quick else TRIALS)
     with ExitStack() as stack:
         directory = stack.enter_context(_directory())
-        postgres, login = await _local_postgres(stack, show, options.setup) if names else (None, None)
+        backs: dict[bool, Back] = {}  # what has TLS is another PostgreSQL, for those who want it alone
         for name in demands.scenarios(options):
             scenario = _scenario(name, options)
             run.scenarios[name] = scenario.about
             endpoints: list[Endpoint] = [External(each, url) for each, url in options.dsn]
-            if postgres is not None and login is not None:
+            postgres: LocalPostgres | None = None
+            if names:
+                if scenario.encrypted not in backs:
+                    backs[scenario.encrypted] = await _back(
+                        stack, show, options.setup, directory if scenario.encrypted else None
+                    )
+                postgres, login, certificate = backs[scenario.encrypted]
                 place = directory / name
                 place.mkdir(mode=0o755)
-                endpoints += [make_local(each, postgres, login, place, scenario.limits) for each in names]
+                rest = (postgres, login, place, scenario.limits, certificate)
+                endpoints += [make_local(each, *rest) for each in names]
             for turn in range(trials):
                 shift = turn % len(endpoints)
                 for endpoint in [*endpoints[shift:], *endpoints[:shift]]:
@@ -116,12 +132,15 @@ async def _on(
                 await asyncio.to_thread(namespace.close)
 
 
-async def _local_postgres(stack: ExitStack, show: Display, setup: Path | None) -> tuple[LocalPostgres, Login]:
-    """PostgreSQL with the roles, the database, the tables of the handlers, and what `setup` makes."""
+async def _back(stack: ExitStack, show: Display, setup: Path | None, tls: Path | None) -> Back:
+    """PostgreSQL with the roles, the database, the tables of the handlers, and what `setup` makes; with TLS,
+    and its files in that folder."""
     show.note("starting PostgreSQL")
     password = secrets.token_urlsafe(12)
     login = Login(password, stored_secret(password))
-    postgres = await asyncio.to_thread(stack.enter_context, make_postgres())
+    certificate = None if tls is None else await asyncio.to_thread(self_signed, tls)
+    made = await asyncio.to_thread(make_postgres, certificate)
+    postgres = await asyncio.to_thread(stack.enter_context, made)
     roles = f"CREATE ROLE {USER} LOGIN PASSWORD '{login.secret}'; CREATE ROLE {SERVER_USER} LOGIN"
     await asyncio.to_thread(postgres.sql, roles)
     await asyncio.to_thread(postgres.sql, f"CREATE DATABASE {DATABASE}")
@@ -133,7 +152,7 @@ async def _local_postgres(stack: ExitStack, show: Display, setup: Path | None) -
             await asyncio.to_thread(postgres.sql, f"{sql};\n{own}", DATABASE)
         except subprocess.CalledProcessError as error:
             raise Failed(f"{setup}: {error.stderr.strip()}") from error
-    return postgres, login
+    return Back(postgres, login, certificate)
 
 
 async def _prepare(ground: Ground, *roles: str) -> None:

@@ -12,6 +12,7 @@ from benchmarks.storm.scenarios.ramp import Ramp, Spike
 from benchmarks.storm.scenarios.retry import Retry
 from benchmarks.storm.scenarios.scenario import Scenario
 from benchmarks.storm.scenarios.thaw import Thaw
+from benchmarks.storm.scenarios.tls import Tls
 
 #: What runs when none is named; `load` is for those who bring their own.
 STORMS: tuple[type[Scenario], ...] = (
@@ -25,6 +26,7 @@ STORMS: tuple[type[Scenario], ...] = (
     Vanish,
     Retry,
     Neighbour,
+    Tls,
 )
 
 ALL: tuple[type[Scenario], ...] = (*STORMS, Load)

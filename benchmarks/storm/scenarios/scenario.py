@@ -119,6 +119,7 @@ class Scenario(ABC):
     isolation: ClassVar[Isolation] = "task"
     apart: ClassVar[bool] = False  #: environments are in a network namespace, whose link can be cut
     restarts: ClassVar[bool] = False  #: the database, which must be ours
+    encrypted: ClassVar[bool] = False  #: clients come over TLS, to endpoints that take no others
     most: ClassVar[int] = 1_000  #: environments, in the account
     account_limit: ClassVar[int] = 1_000
     idle_seconds: ClassVar[float] = 600.0  #: after which a frozen environment is reaped
