@@ -29,7 +29,8 @@ from tests.support.stage import Stage
 from tests.support.waiting import eventually
 
 ENVIRONMENTS = 20
-SCENARIOS = [scenario.name for scenario in STORMS if not scenario.apart]  #: what needs no root
+#: What needs neither root nor a PostgreSQL of its own.
+SCENARIOS = [scenario.name for scenario in STORMS if not scenario.apart and not scenario.encrypted]
 TIMED = {
     "environments killed while they served",
     "servers in a transaction before",

@@ -13,6 +13,7 @@ from benchmarks.storm.scenarios import STORMS
 from benchmarks.storm.scenarios.load import Load
 
 MINE = "mine=postgres://me:secret@db.example/shop"
+ENCRYPTED = "other=postgres://me:secret@db.example/shop?sslmode=require"
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -44,6 +45,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["retry", "--dsn", MINE], "retry restarts the database, which is not ours with --dsn"),
         (["vanish", "--dsn", MINE], "vanish cuts the link to the database, which is not ours with --dsn"),
         (["thaw", "--dsn", MINE], "thaw cuts the link to the database, which is not ours with --dsn"),
+        (["tls", "--dsn", MINE], "tls: say in the URL of mine how TLS is meant: ?sslmode=require"),
+        (["tls", "--dsn", f"{MINE}?sslmode=prefer"], "tls: say in the URL of mine how TLS is meant"),
+        (["tls", "--dsn", ENCRYPTED, "--dsn", MINE], "tls: say in the URL of mine how TLS is meant"),
+        (
+            ["tls", "--dsn", f"{MINE}?sslmode=verify-full"],
+            "--dsn mine: sslmode=verify-full needs sslrootcert",
+        ),
+        (["tls", "--environments", "1001"], "tls: at most 1,000 environments, not 1,001"),
         (["ramp", "--trials", "0"], "argument --trials: 0 is not a number from 1 on"),
         (["ramp", "--trials", "-1"], "argument --trials: -1 is not a number from 1 on"),
         (["ramp", "--environments", "0"], "argument --environments: 0 is not a number from 1 on"),
@@ -156,7 +165,10 @@ def test_what_is_named_twice_runs_once() -> None:
 def test_all_are_those_that_can_be() -> None:
     everything = [scenario.name for scenario in STORMS]
     assert options() == everything
-    assert options("--dsn", MINE) == [name for name in everything if name not in ("thaw", "vanish", "retry")]
+    elsewhere = [name for name in everything if name not in ("thaw", "vanish", "retry")]
+    assert options("--dsn", ENCRYPTED) == elsewhere
+    assert options("--dsn", ENCRYPTED, "--dsn", MINE) == [name for name in elsewhere if name != "tls"]
+    assert options("tls", "--dsn", MINE) == ["tls"]  # refused then, not left out
 
 
 def test_with_a_dsn_alone_nothing_local_is_started() -> None:

@@ -10,12 +10,22 @@ from urllib.error import URLError
 
 import pytest
 
+from benchmarks.certificate import Certificate
 from benchmarks.storm.clients import ConnectFailed, lean
 from benchmarks.storm.clients.address import Address
 from benchmarks.storm.clients.session import Row
 from benchmarks.storm.endpoints import Elsewhere, External, Limits, Local, make_local, server_user
 from benchmarks.storm.results import UNKNOWN, TargetInfo
-from benchmarks.targets import SERVER_USER, USER, Direct, Login, PgBouncer, Poolproxy, pgbouncer_program
+from benchmarks.targets import (
+    SERVER_USER,
+    USER,
+    Direct,
+    Login,
+    PgBouncer,
+    Poolproxy,
+    Proxy,
+    pgbouncer_program,
+)
 from poolproxy.demo.postgres import LocalPostgres
 from tests.unit.storm.clients.fakes import FakeSession
 
@@ -130,6 +140,35 @@ async def test_clients_at_pgbouncer(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (await endpoint.clients(), await endpoint.waiting()) == (7, 2)
     assert console.said == ["SHOW POOLS", "SHOW POOLS"]
     assert console.log == ["abort", "abort"]
+
+
+async def test_the_console_of_a_pgbouncer_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def open_session(place: Address) -> FakeConsole:
+        asked.append((place.database, place.sslmode))
+        return FakeConsole([])
+
+    monkeypatch.setattr(lean, "open_session", open_session)
+    endpoint = local("pgbouncer", tmp_path)
+    endpoint.url = "postgres://bench:secret@127.0.0.1:6432/bench?sslmode=require"
+    assert await endpoint.waiting() == 0
+    assert asked == [("pgbouncer", "require")]
+
+
+@pytest.mark.parametrize("name", ["direct", "pgbouncer", "poolproxy"])
+def test_who_has_a_certificate_is_come_to_over_tls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """And who has none is not."""
+    monkeypatch.setattr(Proxy, "start", lambda target: None)
+    queries = []
+    for certificate in (None, Certificate(tmp_path / "crt", tmp_path / "key")):
+        endpoint = make_local(name, cast("LocalPostgres", Away()), LOGIN, tmp_path, Limits(), certificate)
+        endpoint.start()
+        queries.append(endpoint.url.rpartition("/bench")[2])
+        assert endpoint.target.tls == (certificate is not None)
+    assert queries == ["", "?sslmode=require"]
 
 
 async def test_clients_of_a_pgbouncer_that_refuses_us(

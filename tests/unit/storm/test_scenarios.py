@@ -39,6 +39,7 @@ from benchmarks.storm.scenarios.scenario import (
     servers_at_most,
 )
 from benchmarks.storm.scenarios.thaw import THAWED, Thaw
+from benchmarks.storm.scenarios.tls import Tls
 
 FORMS: dict[str, Callable[[type[Scenario]], Scenario]] = {
     "whole": lambda scenario: scenario(False),
@@ -235,10 +236,12 @@ def well(name: str) -> Ended:
         Sample(0.5, 20, 20, 0, 20, 20, 1.0, 10_000),
         Sample(1.0, 9, UNKNOWN, 0, 20, 3, 1.0, 9_000),
     ]
+    if name == "tls":
+        trial.samples[0].environments = 40  # of the API as well
     trial.errors = {"25P03": 20} if name == "freeze" else {}
     groups: defaultdict[str, Histogram] = defaultdict(Histogram)
     ended: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for group in ("api", "api beside the flood", "worker", "afterwards", "reads", "again"):
+    for group in (*("api", "api beside the flood", "api beside the ramp", "worker", "ramp"), *AFTERWARDS):
         groups[group].record(5.0)
         ended[group]["succeeded"] = 100
     for kind, thawed in THAWED.items():
@@ -269,6 +272,8 @@ def well(name: str) -> Ended:
     }
     return Ended(trial, groups, ended, dict(found.get(name, {})))
 
+
+AFTERWARDS = ("afterwards", "reads", "again")
 
 KILLED: dict[str, float] = {
     "killed": 20,
@@ -304,9 +309,9 @@ def group(name: str, **outcomes: int) -> Plant:
     return plant
 
 
-def few(over: Ended) -> None:
+def few(over: Ended, environments: int = 19) -> None:
     for sample in over.trial.samples:
-        sample.environments = 19
+        sample.environments = environments
 
 
 def late(name: str) -> Plant:
@@ -411,6 +416,14 @@ PLANTED: dict[str, dict[str, list[Plant]]] = {
         "p99 of the API, alone": [unheard("api")],
         "p99 of the API, beside the flood": [unheard("api beside the flood")],
     },
+    "tls": {
+        **ALL,
+        **COMMON,
+        "environments at the peak": [*PEAK["environments at the peak"], lambda over: few(over, 39)],
+        "orders that failed": [group("ramp", succeeded=20, failed=1), group("ramp", succeeded=19)],
+        "p99 of the API, alone": [unheard("api")],
+        "p99 of the API, beside the ramp": [late("api beside the ramp"), unheard("api beside the ramp")],
+    },
     "load": {**ALL, **LEDGER},
 }
 
@@ -513,3 +526,29 @@ def test_cold_starts_of_the_api_are_not_what_its_neighbour_is_held_against() -> 
     flood = min(arrival.intended for arrival in neighbour.arrivals(Random(1)) if arrival.kind == "poller")
     assert [group(flood - 0.01), group(flood)] == ["api", "api beside the flood"]
     assert group(flood, "worker") == "worker"
+
+
+@pytest.mark.parametrize(("form", "alone"), [("whole", 8.0), ("quick", 4.0), ("tiny", 2.0)])
+def test_the_api_stands_alone_before_it_stands_beside_a_ramp(form: str, alone: float) -> None:
+    tls = cast("Tls", made("tls", form))
+    arrivals = list(tls.arrivals(Random(1)))
+    orders = [each.intended for each in arrivals if each.function == "order"]
+    assert len(orders) == tls.environments
+    assert (tls.begin, orders[0]) == (2.0 + alone, 2.0 + alone)
+    assert orders[-1] - orders[0] == pytest.approx((tls.environments - 1) / 100)  # Lambda's own rate
+    groups = [group_of(tls, at, "api") for at in (1.99, 2.0, tls.begin - 0.01, tls.begin)]
+    assert groups == ["api, starting", "api", "api", "api beside the ramp"]
+    assert group_of(tls, tls.begin, "order") == "ramp"
+    counts = Counter(group_of(tls, each.intended, each.function) for each in arrivals)
+    assert counts["api beside the ramp"] == pytest.approx(50 * (tls.end - tls.begin), rel=0.3)
+    assert counts["api"] == pytest.approx(50 * alone, rel=0.3)
+
+
+def test_all_environments_of_the_ramp_are_there_at_once_and_the_api_waits_for_nobody() -> None:
+    tls = made("tls", "whole")
+    first, last = (invocation(at) for at in (10.0, 19.99))
+    assert [at.intended + tls.work(at) for at in (first, last)] == pytest.approx([22.0, 22.0])
+    assert tls.work(invocation(15.0, "api")) == 0.0
+    (api,) = (each.function for each in tls.deployed() if each.function.name == "api")
+    assert api.provisioned == 20  # none of its own starts beside the ramp
+    assert tls.account_limit - api.provisioned >= tls.most

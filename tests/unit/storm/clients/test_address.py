@@ -38,12 +38,38 @@ def test_the_query_may_say_everything() -> None:
 
 
 @pytest.mark.parametrize(
+    ("query", "tls"),
+    [
+        ("", ("", "")),
+        ("?sslmode=prefer&sslrootcert=ca.pem", ("", "")),
+        ("?sslmode=require", ("require", "")),
+        ("?sslmode=require&sslrootcert=ca.pem", ("require", "ca.pem")),
+        ("?sslmode=verify-ca&sslrootcert=ca.pem", ("verify-ca", "ca.pem")),
+        ("?sslrootcert=system&sslmode=verify-full", ("verify-full", "system")),
+    ],
+)
+def test_how_tls_is_meant(query: str, tls: tuple[str, str]) -> None:
+    address = parse(f"postgres://app@db/app{query}")
+    assert (address.sslmode, address.sslrootcert) == tls
+    assert address.parameters == ()
+
+
+@pytest.mark.parametrize(
     ("url", "said"),
     [
         ("http://app@db/app", "begins with postgres"),
         ("postgres://db/app", "no user"),
-        ("postgres://app:hidden@db/app?sslmode=require", "no TLS: sslmode=require"),
-        ("postgres://app:hidden@db/app?sslmode=verify-full", "no TLS"),
+        (
+            "postgres://app:hidden@db/app?sslmode=yes",
+            "sslmode=yes is not one of disable, allow, prefer, require",
+        ),
+        ("postgres://app:hidden@db/app?sslmode=verify-full", "sslmode=verify-full needs sslrootcert"),
+        (
+            "postgres://app:hidden@db/app?sslmode=verify-ca&sslrootcert=",
+            "sslmode=verify-ca needs sslrootcert",
+        ),
+        ("postgres://app:hidden@db/app?sslmode=require&sslcert=my.pem", "does not know sslcert"),
+        ("postgres://app:hidden@db/app?sslnegotiation=direct", "does not know sslnegotiation"),
     ],
 )
 def test_what_it_cannot_do_is_said_without_the_password(url: str, said: str) -> None:
