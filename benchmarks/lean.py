@@ -80,11 +80,15 @@ class LeanClient:
         self._socket.settimeout(60.0)
         self._socket.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
         self._socket.bind((f"127.0.0.{2 + source % SOURCE_ADDRESSES}", 0))
-        self._socket.connect((place.host, place.port))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if place.tls:
-            self._encrypt()
-        self._login(place)
+        try:
+            self._socket.connect((place.host, place.port))
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if place.tls:
+                self._encrypt()
+            self._login(place)
+        except BaseException:
+            self._socket.close()
+            raise
 
     def query(self, sql: str) -> None:
         """Ask and read the whole answer."""

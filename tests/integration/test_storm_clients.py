@@ -601,3 +601,57 @@ async def test_a_lean_session_shows_its_state(lean: None, to_direct: None) -> No
     assert repr(opened) == "<LeanSession idle>"
     await opened.close()
     assert repr(opened) == "<LeanSession closed>"
+
+
+# TLS that there is none of. What there is of it: tests/system/test_bench_tls.py.
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "said"),
+    [
+        (b"N", ConnectFailed, "has no TLS"),
+        (b"", ConnectFailed, "closed when it was asked for TLS"),
+        (b"E\0\0\0\x05\0", ProtocolError, "answers b'E"),
+        (b"SR\0\0\0\x08\0\0\0\0", ProtocolError, "answers b'SR"),  # pushed in before the handshake
+        (b"S\x15\x03\x03\0\x02\x02\x28", ProtocolError, "answers b'S"),
+    ],
+)
+async def test_a_server_that_has_no_tls_or_says_more_than_a_byte_of_it(
+    answer: bytes, error: type[Exception], said: str
+) -> None:
+    """Nothing but the request is said to it."""
+    heard = b""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal heard
+        heard = await reader.readexactly(8)
+        writer.write(answer)
+        if not answer:
+            writer.close()
+        heard += await reader.read()
+        writer.close()
+        gone.set()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = Address("127.0.0.1", port, "app", "secret", "app", sslmode="require")
+        with pytest.raises(error, match=said):
+            await lean_client.open_session(address)
+        await gone.wait()
+    assert heard == b"\0\0\0\x08\x04\xd2\x16\x2f"
+
+
+async def test_a_handshake_that_the_server_breaks_off() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(8)
+        writer.write(b"S")
+        await reader.read(100)  # of the ClientHello
+        writer.write(b"\x15\x03\x03\0\x02\x02\x28")  # alert: handshake_failure
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        address = Address("127.0.0.1", port, "app", "secret", "app", sslmode="require")
+        with pytest.raises(ConnectFailed, match=r"no connection to 127\.0\.0\.1:\d+"):
+            await lean_client.open_session(address)
