@@ -39,7 +39,7 @@ def test_sighup_disturbs_nobody(stage: Stage) -> None:
     with proxy.login() as client:
         client.query("begin")
         os.kill(proxy.pid, signal.SIGHUP)
-        proxy.wait_log(lambda line: line["event"].startswith("SIGHUP ignored"))
+        proxy.wait_log(lambda line: line["event"].startswith("SIGHUP: certificates are read again"))
         assert client.value("select 'still here'") == "still here"
     proxy.terminate()
     assert proxy.wait() == 0
