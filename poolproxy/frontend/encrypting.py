@@ -15,7 +15,7 @@ from poolproxy.errors import CertificateMismatch, CertificateRequired, TlsHandsh
 from poolproxy.protocol.certificates import PeerCertificate, common_name, distinguished_name
 from poolproxy.protocol.codes import ALPN
 from poolproxy.tls import ClientTls, NamedObject
-from poolproxy.transport.handshake import Handshake, HandshakeFailed
+from poolproxy.transport.handshake import Cost, Handshake, HandshakeFailed
 from poolproxy.transport.stream import Stream
 from poolproxy.transport.tls_stream import TlsStream
 from poolproxy.transport.workers import Workers
@@ -46,6 +46,7 @@ class ClientEncryption:
         self.tls = tls
         self.workers = workers
         self.handshakes: Counter[str] = Counter()  #: by result
+        self._cost = Cost()
         self._required = mode in ("require", "verify-ca", "verify-full")
         self._certified = mode in ("verify-ca", "verify-full")
         self._named = mode == "verify-full"
@@ -75,7 +76,7 @@ class ClientEncryption:
                 self.handshakes["ok"] += 1
                 ended(encrypted, _shown(handshake.tls, binding), None)
 
-        handshake = Handshake(stream, tls.context, self.workers, since, over)
+        handshake = Handshake(stream, tls.context, self.workers, self._cost, since, over)
 
     def check(self, encryption: Encryption | None, local: bool, user: str) -> None:
         """Raises where a client must not go on as it came."""

@@ -8,6 +8,7 @@ know certificates, users or what is said once it is over.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 
 from poolproxy.errors import PoolproxyError
@@ -18,6 +19,9 @@ from poolproxy.transport.workers import Workers
 #: Bytes a peer may send for it: more than the longest chain of certificates.
 LONGEST = 131_072
 
+#: Seconds of CPU below which a step is not worth a thread.
+LIGHT = 0.0005
+
 
 class HandshakeFailed(Exception):
     """It could not be made; the message says why in OpenSSL's words, and nothing secret."""
@@ -27,12 +31,30 @@ class HandshakeFailed(Exception):
 Ended = Callable[[TlsStream | None, HandshakeFailed | None], None]
 
 
+class Cost:
+    """What a step of handshakes of one kind takes: the key decides it."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        self.seconds = 1.0  #: of CPU, the longest of late; not known at first
+
+    def note(self, seconds: float) -> None:
+        """One has taken so long. Longer ones count at once, shorter ones bit by bit."""
+        self.seconds = seconds if seconds > self.seconds else 0.5 * (self.seconds + seconds)
+
+    @property
+    def light(self) -> bool:
+        return self.seconds < LIGHT
+
+
 class Handshake(Handler):
     """See the module. Takes the place of the stream's handler until `ended` is called, once; the new
     stream has that handler again, which also hears of the connection's loss meanwhile. Whoever gives up
     closes the stream."""
 
     __slots__ = (
+        "_cost",
         "_ended",
         "_handler",
         "_incoming",
@@ -49,6 +71,7 @@ class Handshake(Handler):
         stream: Stream,
         context: ssl.SSLContext,
         workers: Workers,
+        cost: Cost,
         since: float,
         ended: Ended,
         server_name: str | None = None,
@@ -58,6 +81,7 @@ class Handshake(Handler):
         self._stream = stream
         self._handler = stream.handler
         self._workers = workers
+        self._cost = cost
         self._since = since
         self._ended = ended
         self._received = 0
@@ -85,10 +109,18 @@ class Handshake(Handler):
             self._compute()
 
     def _compute(self) -> None:
-        self._workers.submit(self._since, self._step, self._stepped)
+        submit = self._workers.submit_light if self._cost.light else self._workers.submit
+        submit(self._since, self._step, self._stepped)
 
     def _step(self) -> bool:
-        """As far as what has come allows; whether that is its end. On a worker's thread."""
+        """As far as what has come allows; whether that is its end. On whatever thread."""
+        begun = time.thread_time()
+        try:
+            return self._go_on()
+        finally:
+            self._cost.note(time.thread_time() - begun)
+
+    def _go_on(self) -> bool:
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:

@@ -27,6 +27,9 @@ cdef class Poller:
     cdef Pollable pacer
     cdef readonly int paced
     cdef object _on_error
+    cdef list _chores
+    cdef unsigned long long _turns
+    cdef int _do_chore(self) except -1
     cdef void add_again(self, Pollable pollable)
     cdef serve(self, Pollable pollable, unsigned int events)
     cdef int _serve_again(self) except -1

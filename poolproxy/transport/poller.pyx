@@ -14,6 +14,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from posix.unistd cimport close
 
 import os
+from heapq import heappop, heappush
 
 cdef extern from "sys/epoll.h" nogil:
     ctypedef union epoll_data_t:
@@ -131,6 +132,7 @@ cdef class Poller:
         self._slots = []
         self.pacer = None
         self._on_error = on_error
+        self._chores = []
         self.buffer = bytearray(BUFFER_SIZE)
         self.now = monotonic()
 
@@ -158,7 +160,20 @@ cdef class Poller:
     @property
     def pending(self):
         """Whether a pollable has asked for another turn: the next `wait` does not sleep."""
-        return self._first is not None
+        return self._first is not None or bool(self._chores)
+
+    def defer(self, double since, call):
+        """Call it when all that is ready has been served: one such call between two rounds, and of those that wait the
+        one that has since the earliest time. What it raises goes to `sys.unraisablehook`."""
+        self._turns += 1
+        heappush(self._chores, (since, self._turns, call))
+
+    cdef int _do_chore(self) except -1:
+        try:
+            heappop(self._chores)[2]()
+        except Exception as error:
+            _tell_python(error)
+        return 0
 
     cdef void add_again(self, Pollable pollable):
         if self._last is None:
@@ -204,13 +219,15 @@ cdef class Poller:
         self.now = monotonic()
         until = self.now + timeout
         while True:
-            if timeout == 0.0 or self._first is not None:
+            if timeout == 0.0 or self._first is not None or self._chores:
                 milliseconds = 0
             elif timeout < 0.0:
                 milliseconds = -1
             else:
                 milliseconds = 1 + <int>min(1000.0 * max(0.0, until - self.now), MAX_WAIT)
             watched = self._round(milliseconds)
+            if self._chores:
+                self._do_chore()
             if watched or self._interrupted or timeout == 0.0 or (timeout > 0.0 and self.now >= until):
                 break
         self.now = monotonic()  # what has been served took its time

@@ -113,7 +113,7 @@ cdef class TlsStream(Stream):
                 if self._primed or self._ended or self._spoilt:
                     self._more = True
                 return opened
-            if not self._more and not (self._ended or self._spoilt):
+            if not (self._more or self._hangup or self._ended or self._spoilt):
                 errno.errno = errno.EAGAIN  # by its module: else it is a name of this function's
                 return -1
         if self._ended:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+from poolproxy.transport.poller import Poller
+
 #: Seconds that a thread without work waits for more: a storm starts it once.
 LINGER = 1.0
 
@@ -25,9 +27,10 @@ class Workers:
     """Runs at most `limit` calls at once; `submit` is for the data plane's thread alone, which hears of
     results."""
 
-    def __init__(self, limit: int, post: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, poller: Poller, limit: int, post: Callable[[Callable[[], None]], object]) -> None:
         """`post`: has the data plane's thread call something soon; any thread may use it. RuntimeError
         where that has ended."""
+        self._poller = poller
         self._limit = limit
         self._post = post
         self._turn = count()
@@ -43,6 +46,20 @@ class Workers:
     def waiting(self) -> int:
         """Calls that no thread has begun."""
         return len(self._waiting)
+
+    def submit_light(self, since: float, call: Call, done: Done) -> None:
+        """The same for what is so short that to wake a thread for it costs more: on this thread, one
+        between two rounds of the poller."""
+
+        def turn() -> None:
+            try:
+                outcome = call(), None
+            except Exception as error:
+                done(None, error)
+            else:
+                done(*outcome)
+
+        self._poller.defer(since, turn)
 
     def submit(self, since: float, call: Call, done: Done) -> None:
         """Run `call` in its turn - who has waited since earlier goes first - and tell `done` on this
