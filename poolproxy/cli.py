@@ -104,11 +104,13 @@ def check(
     settings = _load(config, assignments, {})
     from poolproxy.access import advice, read_rules
     from poolproxy.app import check_file_limit
+    from poolproxy.backend.providers import Providers
     from poolproxy.settings import InvalidSettings
 
     try:
         _, of_limits = check_file_limit(settings)
         of_rules = advice(read_rules(settings))
+        Providers(settings)  # says what is missing
     except InvalidSettings as error:
         _refuse(error)
     for line in (*settings.advice(), *of_limits, *of_rules):
@@ -225,12 +227,13 @@ def _connect_all(settings: Settings) -> bool:
     from poolproxy.auth.server_login import ScramKeyCache
     from poolproxy.backend.control import Control
     from poolproxy.backend.dialing import Dialer
+    from poolproxy.backend.providers import Providers
     from poolproxy.router import Router
     from poolproxy.settings import ANY_DATABASE
     from poolproxy.transport.sockets import TcpOptions
     from poolproxy.transport.workers import Workers
 
-    router = Router(settings)
+    router = Router(settings, Providers(settings).provider)
     routes = list(router.fixed_routes())
     for name, database in settings.databases.items():
         location = database.location

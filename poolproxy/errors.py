@@ -229,6 +229,19 @@ class ServerLoginRefused(PoolproxyError):
     cure = "Correct the url or password of this database or user in the settings."
 
 
+class NoServerPassword(ServerLoginRefused):
+    sqlstate, severity, fault = "08006", "FATAL", "us"
+    template = "there is no password for the proxy's login for pool {database}/{user} ({reason})"
+    cause = (
+        "The password towards PostgreSQL comes from a file, from AWS Secrets Manager or from RDS IAM, and "
+        "could not be had from there; the reason names the setting."
+    )
+    cure = (
+        "Correct what the reason says (the log's `password not obtained` has more); the proxy tries again by "
+        "itself. See docs/credentials.md."
+    )
+
+
 class NoSuchDatabase(ServerLoginRefused):
     sqlstate, severity, fault = "3D000", "FATAL", "client"
     template = "{reason}"

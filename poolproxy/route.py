@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Literal
+from typing import Literal, Protocol
 
 from poolproxy.protocol.auth_methods import ALL
+
+
+class PasswordTrial(Protocol):
+    """The passwords of one login, one after the other."""
+
+    password: str  #: to be tried now
+
+    async def another(self, sqlstate: str, message: str) -> bool:
+        """PostgreSQL has refused the login, by this. Whether `password` is another one now, to be tried on a
+        new connection."""
+
+    def accepted(self) -> None:
+        """PostgreSQL has taken `password`."""
+
+
+class PasswordProvider(Protocol):
+    """Knows a password that may change. One that a client has brought, for one login, needs none: it is the
+    `password` of a target of its own, `replace(target, password=..., provider=None)`."""
+
+    async def trial(self) -> PasswordTrial:
+        """For one login. Raises what says why there is no password to try (backend/passwords.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +55,7 @@ class Target:
     password: str | None = field(repr=False)
     methods: frozenset[str] = ALL  #: by which a server there may have us prove who we are
     tls: ServerTls = ServerTls()
+    provider: PasswordProvider | None = None  #: knows the password, in place of `password`
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,18 +11,23 @@ from typing import Final
 
 from poolproxy.errors import UnknownDatabase
 from poolproxy.protocol.auth_methods import required_methods
-from poolproxy.route import Route, ServerTls, Target
-from poolproxy.settings import ANY_DATABASE, DatabaseSettings, Settings
+from poolproxy.route import PasswordProvider, Route, ServerTls, Target
+from poolproxy.settings import ANY_DATABASE, DatabaseSettings, PasswordSource, Settings
 
 #: Routes remembered per process. Behind a database "*" clients choose the names, so there must be an end.
 MAX_CACHED_ROUTES: Final = 10_000
 
+#: Gives the provider of a user's password at a server (host, port).
+Provide = Callable[[PasswordSource, str, str, int], PasswordProvider]
+
 
 class Router:
-    """Turns (user, database) into a Route; equal questions get the same object while it is remembered."""
+    """Turns (user, database) into a Route; equal questions get the same object while it is remembered.
+    `provide` is asked where the settings say that a password comes from elsewhere."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, provide: Provide | None = None) -> None:
         self._settings = settings
+        self._provide = provide
         self._remembered: Callable[[str, str], Route] = lru_cache(MAX_CACHED_ROUTES)(self._resolve)
 
     def route(self, user: str, database: str) -> Route:
@@ -88,7 +93,15 @@ class Router:
             else self._known_password(server_user),
             methods=required_methods(entry.require_auth),
             tls=ServerTls(**entry.tls),
+            provider=self._provider(server_user, entry),
         )
+
+    def _provider(self, user: str, entry: DatabaseSettings) -> PasswordProvider | None:
+        source = entry.password_source
+        if source is None:
+            return None
+        assert self._provide is not None, "a source of passwords, and nobody who knows it"
+        return self._provide(source, user, entry.location.host, entry.location.port)
 
     def _known_password(self, user: str) -> str | None:
         known = self._settings.users.get(user)

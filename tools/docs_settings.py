@@ -112,6 +112,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if value is None or value in ("", ()):
         return "none"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
@@ -120,6 +122,8 @@ def _values(schema: Mapping[str, Any]) -> str:
     schema = next((each for each in schema.get("anyOf", ()) if each.get("type") != "null"), schema)
     if "enum" in schema:
         return ", ".join(f"`{choice}`" for choice in schema["enum"])
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
     if schema["type"] == "array":
         return "names" if "pattern" in schema["items"] else "some of " + _values(schema["items"])
     if schema["type"] not in ("integer", "number"):

@@ -8,9 +8,9 @@ from typing import Final, cast
 import asyncpg
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
-from poolproxy.backend.connecting import log_in
 from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.link import LinkLoop
+from poolproxy.backend.proving import log_in
 from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.route import Target
 from poolproxy.transport.stream import Stream

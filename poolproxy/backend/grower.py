@@ -14,11 +14,14 @@ from collections import deque
 from collections.abc import Callable
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin
-from poolproxy.backend.connecting import describe, log_in
+from poolproxy.backend.connecting import describe
 from poolproxy.backend.dialing import Dialer
+from poolproxy.backend.passwords import NoPassword
+from poolproxy.backend.proving import log_in
 from poolproxy.backend.server import Server
 from poolproxy.backend.server_session import ServerSession
 from poolproxy.errors import (
+    NoServerPassword,
     NoSuchDatabase,
     ServerLoginRefused,
     StartupParameterRefused,
@@ -256,7 +259,7 @@ class Grower:
             database=pool.route.database, user=pool.route.user, result=result, sqlstate=sqlstate,
             reason=reason,
         )  # fmt: skip
-        refusal = _refusal(pool.route, sqlstate, reason)
+        refusal = _refusal(pool.route, sqlstate, reason, isinstance(error, NoPassword))
         if refusal is not None:
             self._refused[pool] = asyncio.get_running_loop().call_later(LAST_RETRY, self._pardon, pool)
             if not pool.size():
@@ -305,8 +308,11 @@ class Grower:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _refusal(route: Route, sqlstate: str, reason: str) -> ServerLoginRefused | None:
-    """What to tell those who wait for a server whose login was refused; None where it may succeed yet."""
+def _refusal(route: Route, sqlstate: str, reason: str, ours: bool) -> ServerLoginRefused | None:
+    """What to tell those who wait for a server whose login was refused; None where it may succeed yet.
+    `ours`: it was not even tried."""
+    if ours:
+        return NoServerPassword(database=route.database, user=route.user, reason=reason)
     if sqlstate.startswith(_HOPELESS):
         refused = NoSuchDatabase if sqlstate == _NO_DATABASE else ServerLoginRefused
         return refused(database=route.database, user=route.user, reason=reason)

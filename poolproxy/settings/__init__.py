@@ -13,6 +13,7 @@ from poolproxy.settings.model import (
     Settings,
     UserSettings,
 )
+from poolproxy.settings.sources import PasswordSource
 from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "DatabaseSettings",
     "DatabaseUrl",
     "InvalidSettings",
+    "PasswordSource",
     "PoolSettings",
     "Settings",
     "UserSettings",

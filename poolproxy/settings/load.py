@@ -196,7 +196,8 @@ def _with_files(flat: Mapping[str, str], prefix: str) -> dict[str, str]:
     result = dict(flat)
     for name, path in flat.items():
         base = name.removesuffix(FILE_SUFFIX)
-        if base == name or name in Settings.model_fields:
+        *above, last = name.split(NESTING)
+        if base == name or last in fields_below(tuple(above)):
             continue
         if base in flat:
             raise InvalidSettings(f"{prefix}{base.upper()} and {prefix}{name.upper()} are both set: give one")

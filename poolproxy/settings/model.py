@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from poolproxy.protocol.auth_methods import required_methods
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
+from poolproxy.settings.sources import SOURCES, PasswordSource, check_source, sslmode_of
 from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 #: The entry of [databases] that serves every name no other entry has.
@@ -232,6 +233,19 @@ class PoolSettings(Section):
     """Whether TLS is asked for first (`postgres`), or begun at once (`direct`, PostgreSQL 17 and later)."""
     channel_binding: Literal["disable", "prefer", "require"] = "prefer"
     """Whether SCRAM is bound to the server's certificate, as libpq's `channel_binding` has it."""
+    password_file: str = ""
+    """File with the password towards servers, read at each of our logins: whoever changes it replaces it
+    (Vault's agent, a Secret of Kubernetes; see [credentials](credentials.md)). A database has one source of
+    its password at most: this, one of the next two, or its url. What it sets itself, it does not inherit."""
+    password_secret: str = ""
+    """Name or ARN of a secret in AWS Secrets Manager with the password towards servers: JSON with `username`
+    and `password`, or the password alone. It may be rotated. Needs `pip install 'poolproxy[aws]'`."""
+    iam_auth: bool = False
+    """Log in to servers by tokens of RDS IAM; `sslmode` must be `require` or more. Needs
+    `pip install 'poolproxy[aws]'`."""
+    aws_region: str = ""
+    """AWS region of `password_secret` and `iam_auth`; empty = that of the ARN or of the RDS endpoint, else
+    the one that AWS's own tools would take (`AWS_DEFAULT_REGION`, the profile)."""
     server_lifetime: Seconds = 3600.0
     """Seconds after which a server connection is replaced once it is free (with some jitter); 0 = never."""
     server_idle_timeout: Seconds = 600.0
@@ -335,6 +349,23 @@ class DatabaseSettings(PoolSettings):
         if tls["sslkey"] and not tls["sslcert"]:
             raise ValueError("sslkey is there without sslcert")
 
+    def own_source(self) -> bool:
+        """Whether its table says where its password comes from (also: from nowhere)."""
+        return self.location.password is not None or not self.model_fields_set.isdisjoint(SOURCES)
+
+    @property
+    def password_source(self) -> PasswordSource | None:
+        """Where its password comes from, if not from its url or [users]."""
+        if self.password_file:
+            return PasswordSource("password_file", self.password_file)
+        if self.password_secret:
+            return PasswordSource("password_secret", self.password_secret, self.aws_region)
+        return PasswordSource("iam_auth", region=self.aws_region) if self.iam_auth else None
+
+    def check_password_source(self) -> None:
+        """ValueError where there are several, or the one there is cannot be used."""
+        check_source([name for name in SOURCES if getattr(self, name)], self.location, sslmode_of(self))
+
     def limits_of_database(self) -> dict[str, int]:
         """What holds for all that is open on the database, by name; not for each of its pools."""
         most = "max_connections" if self.max_connections else "max_connections_percent"
@@ -408,10 +439,13 @@ class Settings(
             raise ValueError("no database: set DATABASE_URL, or add [databases.NAME] with its url")
         for name, database in self.databases.items():
             unset = PoolSettings.model_fields.keys() - database.model_fields_set
+            if database.own_source():
+                unset -= set(SOURCES)
             complete = database.model_copy(update={key: getattr(self, key) for key in unset})
             self.databases[name] = complete
             try:
                 complete.check_tls()
+                complete.check_password_source()
             except ValueError as error:
                 raise ValueError(f"database {name!r}: {error}") from None
             if complete.min_pool_size > complete.pool_size:
