@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from poolproxy.errors import UnexpectedServerAnswer
+from poolproxy.backend.passwords import NoPassword
+from poolproxy.errors import NoServerPassword, UnexpectedServerAnswer
 from poolproxy.session.lifecycle import CLIENT_IDLE
 from tests.unit.backend.attempts import Stage, Surroundings, clients
 
@@ -217,6 +218,24 @@ class TestHopelessLogins:
         else:
             assert "PostgreSQL refused the proxy's login" in error.message
         assert pool.waiting.size() == 0
+
+    async def test_a_password_that_could_not_be_had(self, stage: Stage, around: Surroundings) -> None:
+        """As a refusal for all else, but it was not PostgreSQL who refused."""
+        pool, other = stage.pool(), stage.pool(user="other")
+        clients(pool, 1)
+        await around.rest()
+        await around.fail(NoPassword("password_secret: AWS cannot be reached", "for the log"))
+        ((failed, error),) = stage.refusals
+        assert failed is pool
+        assert isinstance(error, NoServerPassword)
+        assert error.message == (
+            "there is no password for the proxy's login for pool shop/app "
+            "(password_secret: AWS cannot be reached)"
+        )
+        assert pool.counters.server_connects == {"auth": 1}
+        clients(other, 1)
+        await around.rest()
+        assert len(around.open) == 1, "others are not slowed down"
 
     async def test_not_of_those_who_wait_for_servers_that_work(
         self, stage: Stage, around: Surroundings
