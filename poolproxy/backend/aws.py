@@ -67,6 +67,8 @@ class Service:
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
         self._client: Any = None
+        self._asking = 0
+        self._lock = threading.Lock()
 
     def client(self) -> Any:
         """Makes it where there is none."""
@@ -77,13 +79,24 @@ class Service:
 
     def ask(self, setting: str, method: str, **arguments: object) -> Any:
         """What this method of the client returns. Raises NoPassword, that says what failed and no more."""
+        with self._lock:
+            self._asking += 1
         try:
             return getattr(self.client(), method)(**arguments)
         except Exception as error:
             if type(error).__name__ in _NO_CREDENTIALS:
                 self._client = None  # a client has those that there were when it was made
             problem = _explained(setting, error)
+        finally:
+            self._hang_up()
         raise problem  # not within the except block: a chained error would carry botocore's along
+
+    def _hang_up(self) -> None:
+        """Keep no connection: it would be of use once in weeks."""
+        with self._lock:
+            self._asking -= 1
+            if not self._asking and self._client is not None:
+                self._client.close()
 
 
 class Aws:

@@ -147,6 +147,9 @@ class Passwords:
         pause = self._refused.setdefault(last, _Pause())
         if now >= pause.until:  # else by another login, at the same time
             pause.begin(now)
+            if last == self._taken:
+                # The server has another one than before: what it refused then may be it.
+                self._refused = {last: pause}
         if not (self._thorough and self._found_at >= began):
             await self._ask(thorough=True)
         # Also one that was refused earlier: whoever had another one taken since has found a change.

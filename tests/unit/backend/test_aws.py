@@ -199,6 +199,8 @@ class TestFailures:
             def get_secret_value(self, **arguments: str) -> None:
                 raise error
 
+            def close(self) -> None: ...
+
         source = SecretSource(Service(Client), "shop", "app")
         with pytest.raises(NoPassword) as caught:
             source.fetch(thorough=False)

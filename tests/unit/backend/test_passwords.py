@@ -279,6 +279,20 @@ class TestFiles:
         assert await login(passwords, "old") == ["old"], "the new one has been refused just now"
         assert await login(passwords, "new") == ["old", "new"], "and is tried when the old one is refused"
 
+    async def test_when_the_server_follows_nobody_is_turned_away(self, clock: Clock) -> None:
+        """Neither who comes while another login finds out."""
+        source = FakeSource("old", free=True)
+        passwords = Passwords(source, clock)
+        await login(passwords, "old")
+        source.current = ("new",)
+        await login(passwords, "old")
+        clock.now += 0.1
+        first = await passwords.trial()
+        assert first.password == "old"
+        assert await first.another(*WRONG)
+        late = await passwords.trial()
+        assert (first.password, late.password) == ("new", "new")
+
     async def test_a_wrong_one_is_not_tried_again_and_again(self, clock: Clock) -> None:
         source = FakeSource("right", free=True)
         passwords = Passwords(source, clock)
