@@ -16,9 +16,9 @@ from poolproxy.backend.proving import log_in
 from poolproxy.protocol.scram import ScramServer, secret_from_password
 from poolproxy.route import Target
 from poolproxy.transport.poller import Poller
-from poolproxy.transport.sockets import TcpOptions
 from tests.dialogues.words import fatal
 from tests.support import messages as m
+from tests.support.polling import dialer_of
 from tests.unit.backend.fake_postgres import GREETING, OK, PASSWORD, Caller, FakePostgres, Script, saying
 
 
@@ -79,7 +79,7 @@ def checking(password: str = PASSWORD) -> Script:
 
 async def entered(poller: Poller, target: Target) -> int:
     async with asyncio.timeout(20):
-        stream, greeting = await log_in(poller, target, TcpOptions(), ScramKeyCache())
+        stream, greeting = await log_in(dialer_of(poller), target, ScramKeyCache())
     stream.close()
     return greeting.pid
 
@@ -138,7 +138,7 @@ async def test_no_password_no_connection(poller: Poller, tmp_path: Path) -> None
 
 async def test_questions_of_our_own_log_in_so_too(poller: Poller, tmp_path: Path) -> None:
     provider = Provider("old", PASSWORD)
-    control = Control(poller, TcpOptions(), ScramKeyCache())
+    control = Control(dialer_of(poller), ScramKeyCache())
     async with FakePostgres(checking()).serving(tmp_path) as fake:
         target = replace(fake.target, password=None, provider=provider)
         connection = await control.connect(target, 20.0)
