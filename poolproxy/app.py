@@ -19,6 +19,7 @@ from poolproxy.access import advice, read_rules, read_tls
 from poolproxy.auth.credentials import Credentials
 from poolproxy.auth.hba import Rules
 from poolproxy.backend.dialing import Dialer
+from poolproxy.backend.passing import PassThrough
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.providers import Providers
 from poolproxy.counters import Histogram
@@ -79,7 +80,7 @@ class App:
             settings.tcp_user_timeout,
         )
         self._options = options
-        router = Router(settings, Providers(settings).provider)
+        router = Router(settings, Providers(settings).provider, PassThrough().provider)
         credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
         self._workers = Workers(poller, settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
         self._renewal = Renewal(tls) if tls is not None else None

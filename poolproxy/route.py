@@ -7,12 +7,15 @@ from itertools import chain
 from typing import Literal, Protocol
 
 from poolproxy.protocol.auth_methods import ALL
+from poolproxy.protocol.scram import ScramProof
 
 
 class PasswordTrial(Protocol):
     """The passwords of one login, one after the other."""
 
-    password: str  #: to be tried now
+    @property
+    def password(self) -> str | ScramProof | None:
+        """To be tried now; None: there is none, and the server may need none."""
 
     async def another(self, sqlstate: str, message: str) -> bool:
         """PostgreSQL has refused the login, by this. Whether `password` is another one now, to be tried on a
@@ -25,6 +28,9 @@ class PasswordTrial(Protocol):
 class PasswordProvider(Protocol):
     """Knows a password that may change. One that a client has brought, for one login, needs none: it is the
     `password` of a target of its own, `replace(target, password=..., provider=None)`."""
+
+    def learn(self, proof: str | ScramProof | None) -> None:
+        """A client of this user's has logged in by this, if it can be passed on."""
 
     async def trial(self) -> PasswordTrial:
         """For one login. Raises what says why there is no password to try (backend/passwords.py)."""
@@ -52,7 +58,7 @@ class Target:
     unix_path: str | None  #: the socket's full path; None = TCP
     dbname: str
     user: str
-    password: str | None = field(repr=False)
+    password: str | ScramProof | None = field(repr=False)
     methods: frozenset[str] = ALL  #: by which a server there may have us prove who we are
     tls: ServerTls = ServerTls()
     provider: PasswordProvider | None = None  #: knows the password, in place of `password`

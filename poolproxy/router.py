@@ -23,11 +23,18 @@ Provide = Callable[[PasswordSource, str, str, int], PasswordProvider]
 
 class Router:
     """Turns (user, database) into a Route; equal questions get the same object while it is remembered.
-    `provide` is asked where the settings say that a password comes from elsewhere."""
+    `provide` is asked where the settings say that a password comes from elsewhere, `passing` where nobody
+    knows it but the user himself."""
 
-    def __init__(self, settings: Settings, provide: Provide | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        provide: Provide | None = None,
+        passing: Callable[[str], PasswordProvider] | None = None,
+    ) -> None:
         self._settings = settings
         self._provide = provide
+        self._passing = passing
         self._remembered: Callable[[str, str], Route] = lru_cache(MAX_CACHED_ROUTES)(self._resolve)
 
     def route(self, user: str, database: str) -> Route:
@@ -99,7 +106,10 @@ class Router:
     def _provider(self, user: str, entry: DatabaseSettings) -> PasswordProvider | None:
         source = entry.password_source
         if source is None:
-            return None
+            # Nobody knows a password: what the client proves to us may be worth something to the server
+            # as well.
+            own = entry.location.user is None and self._known_password(user) is None
+            return self._passing(user) if own and self._passing is not None else None
         assert self._provide is not None, "a source of passwords, and nobody who knows it"
         return self._provide(source, user, entry.location.host, entry.location.port)
 

@@ -19,6 +19,7 @@ cdef class ClientLogin:
     cpdef bytes begin(self)
     cpdef bytes answer(self, int kind, bytes body)
     cpdef bytes conclude(self, bint result)
+    cpdef object proof(self)
     cpdef ahead(self)
     cdef bytes _answer(self, bytes body)
 
@@ -36,7 +37,7 @@ cdef class Md5Login(ClientLogin):
     cdef bytes _salt
 
 cdef class PasswordLogin(ClientLogin):
-    pass
+    cdef str _password
 
 @cython.locals(login=ScramLogin)
 cpdef ClientLogin client_login(str method, str user, Secrets secrets, random_bytes, bytes binding=*)

@@ -22,7 +22,15 @@ from poolproxy.protocol.messages import (
     authentication_sasl_final,
     sasl_initial_fields,
 )
-from poolproxy.protocol.scram import MECHANISM, MECHANISM_PLUS, ProofRejected, ScramServer, new_nonce
+from poolproxy.protocol.scram import (
+    MECHANISM,
+    MECHANISM_PLUS,
+    ProofRejected,
+    ScramKeys,
+    ScramProof,
+    ScramServer,
+    new_nonce,
+)
 
 AuthMethod = Literal["scram-sha-256", "md5", "password", "cert", "trust"]
 RandomBytes = Callable[[int], bytes]
@@ -75,6 +83,10 @@ class ClientLogin:
     def conclude(self, result: bool) -> bytes:
         """What `work` has returned, which an answer has left: the bytes to send next."""
         raise NotImplementedError  # abstract: only where there is work
+
+    def proof(self) -> str | ScramProof | None:
+        """What can be passed on to servers: once it is done. None: nothing."""
+        return None
 
     def ahead(self) -> None:
         """Do what can be done before the client's next message; call it when it has been sent what it is to
@@ -141,6 +153,13 @@ class ScramLogin(ClientLogin):
         self.done = True
         return authentication_sasl_final(server_final)
 
+    def proof(self) -> str | ScramProof | None:
+        exchange, secret = self._exchange, self._secret
+        if exchange is None or secret is None or not exchange.client_key:
+            return None
+        keys = ScramKeys(exchange.client_key, secret.scram.server_key)
+        return ScramProof(keys, secret.scram.salt, secret.scram.iterations)
+
 
 class Md5Login(ClientLogin):
     """A hash of the stored hash and a salt."""
@@ -164,16 +183,17 @@ class PasswordLogin(ClientLogin):
     """The password itself, which is stretched and compared with what SCRAM stores. Whoever chooses this
     sees to it that nobody can listen."""
 
-    __slots__ = ()
+    __slots__ = ("_password",)
 
     def begin(self) -> bytes:
+        self._password = ""
         return _ASK_PASSWORD
 
     def _answer(self, body: bytes) -> bytes:
         # The same work for a name that nobody has: its secret is a mock.
         secret = self._secrets.secret(self._user)
-        password = messages.password_text(body).decode("utf-8", "surrogateescape")
-        self.work = partial(_is_password, secret, self._user, password)
+        self._password = messages.password_text(body).decode("utf-8", "surrogateescape")
+        self.work = partial(_is_password, secret, self._user, self._password)
         return b""
 
     def conclude(self, result: bool) -> bytes:
@@ -182,6 +202,9 @@ class PasswordLogin(ClientLogin):
             raise AuthenticationFailed(user=self._user)
         self.done = True
         return b""
+
+    def proof(self) -> str | ScramProof | None:
+        return self._password if self.done else None
 
 
 def _is_password(secret: UserSecret, user: str, password: str) -> bool:

@@ -106,7 +106,7 @@ class ScramKeyCache:
 
 def server_login(
     user: str,
-    password: str | None,
+    password: str | scram.ScramProof | None,
     parameters: Mapping[str, str],
     channel: Channel,
     keys: ScramKeyCache,
@@ -137,11 +137,19 @@ def server_login(
 
 
 def _authenticate(
-    code: int, data: bytes, user: str, password: str, channel: Channel, keys: ScramKeyCache
+    code: int,
+    data: bytes,
+    user: str,
+    password: str | scram.ScramProof,
+    channel: Channel,
+    keys: ScramKeyCache,
 ) -> Dialogue[None]:
     """Answers the server's one request for authentication."""
     if code == codes.AUTH_SASL:
         yield from _scram(data, password, channel, keys)
+    elif isinstance(password, scram.ScramProof):
+        asked = _ASKED[code][1] if code in _ASKED else f"method {code}"
+        raise ServerRefusedLogin("28P01", f"the server asks for {asked}: what clients prove by SCRAM is none")
     elif code == codes.AUTH_MD5:
         yield from _md5(data, user, password)
     elif code == codes.AUTH_CLEARTEXT and channel.private:
@@ -183,20 +191,37 @@ def _authentication_request() -> Dialogue[tuple[int, bytes]]:
     return messages.authentication_fields(body)
 
 
-def _scram(data: bytes, password: str, channel: Channel, keys: ScramKeyCache) -> Dialogue[None]:
+def _scram(
+    data: bytes, password: str | scram.ScramProof, channel: Channel, keys: ScramKeyCache
+) -> Dialogue[None]:
     """The whole exchange. It ends with the server's proof checked: an early AuthenticationOk is refused."""
     mechanism, exchange = _chosen(messages.sasl_mechanisms(data), channel)
     yield Send(messages.sasl_initial_response(mechanism, exchange.first()))
     salt, iterations = exchange.challenge((yield from _authentication_data(codes.AUTH_SASL_CONTINUE)))
-    derived = keys.get(password, salt, iterations)
-    cached = derived is not None
-    if derived is None:
-        derived = yield Offload(partial(scram.derive_keys, password, salt, iterations))
+    cached: scram.ScramKeys | None
+    if isinstance(password, scram.ScramProof):
+        cached = derived = _passed_on(password, salt, iterations)
+    else:
+        cached = keys.get(password, salt, iterations)
+        derived = cached or (yield Offload(partial(scram.derive_keys, password, salt, iterations)))
     yield Send(messages.sasl_response(exchange.final(derived)))
     exchange.verify((yield from _authentication_data(codes.AUTH_SASL_FINAL)))
     # Only what a server has accepted is kept: wrong passwords and made-up salts must not fill the cache.
-    if not cached:
+    if cached is None:
+        assert isinstance(password, str)
         keys.put(password, salt, iterations, derived)
+
+
+def _passed_on(proof: scram.ScramProof, salt: bytes, iterations: int) -> scram.ScramKeys:
+    """The keys of a client that has logged in, where the server holds the secret that it was checked
+    against."""
+    if proof.salt != salt or proof.iterations != iterations:
+        raise ServerRefusedLogin(
+            "28P01",
+            "the server's SCRAM secret of this user is not the one that clients are checked against here: "
+            "copy it from pg_authid, or configure the password",
+        )
+    return proof.keys
 
 
 def _chosen(offered: Sequence[bytes], channel: Channel) -> tuple[bytes, scram.ScramClient]:

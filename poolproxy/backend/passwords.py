@@ -120,6 +120,9 @@ class Passwords:
         state = "asking" if self._asking else f"{self._problems} problems" if self._problems else "known"
         return f"<Passwords of {self.source!r}: {state if self._found or self._problems else 'unknown'}>"
 
+    def learn(self, proof: object) -> None:
+        """The source knows better."""
+
     async def trial(self) -> Trial:
         """See route.PasswordProvider. Raises NoPassword; ServerRefusedLogin, where all that is known has just
         been refused."""

@@ -234,6 +234,9 @@ class FrontDoor(Door):
         if pool is None or wanted.at_start:
             route = self._router.route(startup.user, startup.database)
             pool = self.pools.pool(route.starting_with(wanted.at_start) if wanted.at_start else route)
+        provider = pool.route.target.provider
+        if provider is not None:
+            provider.learn(login.proof())
         name = startup.parameters.get("application_name")
         client = Client(
             login.stream,

@@ -39,6 +39,7 @@ cdef class Login(Handler):
     cdef readonly Stream stream
 
     cpdef user(self)
+    cpdef object proof(self)
     @cython.locals(position=Py_ssize_t)
     cpdef on_data(self, bytearray buffer, Py_ssize_t end)
     cdef Py_ssize_t _header(self, Py_ssize_t end) except -1

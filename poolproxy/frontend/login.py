@@ -20,6 +20,7 @@ from poolproxy.frontend.encrypting import ClientEncryption, Encryption
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import MAX_STARTUP_LENGTH, TLS_HANDSHAKE
 from poolproxy.protocol.proxy_header import V2_LONGEST, read_proxy_header
+from poolproxy.protocol.scram import ScramProof
 from poolproxy.protocol.startup import (
     CancelRequest,
     FirstPacket,
@@ -108,6 +109,10 @@ class Login(Handler):
     def user(self) -> str:
         """Who the client says it is; empty before its startup message."""
         return self._startup.user if self._startup is not None else ""
+
+    def proof(self) -> str | ScramProof | None:
+        """What the client has proved that servers may take, too."""
+        return self._dialogue.proof() if self._dialogue is not None else None
 
     def on_data(self, buffer: bytearray, end: int) -> None:
         """Bytes of a PROXY header, of the first packet, or of the dialogue."""

@@ -35,6 +35,7 @@ cdef class ScramServer:
     cdef ScramSecret _secret
     cdef bytes _binding
     cdef bint _bound
+    cdef readonly bytes client_key
     cdef bytes _encoded(self, bytes header)
     @cython.locals(size=Py_ssize_t, start=Py_ssize_t, comma=Py_ssize_t, end=Py_ssize_t, header=bytes, nonces=bytes, server_first=bytes)
     cpdef bytes first(self, bytes client_first)

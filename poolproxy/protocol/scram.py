@@ -168,6 +168,15 @@ class ScramKeys:
     server_key: bytes
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class ScramProof:
+    """What a client has shown by logging in: it opens servers that hold the same secret."""
+
+    keys: ScramKeys
+    salt: bytes
+    iterations: int
+
+
 def derive_keys(password: str, salt: bytes, iterations: int) -> ScramKeys:
     """The slow part, about 1 ms per 4096 iterations. PBKDF2 releases the GIL: run it on another thread."""
     salted = hashlib.pbkdf2_hmac("sha256", saslprep(password), salt, iterations)
@@ -203,7 +212,9 @@ class ScramServer:
     Between them `ahead` may be called, while the client is at work: it does what `final` would have to do.
     """
 
-    __slots__ = ("_ahead", "_binding", "_bound", "_expected", "_first_messages", "_nonce", "_secret")
+    __slots__ = (
+        "_ahead", "_binding", "_bound", "_expected", "_first_messages", "_nonce", "_secret", "client_key",
+    )  # fmt: skip
 
     def __init__(
         self, secret: ScramSecret, nonce: bytes = b"", binding: bytes | None = None, bound: bool = False
@@ -219,6 +230,7 @@ class ScramServer:
         self._first_messages = b""
         self._expected = b""
         self._ahead: tuple[bytes, bytes] | None = None
+        self.client_key = b""  #: the client's, once it has proved that it knows the password
 
     def first(self, client_first: bytes) -> bytes:
         """server-first-message. ProtocolViolation where the message is malformed or wants binding."""
@@ -289,6 +301,7 @@ class ScramServer:
         client_key = xor(claimed, signature)
         if not hmac.compare_digest(_hashed(client_key), self._secret.stored_key):
             raise ProofRejected
+        self.client_key = client_key
         return server_final
 
 

@@ -306,8 +306,9 @@ class DatabaseSettings(PoolSettings):
     """One [databases.NAME]: clients ask for NAME, the url says where it is."""
 
     url: SecretStr
-    """`postgres://user:password@host:port/dbname`. Without a user, the client's own (and its password in
-    `[users]`) is used towards the server; without a dbname, NAME. A Unix socket:
+    """`postgres://user:password@host:port/dbname`. Without a user, the client's own is used towards the
+    server, with its password in `[users]`, else with what the client itself has proved; without a dbname,
+    NAME. A Unix socket:
     `postgres:///dbname?host=/directory`."""
 
     tls_hostnames: HostNames = ()
@@ -377,7 +378,8 @@ class UserSettings(Section):
 
     password: Annotated[SecretStr, Field(min_length=1)]
     """What NAME logs in with: a password, or what PostgreSQL stores of it (`SCRAM-SHA-256$...`, `md5...`).
-    Only a password itself can also be used towards servers."""
+    A password is used towards servers as well; of a SCRAM secret what the client proves by it is, where the
+    server has the same one (copied from `pg_authid`)."""
     pool_mode: PoolMode | None = None
     """`pool_mode` of this user's pools, before the database's."""
     pool_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
