@@ -19,6 +19,7 @@ from poolproxy.access import advice, read_rules, read_tls
 from poolproxy.auth.credentials import Credentials
 from poolproxy.auth.hba import Rules
 from poolproxy.backend.dialing import Dialer
+from poolproxy.backend.inquiring import Question
 from poolproxy.backend.passing import PassThrough
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.providers import Providers
@@ -81,7 +82,8 @@ class App:
         )
         self._options = options
         router = Router(settings, Providers(settings).provider, PassThrough().provider)
-        credentials = Credentials.from_passwords(settings.user_passwords(), os.urandom(32))
+        process_key = os.urandom(32)
+        credentials = Credentials.from_passwords(settings.user_passwords(), process_key)
         self._workers = Workers(poller, settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
         self._renewal = Renewal(tls) if tls is not None else None
         self._encryption = ClientEncryption(
@@ -91,6 +93,12 @@ class App:
         dialer = Dialer(poller, options, self._workers)
         self._pools = Pools(dialer, settings.max_pools, self._door.count_cancel, self._door.fail_waiters)
         self._door.pools = self._pools
+        where = router.lookup_route()
+        if where is not None:
+            # A client has the other half of its time for its own part.
+            timeout = min(settings.client_login_timeout / 2, where.server_connect_timeout)
+            question = Question(settings.auth_query, settings.auth_query_ttl, timeout, where)
+            self._door.inquirer = self._pools.inquirer(question, process_key)
         for route in router.fixed_routes():
             if route.min_pool_size:
                 self._pools.pool(route)
@@ -216,6 +224,7 @@ class App:
             pauses=dict(door.pauses),
             cancels=dict(door.cancels),
             errors=dict(door.errors),
+            lookups=dict(door.inquirer.results) if door.inquirer is not None else {},
             stall_counts=counts,
             stall_total=total,
             stall_longest=self._watch.longest,

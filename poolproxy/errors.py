@@ -127,6 +127,19 @@ class UnknownDatabase(PoolproxyError):
     cure = 'Add [databases.NAME] to the settings, or a database named "*".'
 
 
+class UsersNotLookedUp(PoolproxyError):
+    sqlstate, severity, fault = "57P03", "FATAL", "server"
+    template = "users cannot be looked up now (auth_query)"
+    cause = (
+        "PostgreSQL did not answer auth_query in time, refused it, or cannot be reached; or too many users "
+        "are being looked up. Users of the settings, and those looked up within auth_query_ttl, are let in."
+    )
+    cure = (
+        "Look at the log line `auth_query failed`, which says why; the proxy asks again for the next login, "
+        "and clients may simply try again."
+    )
+
+
 class MissingUser(PoolproxyError):
     sqlstate, severity, fault = "28000", "FATAL", "client"
     template = "no PostgreSQL user name specified in startup packet"

@@ -49,6 +49,15 @@ class Router:
             if name != ANY_DATABASE and entry.location.user is not None
         )
 
+    def lookup_route(self) -> Route | None:
+        """Where auth_query is asked, and as whom; None where it is not."""
+        name = self._settings.lookup_database
+        if not self._settings.auth_query:
+            return None
+        user = self._settings.databases[name].location.user
+        assert user is not None, "the settings have seen to that"
+        return self.route(user, name)
+
     def _resolve(self, user: str, database: str) -> Route:
         databases = self._settings.databases
         entry = databases.get(database) or databases.get(ANY_DATABASE)

@@ -70,6 +70,11 @@ class _Mocks:
         return mock
 
 
+def is_stored(text: str) -> bool:
+    """Whether it is what PostgreSQL stores of a password, and not one itself."""
+    return text.startswith(_SCRAM_PREFIX) or is_md5_hash(text)
+
+
 def user_secret(user: str, password_or_secret: str, process_key: bytes) -> UserSecret:
     """From a password, a `SCRAM-SHA-256$...` secret or an `md5...` hash, told apart as CREATE ROLE does.
 

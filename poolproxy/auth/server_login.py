@@ -104,6 +104,12 @@ class ScramKeyCache:
         return hmac.digest(self._index_key, b"%d %d %b%b" % (iterations, len(salt), salt, secret), "sha256")
 
 
+_NO_PASSWORD = (
+    "the server asks for a password and none is configured for this user: give the database a url with user "
+    "and password, or add [users.NAME] with the password itself"
+)
+
+
 def server_login(
     user: str,
     password: str | scram.ScramProof | None,
@@ -129,7 +135,7 @@ def server_login(
         raise ServerRefusedLogin("28000", "channel binding is required, and the server asks for no SCRAM")
     if code != codes.AUTH_OK:
         if password is None:
-            raise ServerRefusedLogin("28P01", "the server asks for a password and none is configured")
+            raise ServerRefusedLogin("28P01", _NO_PASSWORD)
         yield from _authenticate(code, data, user, password, channel, keys)
         # Asked once only: a server that went on asking could step down to a weaker method, or ask for ever.
         yield from _authentication_data(codes.AUTH_OK)

@@ -19,8 +19,12 @@ from poolproxy.transport.stream import Stream
 APPLICATION_NAME = "poolproxy control"
 
 #: What such a connection starts with. Nobody else's objects are meant, whatever the role's own search_path
-#: is.
-_AT_START: Final = (("application_name", APPLICATION_NAME), ("search_path", "pg_catalog"))
+#: is; and UTF8 is what asyncpg asks for in its own startup message, which PostgreSQL never sees.
+_AT_START: Final = (
+    ("application_name", APPLICATION_NAME),
+    ("search_path", "pg_catalog"),
+    ("client_encoding", "UTF8"),
+)
 
 #: Why there was no answer: what `Control` raises.
 UNANSWERED: Final = (
@@ -47,11 +51,14 @@ class Control:
         self._dialer = dialer
         self._keys = keys
 
-    async def connect(self, target: Target, timeout: float) -> asyncpg.Connection:
-        """A connection of our own. Raises one of UNANSWERED (TimeoutError after `timeout` seconds)."""
+    async def connect(
+        self, target: Target, timeout: float, at_start: tuple[tuple[str, str], ...] = ()
+    ) -> asyncpg.Connection:
+        """A connection of our own; `at_start`: settings it starts with besides. Raises one of
+        UNANSWERED (TimeoutError after `timeout` seconds)."""
 
         async def opened() -> tuple[Stream, ServerGreeting]:
-            return await log_in(self._dialer, target, self._keys, _AT_START)
+            return await log_in(self._dialer, target, self._keys, _AT_START + at_start)
 
         return await asyncpg.connect(
             host=target.host,

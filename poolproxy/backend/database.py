@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import cast
+from itertools import count
+from typing import Protocol, cast
 
 from poolproxy.backend.connecting import describe
 from poolproxy.backend.control import UNANSWERED, Control
@@ -33,6 +34,24 @@ _log = get_logger()
 ASK_AGAIN = 300.0
 ASK_SOON = 5.0
 
+#: Seconds between two looks whether a place has become free for a connection of our own.
+LOOK_FOR_PLACE = 0.02
+#: Looks after which one more server that works is not to be used again.
+LOOKS = 25
+
+
+class Lodger(Protocol):
+    """Whoever keeps a connection of our own to it."""
+
+    def sweep(self, now: float) -> None:
+        """See to what is due."""
+
+    def leave(self) -> None:
+        """End the connection as soon as may be."""
+
+    async def close(self) -> None:
+        """End it now."""
+
 
 class Database:
     """See the module. `pools` is in the order in which they came."""
@@ -47,6 +66,8 @@ class Database:
         self.watch = Watch(poller, control, budget, route, self._retire, grower.room)
         grower.on_ready = self._look_first
         self.asking: asyncio.Task[None] | None = None
+        self.lodger: Lodger | None = None
+        self._lodged = False
         self._poller = poller
         self._control = control
         self._route = route  #: any route to it: settings see to it that all have the same limits
@@ -120,6 +141,47 @@ class Database:
         """Whether a connection of our own is under way."""
         return self.asking is not None or self.watch.looking is not None
 
+    # A connection of our own that stays.
+
+    async def lodge(self) -> None:
+        """Have a place for it in the budget, which `leave` gives back. It may take a server's: whose client
+        cannot log in needs none. The caller bounds the time."""
+        while self.asking is not None and not self.budget.limit:
+            # Until the limit is known there are one server and one connection of ours.
+            await asyncio.wait([self.asking])
+        self._lodged = True
+        self.budget.control += 1
+        try:
+            for look in count():
+                if not self.budget.limit or self.budget.servers + self.budget.control <= self.budget.limit:
+                    break
+                self._make_way(another=look % LOOKS == 0)
+                await asyncio.sleep(LOOK_FOR_PLACE)
+        except BaseException:
+            self.leave()
+            raise
+
+    def leave(self) -> None:
+        """It has been closed."""
+        self._lodged = False
+        self.budget.control -= 1
+        self.grower.room()
+
+    def crowded(self) -> bool:
+        """Whether there is no place left for another server."""
+        return bool(self.budget.limit) and not self.budget.room()
+
+    def _make_way(self, another: bool) -> None:
+        """An idle server makes way at once, or `another` one that works as soon as it is free."""
+        rich = max((pool for pool in self.pools if pool.idle), key=lambda pool: len(pool.idle), default=None)
+        if rich is not None:
+            cast(Server, rich.idle[0]).close("evicted for a question of ours")
+            return
+        lasting = (each for pool in self.pools for each in pool.servers if cast(Server, each).expires != -1.0)
+        server = next(lasting, None) if another else None
+        if server is not None:
+            cast(Server, server).expires = -1.0  # long ago
+
     def _retire(self, pool: Pool) -> None:
         """New servers have other defaults than those that are open (sessions.md, rule 20)."""
         for server in list(pool.servers):
@@ -132,6 +194,8 @@ class Database:
     def vacate(self, seconds: float) -> None:
         """Close its idle servers and its hubs, and open nothing for so long that no client waits for."""
         self.grower.rest_until = self._rest_until = self._poller.now + seconds
+        if self.lodger is not None:
+            self.lodger.leave()
         for pool in self.pools:
             for server in list(pool.idle):
                 cast(Server, server).close("somebody drops, renames or copies its database")
@@ -140,7 +204,7 @@ class Database:
 
     def vacant(self) -> bool:
         """Whether no connection of ours to it is open, or about to be, but those that clients hold."""
-        return not self.busy() and not any(
+        return not (self.busy() or self._lodged) and not any(
             pool.connecting or pool.idle or pool.server_counts[SERVER_RESETTING] for pool in self.pools
         )
 
@@ -148,6 +212,8 @@ class Database:
         """Ask if it is time to. Absolute limits need no question."""
         if self._route.max_connections or self.busy() or not self.pools:
             return
+        if self._lodged and not self.budget.limit:
+            return  # asked on that connection: one more could be one too many
         back = self._ask_when_back and any(pool.servers for pool in self.pools)
         # A known limit leaves a place for the question, or it waits; an unknown one is asked for beside it.
         if (self._poller.now < self._ask_at and not back) or (self.budget.limit and not self.budget.room()):
@@ -163,10 +229,9 @@ class Database:
         try:
             usable = await self._control.usable_connections(route.target, route.server_connect_timeout)
         except UNANSWERED as error:
-            self._not_answered(describe(error))
+            self.not_measured(describe(error))
         else:
-            self._ask_at = self._poller.now + ASK_AGAIN
-            self.budget.limit = database_limit(0, route.max_connections_percent, usable)
+            self.measured(usable)
         finally:
             self.budget.control -= 1
             self.asking = None
@@ -174,7 +239,17 @@ class Database:
         if any(pool.servers for pool in self.pools):
             self._look_first()
 
-    def _not_answered(self, reason: str) -> None:
+    def unmeasured(self) -> bool:
+        """Whether PostgreSQL has to be asked how many connections it takes, and has not said it yet."""
+        return not self.budget.limit and not self._route.max_connections
+
+    def measured(self, usable: int) -> None:
+        """PostgreSQL takes so many."""
+        self._ask_at = self._poller.now + ASK_AGAIN
+        self.budget.limit = database_limit(0, self._route.max_connections_percent, usable)
+
+    def not_measured(self, reason: str) -> None:
+        """It does not say."""
         self._ask_at = self._poller.now + ASK_SOON
         self._ask_when_back = not any(pool.servers for pool in self.pools)
         effect = "the limit known before holds"
@@ -192,6 +267,8 @@ class Database:
         """End everything under way."""
         await self.grower.close()
         await self.watch.close()
+        if self.lodger is not None:
+            await self.lodger.close()
         if self.asking is not None:
             self.asking.cancel()
             await asyncio.gather(self.asking, return_exceptions=True)
@@ -200,6 +277,8 @@ class Database:
         """The budget under each name that clients know this database by: the servers of that name's pools,
         so that sums over names are right, and the limit that all names share."""
         budget, names = self.budget, list(self._pools_by_name)
+        if self.lodger is not None and not names:
+            names = [self._route.database]
         servers = {names[0]: budget.servers} if len(names) == 1 else dict.fromkeys(names, 0)
         for pool in self.pools if len(names) > 1 else ():
             servers[pool.route.database] += pool.size()

@@ -20,6 +20,7 @@ from poolproxy.backend.database import Database
 from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.grower import Grower
 from poolproxy.backend.hub import Hub
+from poolproxy.backend.inquiring import Inquirer, Question
 from poolproxy.backend.server import Server
 from poolproxy.backend.vacating import leave
 from poolproxy.errors import ServerLoginRefused, TooManyPools
@@ -93,6 +94,13 @@ class Pools:
             database = self._databases[key] = Database(self._poller, self._control, budget, grower, route)
         return database
 
+    def inquirer(self, question: Question, process_key: bytes) -> Inquirer:
+        """Who asks for the secrets of users whom the settings do not know."""
+        database = self._database(question.route)
+        inquirer = Inquirer(self._poller, self._control, database, question, process_key)
+        database.lodger = inquirer
+        return inquirer
+
     def _evict(self, needy: Pool) -> bool:
         """Close one idle server of another pool of the same database; True when a place became free."""
         siblings = self._databases[_database_key(needy.route.target)].pools
@@ -151,7 +159,7 @@ class Pools:
     def _drop_database(self, key: DatabaseKey) -> None:
         """Forget a database without pools; one that is being asked something is left to the sweep."""
         database = self._databases[key]
-        if not database.pools and not database.busy():
+        if not database.pools and not database.busy() and database.lodger is None:
             database.grower.stop()
             del self._databases[key]
 
@@ -176,6 +184,8 @@ class Pools:
             for member in excess_servers(database.pools, database.idle_limit()):
                 _server(member).close("above max_idle_connections_percent")
             database.look_and_ask_when_due()
+            if database.lodger is not None:
+                database.lodger.sweep(now)
             self._drop_database(key)
 
     def _close_surplus(self, pool: Pool, now: float) -> None:

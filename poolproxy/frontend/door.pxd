@@ -18,6 +18,7 @@ from poolproxy.transport.tls_stream cimport TlsStream
 cdef bytes _AUTHENTICATION_OK, _READY
 cdef Logger _log
 cdef dict _REJECTIONS
+cdef tuple _BY_SECRET
 
 cdef class FrontDoor(Door):
     cdef public object pools
@@ -52,6 +53,7 @@ cdef class FrontDoor(Door):
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cdef str _by_rule(self, Login login, StartupMessage startup)
+    cpdef bint inquire(self, Login login) except -1
     cpdef admit(self)
     @cython.locals(known=dict, pool=Pool, client=Client, name=str)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)

@@ -40,6 +40,7 @@ from poolproxy.errors import (
     TooManyClients,
     UnknownParameter,
     UnsupportedProtocol,
+    UsersNotLookedUp,
 )
 from poolproxy.frontend.client import Client
 from poolproxy.frontend.client_session import ClientSession
@@ -219,6 +220,17 @@ class FrontDoor(Door):
             return "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
         return rule.method
 
+    def inquire(self, login: Login) -> bool:
+        assert self.inquirer is not None
+        user = login.user()
+        if login.method not in _BY_SECRET or user in self._credentials:
+            return False
+        secret = self.inquirer.ask(user, login.told)
+        if secret is None:
+            return True
+        login.prove(secret)
+        return False
+
     def admit(self) -> None:
         if self.draining:
             raise ShuttingDown
@@ -270,6 +282,8 @@ class FrontDoor(Door):
         self.logins.pop(login, None)
         if self._full:
             self._accept_again()
+        if result == "failed" and self.inquirer is not None:
+            self.inquirer.doubt(login.user())
         if result == "cancel" or (result == "lost" and not login.user()):
             return  # health checks of load balancers connect and leave: not worth a line
         reason = _REJECTIONS.get(type(error))
@@ -440,8 +454,12 @@ _REJECTIONS: dict[type, str] = {
     TlsRequired: "tls",
     CertificateRequired: "tls",
     CertificateMismatch: "tls",
+    UsersNotLookedUp: "auth_query",
     ShuttingDown: "draining",
 }
+
+#: Methods by which a client proves that it knows a secret, which auth_query may have to be asked for.
+_BY_SECRET = ("scram-sha-256", "md5", "password")
 
 
 def _in_vain(pool: Pool, seconds: float) -> PoolproxyError:

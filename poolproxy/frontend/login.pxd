@@ -1,6 +1,7 @@
 cimport cython
 
 from poolproxy.auth.client_login cimport ClientLogin, Secrets, client_login
+from poolproxy.auth.credentials cimport UserSecret
 from poolproxy.protocol.startup cimport StartupMessage, negotiation, read_first_packet
 from poolproxy.session.startup_parameters cimport Wanted, wanted_parameters
 from poolproxy.transport.poller cimport Poller
@@ -12,13 +13,19 @@ cdef frozenset _NOTHING_ASKED, _BOTH_ASKED
 
 cdef class Login
 
+cdef class OneSecret(Secrets):
+    cdef UserSecret _secret
+    cpdef UserSecret secret(self, str user)
+
 cdef class Door(Secrets):
     cdef public str method
     cdef public object random_bytes
     cdef public object tls
     cdef public object workers
+    cdef public object inquirer
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
+    cpdef bint inquire(self, Login login) except -1
     cpdef admit(self)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
@@ -33,6 +40,8 @@ cdef class Login(Handler):
     cdef bint _handshaking
     cdef bint _computing
     cdef readonly object encryption
+    cdef bint _waits
+    cdef Secrets _secrets
     cdef readonly object address
     cdef readonly double began
     cdef readonly str method
@@ -49,8 +58,11 @@ cdef class Login(Handler):
     cdef bint _may_encrypt(self) except -1
     cdef _encrypt(self, bint direct)
     cpdef _encrypted(self, stream, encryption, error)
-    @cython.locals(negotiated=bytes, asked=bytes)
+    @cython.locals(negotiated=bytes)
     cdef _start(self, StartupMessage startup)
+    @cython.locals(asked=bytes)
+    cdef _begin(self, StartupMessage startup, bytes negotiated)
+    cpdef prove(self, UserSecret secret)
     cdef _go_on(self, bytes answer)
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from poolproxy.auth.client_login import AuthMethod, ClientLogin, Secrets, client_login
+from poolproxy.auth.credentials import UserSecret
+from poolproxy.backend.inquiring import Inquirer
 from poolproxy.errors import (
     AuthenticationFailed,
     LoginTimeout,
@@ -41,7 +43,7 @@ class Door(Secrets):
     """What a login needs to know and to tell. A class, not a Protocol: compiled, its methods are called
     without a search for their names."""
 
-    __slots__ = ("method", "random_bytes", "tls", "workers")
+    __slots__ = ("inquirer", "method", "random_bytes", "tls", "workers")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class Door(Secrets):
         self.random_bytes = random_bytes
         self.workers = workers  #: who stretches passwords
         self.tls = tls  #: None: nobody gets it, and nobody needs it
+        self.inquirer: Inquirer | None = None  #: who asks for secrets that are not at hand; None = nobody
 
     def balanced(self, address: object) -> bool:
         """Whether who connects from there forwards others, and says so by a PROXY header first."""
@@ -62,6 +65,11 @@ class Door(Secrets):
     def method_of(self, login: Login, startup: StartupMessage) -> AuthMethod:
         """How this client is to prove who it is. Raises where it may not come in at all."""
         return self.method
+
+    def inquire(self, login: Login) -> bool:
+        """See to what this client has to prove, where there is an inquirer. True: that has to be asked for,
+        and the login is told. Raises where nobody can be asked."""
+        return False
 
     def admit(self) -> None:
         """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
@@ -80,12 +88,24 @@ class Door(Secrets):
         raise NotImplementedError
 
 
+class OneSecret(Secrets):
+    """The secret of one user, which a login keeps: what it was asked for may be forgotten meanwhile."""
+
+    __slots__ = ("_secret",)
+
+    def __init__(self, secret: UserSecret) -> None:
+        self._secret = secret
+
+    def secret(self, user: str) -> UserSecret:
+        return self._secret
+
+
 class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_startup",
-        "_wanted", "address", "began", "encryption", "method", "stream",
+        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_secrets",
+        "_startup", "_waits", "_wanted", "address", "began", "encryption", "method", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -98,6 +118,8 @@ class Login(Handler):
         self._handshaking = False
         self._computing = False
         self.encryption: Encryption | None = None  #: None: what comes is not encrypted
+        self._waits = False  #: for the door to be told what there is to prove
+        self._secrets: Secrets = door
         self.address = address
         self.began = poller.now
         self.method: AuthMethod = door.method  #: how it proves who it is; until that is known, the door's
@@ -160,6 +182,9 @@ class Login(Handler):
                 break
             if not self._first_packet(packet):
                 break
+            if self._waits:
+                self.stream.keep(position, end)
+                break
         return position
 
     def local(self) -> bool:
@@ -219,8 +244,40 @@ class Login(Handler):
         negotiated = negotiation(startup)
         self._door.admit()
         self.method = self._door.method_of(self, startup)
+        if self._door.inquirer is not None and self._door.inquire(self):
+            self._waits = True
+            self.stream.pause()
+        else:
+            self._begin(startup, negotiated)
+
+    def prove(self, secret: UserSecret) -> None:
+        """What the client has to prove that it knows."""
+        self._secrets = OneSecret(secret)
+        if self.method == "md5" and secret.scram_only:
+            self.method = "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
+
+    def told(self, secret: UserSecret | None, error: PoolproxyError | None) -> None:
+        """What the door has asked for is there, or will not be. The client may have left meanwhile."""
+        if not self._waits:
+            return
+        assert self._startup is not None
+        self._waits = False
+        try:
+            if error is not None:
+                raise error
+            assert secret is not None
+            self.prove(secret)
+            self._begin(self._startup, negotiation(self._startup))
+        except PoolproxyError as failure:
+            self.fail(failure)
+        else:
+            self.stream.resume()
+
+    def _begin(self, startup: StartupMessage, negotiated: bytes) -> None:
         binding = self.encryption.end_point if self.encryption is not None else None
-        self._dialogue = client_login(self.method, startup.user, self._door, self._door.random_bytes, binding)
+        self._dialogue = client_login(
+            self.method, startup.user, self._secrets, self._door.random_bytes, binding
+        )
         asked = self._dialogue.begin()
         if not self._dialogue.done:
             # Asked first, looked up and checked while the client is at work: whoever connects waits for this.
@@ -315,6 +372,7 @@ class Login(Handler):
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
         self._computing = False
+        self._waits = False
         self._door.left(self, result, error)
 
 

@@ -350,10 +350,19 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "Clients turned away whatever their password: too_many_clients, protocol (not PostgreSQL, or "
         "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
         "auth_hba_file, or for want of one), tls (a handshake failed, or TLS or a certificate was demanded "
-        "in vain).",
+        "in vain), auth_query (it could not be asked).",
         lambda process: process.rejections,
         ("reason",),
-        ("too_many_clients", "protocol", "startup_parameter", "replication", "draining", "hba", "tls"),
+        (
+            "too_many_clients",
+            "protocol",
+            "startup_parameter",
+            "replication",
+            "draining",
+            "hba",
+            "tls",
+            "auth_query",
+        ),
     ),
     Family(
         "poolproxy_tls_handshakes",
@@ -368,6 +377,15 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "gauge",
         "Steps of TLS handshakes, of either side, that wait for one of the max_tls_handshakes threads.",
         lambda process: process.handshakes_waiting,
+    ),
+    Family(
+        "poolproxy_auth_queries",
+        "counter",
+        "Names of users looked up by auth_query: found, unknown, expired (VALID UNTIL), failed (PostgreSQL "
+        "could not be asked, or did not answer); cached counts logins that needed no question of their own.",
+        lambda process: process.lookups,
+        ("result",),
+        ("found", "unknown", "expired", "failed", "cached"),
     ),
     Family(
         "poolproxy_accept_pauses",

@@ -53,6 +53,7 @@ class ProcessSnapshot:
     pauses: Mapping[str, int]  #: of accepting, by reason: clients, descriptors
     cancels: Mapping[str, int]  #: by result: forwarded, queue, idle, unknown, failed
     errors: Mapping[str, int]  #: ErrorResponses of ours that belong to no pool, by SQLSTATE class
+    lookups: Mapping[str, int]  #: auth_query by result: found, unknown, expired, failed, cached
     stall_counts: tuple[int, ...]  #: event-loop stall histogram, see counters.Histogram
     stall_total: float
     stall_longest: float  #: seconds, since the start

@@ -144,6 +144,17 @@ class ClientSettings(Section):
     """File of users in the format of PgBouncer's `userlist.txt`, a line `"NAME" "PASSWORD"` each; the
     password may be what PostgreSQL stores of it. [users.NAME] wins over it, and it over a url. Empty =
     none."""
+    auth_query: str = ""
+    """SQL that finds the secret of a user whom the settings do not name, `$1`: columns name, password (or
+    what PostgreSQL stores of it) and, optionally, `valid_until`, a timestamptz: `SELECT * FROM
+    public.user_lookup($1)`. The search_path is `pg_catalog`: name everything else with its schema. A password
+    is not used after its VALID UNTIL in any case (docs/auth_query.md). Empty = no question."""
+    auth_query_database: str = ""
+    """NAME of the [databases.NAME] whose url says where `auth_query` is asked, and as which user. It is for
+    that alone: users known from the query may not use it. Empty = the only database there is."""
+    auth_query_ttl: Seconds = 60.0
+    """Seconds for which an answer of `auth_query` is used again, also that there is no such user; 5 where a
+    login has failed by it. 0 = every login is asked for."""
     max_client_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Clients connected at the same time; one more gets 53300. Each needs an open file (`ulimit -Hn`)."""
     client_login_timeout: PositiveSeconds = 60.0
@@ -499,9 +510,26 @@ class Settings(
                 raise ValueError(
                     f"auth_method {self.auth_method} cannot use the {form} form stored for user {name!r}"
                 )
+        if self.auth_query:
+            self._check_auth_query()
         if not self.may_trust and not self.user_passwords():
             raise ValueError(
                 "nobody could log in: add [users.NAME] password, or a url with user and password"
+            )
+
+    def _check_auth_query(self) -> None:
+        name = self.lookup_database
+        if "$1" not in self.auth_query:
+            raise ValueError("auth_query has no $1, which stands for the user's name")
+        if not name:
+            raise ValueError(
+                "auth_query_database: say which [databases.NAME] auth_query is asked in: there are several"
+            )
+        if name not in self.databases or name == ANY_DATABASE:
+            raise ValueError(f"auth_query_database: there is no [databases.{name}]")
+        if self.databases[name].location.user is None:
+            raise ValueError(
+                f"auth_query is asked as the user in the url of database {name!r}: it names none"
             )
 
     def _check_names_of_one_database(self) -> None:
@@ -536,7 +564,13 @@ class Settings(
     @property
     def may_trust(self) -> bool:
         """Whether somebody whom we know nothing of may come in."""
-        return self.auth_method in ("trust", "cert") or bool(self.auth_hba_file)
+        return self.auth_method in ("trust", "cert") or bool(self.auth_hba_file or self.auth_query)
+
+    @property
+    def lookup_database(self) -> str:
+        """The name of the database that auth_query is asked in; empty where that is not clear."""
+        only = next(iter(self.databases)) if len(self.databases) == 1 else ""
+        return self.auth_query_database or only
 
     @cached_property
     def bound_users(self) -> frozenset[str]:
@@ -546,8 +580,14 @@ class Settings(
         return frozenset() if trusts_all else self.url_users()
 
     def may_use(self, user: str, database: DatabaseSettings) -> bool:
-        """A user known only from the url of one database must not become another user in another database."""
-        return user not in self.bound_users or database.location.user in (None, user)
+        """A user known only from the url of one database must not become another user in another database.
+        One whom only auth_query knows must not become the one who may ask for everybody's secret."""
+        if user in self.bound_users:
+            return database.location.user in (None, user)
+        return user in self.users or not self._for_lookups_alone(database)
+
+    def _for_lookups_alone(self, database: DatabaseSettings) -> bool:
+        return bool(self.auth_query) and database is self.databases.get(self.auth_query_database)
 
     def url_users(self) -> frozenset[str]:
         """Users known from a url alone: they may use only databases whose url names them, or no user."""
@@ -570,6 +610,20 @@ class Settings(
 
     def advice(self) -> tuple[str, ...]:
         """What works but deserves a warning at the start, one line each."""
+        return *self._advice_of_listening(), *self._advice_of_auth_query()
+
+    def _advice_of_auth_query(self) -> tuple[str, ...]:
+        if self.auth_query and self.auth_method in ("trust", "cert") and not self.auth_hba_file:
+            return (f"auth_query is never asked: auth_method is {self.auth_method}",)
+        if self.auth_query and not self.auth_query_database:
+            advice = (
+                "auth_query_database is not set: at the server all clients are the user who may ask for the "
+                "secrets of all others; give auth_query a [databases.NAME] of its own"
+            )
+            return (advice,)
+        return ()
+
+    def _advice_of_listening(self) -> tuple[str, ...]:
         lines = []
         if _is_loopback(self.listen_host):
             return ()

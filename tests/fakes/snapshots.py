@@ -60,6 +60,7 @@ def busy_process(databases: tuple[DatabaseSnapshot, ...]) -> ProcessSnapshot:
         handshakes_waiting=1,
         clients_encrypted=2,
         errors={"28": 1},
+        lookups={"found": 4, "unknown": 1, "cached": 20},
         stall_counts=counts,
         stall_total=total,
         stall_longest=0.0003,
