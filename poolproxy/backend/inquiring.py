@@ -221,10 +221,14 @@ class Inquirer:
         """Wait for another name; False where there is none for so long, or somebody wants the place."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(IDLE):
-                while not (self._leave or self._waiting or self._database.crowded()):
+                while not (self._waiting or self._unwanted()):
                     self._stirred.clear()
                     await self._stirred.wait()
         return bool(self._waiting)
+
+    def _unwanted(self) -> bool:
+        """Whether the connection is one no more, or others need its place."""
+        return self._line is None or self._leave or self._database.crowded()
 
     async def _next(self) -> None:
         """Answer the name that has waited for longest. Raises where nobody can be answered."""
