@@ -157,3 +157,18 @@ def test_no_password_in_repr() -> None:
     route = router(shop="postgres://app:hunter2@db").route("app", "shop")
     assert route.target.password == "hunter2"
     assert "hunter2" not in repr(route)
+
+
+def test_where_auth_query_is_asked_and_as_whom() -> None:
+    def routes(**values: object) -> Router:
+        databases = {"shop": {"url": APP}, "lookup": {"url": "postgres://looker:pw@db/orders"}}
+        return Router(Settings.model_validate({"databases": databases, **values}))
+
+    assert routes().lookup_route() is None
+    asking = routes(auth_query="select $1", auth_query_database="lookup")
+    route = asking.lookup_route()
+    assert route is not None
+    assert (route.database, route.target.user, route.target.password) == ("lookup", "looker", "pw")
+    assert asking.route("found", "shop").target.user == "app"
+    with pytest.raises(UnknownDatabase):
+        asking.route("found", "lookup")

@@ -6,7 +6,7 @@ import os
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -637,3 +637,55 @@ class TestDescriptors:
         assert open_files == 5000
         assert advice.startswith("max_pools: 1000 pools may open 20000 servers")
         assert "need 21128 open files, but this process may open 5000" in advice
+
+
+class TestAuthQuery:
+    DATABASES: ClassVar = {"shop": {"url": URL}, "lookup": {"url": "postgres://looker:pw@db/orders"}}
+
+    def made(self, **values: Any) -> Settings:
+        databases = {name: dict(table) for name, table in self.DATABASES.items()}
+        ours = {"databases": databases, "auth_query": "select $1", "auth_query_database": "lookup"}
+        return Settings.model_validate({**ours, **values})
+
+    def test_it_lets_in_whom_no_setting_names(self) -> None:
+        databases = {
+            "shop": {"url": "postgres://db/orders"},
+            "lookup": {"url": "postgres://looker@db/orders"},
+        }
+        assert self.made(databases=databases).user_passwords() == {}
+        with pytest.raises(ValidationError, match="nobody could log in"):
+            self.made(databases=databases, auth_query="")
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ({"auth_query": "select 1"}, r"no \$1"),
+            ({"auth_query_database": ""}, "auth_query_database: say which"),
+            ({"auth_query_database": "nowhere"}, r"no \[databases.nowhere\]"),
+            ({"databases": {"shop": {"url": URL}, "lookup": {"url": "postgres://db"}}}, "it names none"),
+            ({"databases": {"*": {"url": URL}}, "auth_query_database": "*"}, r"no \[databases.\*\]"),
+        ],
+    )
+    def test_what_could_not_work_is_refused(self, values: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValidationError, match=message):
+            self.made(**values)
+
+    def test_the_database_of_lookups_is_for_users_of_the_settings(self) -> None:
+        made = self.made(users={"ann": {"password": "x"}})
+        lookup, shop = made.databases["lookup"], made.databases["shop"]
+        users = ("ann", "looker", "app", "found")
+        assert [user for user in users if made.may_use(user, lookup)] == ["ann", "looker"]
+        assert [user for user in users if made.may_use(user, shop)] == ["ann", "app", "found"]
+        without = self.made(auth_query="")
+        assert without.may_use("found", without.databases["lookup"]), "it is like any other then"
+
+    def test_the_only_database_is_for_both_and_warned_of(self) -> None:
+        only = self.made(databases={"shop": {"url": URL}}, auth_query_database="")
+        assert only.lookup_database == "shop"
+        assert only.may_use("found", only.databases["shop"])
+        assert "auth_query_database is not set" in only.advice()[0]
+        assert self.made().advice() == ()
+
+    def test_trust_never_asks(self) -> None:
+        advice = self.made(auth_method="trust", listen_host="127.0.0.1").advice()
+        assert advice == ("auth_query is never asked: auth_method is trust",)

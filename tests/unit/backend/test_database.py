@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 import asyncpg
 import pytest
 
 from poolproxy.backend import watching
 from poolproxy.backend.catalogue import Catalogue, Fingerprint
-from poolproxy.backend.database import ASK_AGAIN, ASK_SOON
-from poolproxy.backend.pools import EMPTY_POOL_LIFETIME
+from poolproxy.backend.database import ASK_AGAIN, ASK_SOON, LOOKS, Database
+from poolproxy.backend.pools import EMPTY_POOL_LIFETIME, _database_key
+from poolproxy.backend.server import Server
+from poolproxy.pool.pool import Pool
 from poolproxy.pool.snapshot import DatabaseSnapshot
 from poolproxy.route import Target
 from poolproxy.session.hazards import Hazards
@@ -291,3 +294,89 @@ async def test_a_database_dropped_while_it_is_asked_goes_afterwards(stage: Stage
     stage.pool(max_connections=0, max_connections_percent=10)
     assert stage.pools.databases()[0].limit == 0, "a new one, not asked yet"
     await stage.sweep()
+
+
+class TestLodging:
+    """A connection of our own that stays has a place in the budget as a server has."""
+
+    def database(self, stage: Stage, pool: Pool) -> Database:
+        return stage.pools._databases[_database_key(pool.route.target)]
+
+    async def test_where_there_is_room(self, stage: Stage) -> None:
+        database = self.database(stage, stage.pool(max_connections=3))
+        await database.lodge()
+        assert stage.pools.databases() == (DatabaseSnapshot("shop", 0, 1, 3),)
+        assert not database.crowded()
+        assert not database.vacant()
+        database.leave()
+        assert database.vacant()
+
+    async def test_an_idle_server_makes_way(self, stage: Stage, around: Surroundings) -> None:
+        pool = stage.pool(max_connections=2, pool_size=2)
+        for client in await stage.served(pool, 2):
+            client.give_back()
+        database = self.database(stage, pool)
+        lodging = asyncio.create_task(database.lodge())
+        await around.rest()
+        await around.later()
+        await lodging
+        assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 1, 2),)
+        assert database.crowded()
+        waiting = clients(pool, 2)
+        await stage.sweep()
+        assert not around.open, "no place for another server"
+        database.leave()
+        await around.rest()
+        await around.succeed()
+        assert all(client.server is not None for client in waiting)
+
+    async def test_a_busy_server_makes_way_when_it_is_free(self, stage: Stage, around: Surroundings) -> None:
+        pool = stage.pool(max_connections=2, pool_size=2)
+        await stage.served(pool, 2)
+        database = self.database(stage, pool)
+        lodging = asyncio.create_task(database.lodge())
+        await around.rest()
+        for _ in range(LOOKS - 1):
+            await around.later()
+        assert not lodging.done()
+        (retired,) = (server for server in pool.servers if cast(Server, server).expires == -1.0)
+        cast(Server, retired).close("its lifetime is over")
+        await around.later()
+        await lodging
+        assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 1, 2),)
+        database.leave()
+
+    async def test_who_gives_up_has_taken_nothing(self, stage: Stage) -> None:
+        pool = stage.pool(max_connections=1, pool_size=1)
+        await stage.served(pool)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await self.database(stage, pool).lodge()
+        assert stage.pools.databases() == (DatabaseSnapshot("shop", 1, 0, 1),)
+
+    async def test_it_does_not_come_while_the_limit_is_asked_for(
+        self, stage: Stage, control: Control
+    ) -> None:
+        """One server and one connection of ours are what was promised until then."""
+        control.answers = [90]
+        control.may_answer.clear()
+        database = self.database(stage, stage.pool(max_connections=0))
+        lodging = asyncio.create_task(database.lodge())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not lodging.done()
+        control.may_answer.set()
+        await lodging
+        database.leave()
+
+    async def test_it_measures_for_itself(self, stage: Stage, control: Control) -> None:
+        control.answers = [OSError("away")]
+        database = self.database(stage, stage.pool(max_connections=0, max_connections_percent=50))
+        await stage.sweep()
+        await database.lodge()
+        await stage.sweep(ASK_SOON + 1.0)
+        assert len(control.asked) == 1, "not by another connection"
+        assert database.unmeasured()
+        database.measured(90)
+        assert (database.budget.limit, database.unmeasured()) == (45, False)
+        database.leave()
