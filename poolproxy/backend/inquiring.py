@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -82,10 +83,11 @@ class _Asked:
 
 
 class Line:
-    """The connection, with the query prepared on it."""
+    """The connection, with the query prepared on it. `until`: when it is too old, by the poller's clock."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection, until: float) -> None:
         self.connection = connection
+        self.until = until
         self._query: asyncpg.prepared_stmt.PreparedStatement | None = None
         self._validity: asyncpg.prepared_stmt.PreparedStatement | None = None
 
@@ -249,7 +251,7 @@ class Inquirer:
 
     async def _answer(self, user: str, deadline: float) -> Answer:
         """On the connection that is open, or on a new one where that one is of no use any more."""
-        if self._line is not None:
+        if self._line is not None and self._poller.now < self._line.until:
             try:
                 return await self._look_up(user)
             except UNANSWERED as error:
@@ -302,7 +304,9 @@ class Inquirer:
             left = max(0.001, deadline - self._poller.now)
             connection = await self._control.connect(route.target, left, at_start)
             try:
-                await self._settle(Line(connection))
+                # As servers of pools: its address may have become another server's.
+                lifetime = route.server_lifetime or math.inf
+                await self._settle(Line(connection, self._poller.now + lifetime))
             except BaseException:
                 connection.terminate()
                 raise

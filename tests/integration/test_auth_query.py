@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import struct
+import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,13 +32,16 @@ TABLE = "select name, password from public.logins where name = $1"
 #: Waits while somebody holds the lock, and notes each name that is asked for.
 NOTED = "select * from public.noted_lookup($1)"
 
-SCHEMA = """
+#: Of user_lookup.
+BODY = """language sql security definer set search_path = pg_catalog as $$
+        select rolname, rolpassword, rolvaliduntil from pg_authid where rolname = $1 and rolcanlogin
+    $$"""
+
+SCHEMA = f"""
 create role looker login password 'looker secret';
 grant select on pg_authid to looker;
 create function user_lookup(inout name text, out password text, out valid_until timestamptz)
-    language sql security definer set search_path = pg_catalog as $$
-        select rolname, rolpassword, rolvaliduntil from pg_authid where rolname = $1 and rolcanlogin
-    $$;
+    {BODY};
 revoke all on function user_lookup from public;
 grant execute on function user_lookup to looker;
 create table logins (name text, password text);
@@ -132,6 +139,28 @@ def test_a_scram_secret(make: Make, query: str) -> None:
             assert client.value("select current_user") == "app"
     assert results(proxy) == {"found": 1, "cached": 2}
     assert proxy.metrics().value("poolproxy_logins_total", method="scram-sha-256", result="ok") == 3
+
+
+def test_as_the_page_says(stage: Stage, postgres: LocalPostgres, behind: Direct) -> None:
+    """What docs/auth_query.md tells to do, as it stands there."""
+    stage.expect_log("28P01|login")
+    page = (Path(__file__).parents[2] / "docs" / "auth_query.md").read_text()
+    sql, toml = (re.findall(rf"```{kind}\n(.*?)```", page, re.DOTALL)[0] for kind in ("sql", "toml"))
+    behind.rows("drop function user_lookup")
+    behind.rows(sql)
+    place = f"{postgres.host}:{postgres.port}/{DATABASE}"
+    settings = tomllib.loads(toml.replace("app:...", "app:app%20secret").replace("@db/app", f"@{place}"))
+    try:
+        proxy = stage.fresh(users={}, **settings)
+        with enter(proxy, "scrammed") as client:
+            assert client.value("select current_user") == "app"
+        assert refused(proxy, "nobody") == "28P01"
+    finally:
+        behind.rows(
+            "drop function user_lookup; drop role poolproxy_lookup;"
+            "create function user_lookup(inout name text, out password text, out valid_until timestamptz)"
+            f" {BODY}; grant execute on function user_lookup to looker"
+        )
 
 
 def test_users_of_the_settings_win_and_are_not_asked_for(make: Make, behind: Direct) -> None:
@@ -658,6 +687,24 @@ def test_rules_that_want_no_secret_ask_for_none(stage: Stage, make: Make, tmp_pa
     assert results(proxy) == {}
     with enter(proxy, "hashed"), enter(proxy, "scrammed"):
         assert results(proxy) == {"found": 2}
+
+
+def test_the_password_itself(stage: Stage, make: Make, tmp_path: Any) -> None:
+    """Over a Unix socket, where nobody can listen: compared with whatever is stored."""
+    stage.expect_log("28P01|login")
+    rules = tmp_path / "hba"
+    rules.write_text("local all all password\nhost all all all scram-sha-256\n")
+    with tempfile.TemporaryDirectory(prefix="pp") as folder:
+        proxy = make(auth_hba_file=str(rules), unix_socket_dir=folder)
+        path = str(Path(folder) / f".s.PGSQL.{proxy.port}")
+        for user in ("scrammed", "hashed"):
+            with Wire.login(path, user, f"{user} secret", DATABASE) as client:
+                assert client.value("select current_user") == "app"
+        for user in ("scrammed", "hashed", "expired", "unset", "nobody"):
+            with pytest.raises(WireError, match="28P01"):
+                Wire.login(path, user, "wrong", DATABASE)
+        with pytest.raises(WireError, match="28P01"):
+            Wire.login(path, "expired", "expired secret", DATABASE)
 
 
 def test_the_only_database_serves_both(stage: Stage, postgres: LocalPostgres) -> None:

@@ -447,6 +447,18 @@ class TestConnection:
         assert stage.database.lodged == 1
         assert stage.inquirer.results == {"found": 2}
 
+    async def test_one_that_is_too_old_is_replaced(self, stages: Callable[..., Stage]) -> None:
+        """By server_lifetime: its address may have become another server's."""
+        stage = stages(ttl=0.0, route=route_of(server_lifetime=600.0))
+        await stage.ask()
+        stage.poller.now += 599.0
+        await stage.ask()
+        assert len(stage.server.connections) == 1
+        stage.poller.now += 1.0
+        await stage.ask()
+        assert [connection.closed for connection in stage.server.connections] == [True, False]
+        assert stage.database.lodged == 1
+
     async def test_one_that_was_lost_while_idle_leaves(self, stage: Stage) -> None:
         await stage.ask()
         stage.server.connections[0].closed = True
