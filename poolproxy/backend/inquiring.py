@@ -257,7 +257,7 @@ class Inquirer:
             except UNANSWERED as error:
                 if self._line is None or not self._line.worn_out(error):
                     raise
-            self._hang_up()
+        self._hang_up()
         await self._connect(deadline)
         return await self._look_up(user)
 
