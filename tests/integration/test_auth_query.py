@@ -663,11 +663,17 @@ def test_the_lookup_database_is_for_lookups_alone(stage: Stage, make: Make) -> N
         assert client.value("select current_user") == "looker"
 
 
+def test_who_is_himself_at_the_server_gets_in_by_what_he_has_proved(stage: Stage, make: Make) -> None:
+    """A database whose url names no user: the secret that was looked up is the server's own."""
+    with enter(make(), "scrammed", database="own") as client:
+        assert client.value("select current_user") == "scrammed"
+
+
 def test_where_the_server_wants_a_password_that_nobody_knows(stage: Stage, make: Make) -> None:
-    """A database whose url names no user: the client would be himself there."""
+    """What proves an md5 hash to us proves nothing to the server, which has a salt of its own."""
     stage.expect_log("none is configured")
-    proxy = make()
-    with pytest.raises(WireError) as caught, enter(proxy, "scrammed", database="own") as client:
+    proxy = make(auth_method="md5")
+    with pytest.raises(WireError) as caught, enter(proxy, "hashed", database="own") as client:
         client.query("select 1")
     assert caught.value.sqlstate == "08006"
     assert "give the database a url with user and password, or add [users.NAME]" in caught.value.fields["M"]
