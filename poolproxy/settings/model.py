@@ -27,7 +27,7 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from poolproxy.protocol.auth_methods import required_methods
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
-from poolproxy.settings.sources import SOURCES, PasswordSource, check_source, sslmode_of
+from poolproxy.settings.sources import SOURCES, PasswordSource, check_source
 from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
 #: The entry of [databases] that serves every name no other entry has.
@@ -376,7 +376,7 @@ class DatabaseSettings(PoolSettings):
 
     def check_password_source(self) -> None:
         """ValueError where there are several, or the one there is cannot be used."""
-        check_source([name for name in SOURCES if getattr(self, name)], self.location, sslmode_of(self))
+        check_source([name for name in SOURCES if getattr(self, name)], self.location, self.tls["sslmode"])
 
     def limits_of_database(self) -> dict[str, int]:
         """What holds for all that is open on the database, by name; not for each of its pools."""

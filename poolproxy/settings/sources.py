@@ -26,12 +26,6 @@ class PasswordSource:
     region: str = ""  #: of AWS; empty = as the name or the host says, else botocore's default
 
 
-def sslmode_of(database: object) -> str:
-    """The sslmode of a database's settings, its url's included."""
-    modes: dict[str, str] = getattr(database, "tls", {})
-    return modes.get("sslmode", "prefer")
-
-
 def check_source(sources: list[str], location: DatabaseUrl, sslmode: str) -> None:
     """ValueError where the sources that a database's settings name cannot be used. `location`: its url."""
     if location.password is not None:

@@ -15,13 +15,14 @@ from poolproxy.backend.providers import Providers
 from poolproxy.cli import cli
 from poolproxy.router import Router
 from poolproxy.settings import InvalidSettings, PasswordSource, Settings, load
-from poolproxy.settings import model as model_module
 from tests.unit.backend.amazon import away
 
 #: Without a password.
 URL = "postgres://app@db.example/shop"
 ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:shop-AbCdEf"
 RDS = "postgres://app@shop.c1x2.eu-central-1.rds.amazonaws.com/shop"
+
+TLS = {"sslmode": "require"}
 
 ANYBODY: dict[str, Any] = {"users": {"app": {"password": "of clients"}, "ann": {"password": "of ann"}}}
 
@@ -35,29 +36,21 @@ def source(table: Mapping[str, object], **above: object) -> PasswordSource | Non
     return settings(table, **above).databases["shop"].password_source
 
 
-@pytest.fixture
-def encrypted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Servers are reached over TLS."""
-    monkeypatch.setattr(model_module, "sslmode_of", lambda database: "verify-full")
-
-
 class TestWhichOne:
     def test_none_is_the_rule(self) -> None:
         assert source({}) is None
         assert source({"url": "postgres://app:pw@db/shop"}) is None
 
-    @pytest.mark.usefixtures("encrypted")
     def test_its_own(self) -> None:
         assert source({"password_file": "/run/pw"}) == PasswordSource("password_file", "/run/pw")
         assert source({"password_secret": "shop", "aws_region": "eu-west-1"}) == PasswordSource(
             "password_secret", "shop", "eu-west-1"
         )
-        assert source({"iam_auth": True}) == PasswordSource("iam_auth")
+        assert source({"iam_auth": True, **TLS}) == PasswordSource("iam_auth")
 
-    @pytest.mark.usefixtures("encrypted")
     def test_one_for_all(self) -> None:
         assert source({}, password_file="/run/pw") == PasswordSource("password_file", "/run/pw")
-        assert source({}, iam_auth=True, aws_region="eu-west-1") == PasswordSource(
+        assert source({}, iam_auth=True, sslmode="require", aws_region="eu-west-1") == PasswordSource(
             "iam_auth", region="eu-west-1"
         )
         assert source({"password_secret": "x"}, aws_region="eu-west-1") == PasswordSource(
@@ -112,7 +105,7 @@ class TestWhatCannotBeUsed:
             ({"url": "postgres://db/shop", "password_file": "/x"}, "its url names no user, whose password"),
             ({"url": "postgres://db/shop", "password_secret": "x"}, "its url names no user, whose password"),
             (
-                {"url": "postgres:///shop?host=/run/pg", "iam_auth": True},
+                {"url": "postgres:///shop?host=/run/pg", "iam_auth": True, **TLS},
                 "over TLS, not by a Unix socket",
             ),
             ({"iam_auth": True}, "with sslmode prefer there may be none: set sslmode to require"),
@@ -125,18 +118,20 @@ class TestWhatCannotBeUsed:
         assert "hunter2" not in str(caught.value)
 
     @pytest.mark.parametrize("mode", ["disable", "allow", "prefer"])
-    def test_tokens_where_there_may_be_no_tls(self, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-        monkeypatch.setattr(model_module, "sslmode_of", lambda database: mode)
-        with pytest.raises(ValueError, match=f"with sslmode {mode} there may be none"):
-            settings({"iam_auth": True})
+    def test_tokens_where_there_may_be_no_tls(self, mode: str) -> None:
+        """Whether the settings say so or, before them, the url."""
+        for table in ({"sslmode": mode}, {"sslmode": "require", "url": f"{URL}?sslmode={mode}"}):
+            with pytest.raises(ValueError, match=f"with sslmode {mode} there may be none"):
+                settings({"iam_auth": True, **table})
 
     @pytest.mark.parametrize("mode", ["require", "verify-ca", "verify-full"])
-    def test_tokens_where_there_is(self, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-        monkeypatch.setattr(model_module, "sslmode_of", lambda database: mode)
-        assert source({"iam_auth": True}) == PasswordSource("iam_auth")
+    def test_tokens_where_there_is(self, mode: str) -> None:
+        for table in ({"sslmode": mode}, {"url": f"{URL}?sslmode={mode}"}):
+            found = source({"iam_auth": True, **table}, sslrootcert="/etc/rds.pem")
+            assert found == PasswordSource("iam_auth")
 
-    def test_tokens_of_any_user(self, encrypted: None) -> None:
-        assert source({"url": "postgres://db/shop", "iam_auth": True}) == PasswordSource("iam_auth")
+    def test_tokens_of_any_user(self) -> None:
+        assert source({"url": "postgres://db/shop", "iam_auth": True, **TLS}) == PasswordSource("iam_auth")
 
 
 class TestProviders:
@@ -168,8 +163,8 @@ class TestProviders:
         secret = PasswordSource("password_secret", ARN)
         assert providers.provider(secret, "app", "one", 1) is not providers.provider(secret, "ann", "one", 1)
 
-    def test_tokens_are_of_a_user_at_an_endpoint(self, encrypted: None) -> None:
-        providers = Providers(settings({"url": RDS, "iam_auth": True}))
+    def test_tokens_are_of_a_user_at_an_endpoint(self) -> None:
+        providers = Providers(settings({"url": RDS, "iam_auth": True, **TLS}))
         iam = PasswordSource("iam_auth", region="eu-west-1")
         known = providers.provider(iam, "app", "db", 5432)
         assert providers.provider(iam, "app", "db", 5432) is known
@@ -177,9 +172,9 @@ class TestProviders:
         assert providers.provider(iam, "app", "db", 5433) is not known
         assert providers.provider(iam, "app", "other", 5432) is not known
 
-    def test_those_whom_nobody_needs_are_forgotten(self, encrypted: None) -> None:
+    def test_those_whom_nobody_needs_are_forgotten(self) -> None:
         """Who logs in as anybody does not fill the memory."""
-        providers = Providers(settings({"url": RDS, "iam_auth": True}))
+        providers = Providers(settings({"url": RDS, "iam_auth": True, **TLS}))
         iam = PasswordSource("iam_auth", region="eu-west-1")
         kept = providers.provider(iam, "app", "db", 5432)
         for number in range(100):
@@ -187,10 +182,10 @@ class TestProviders:
         gc.collect()
         assert list(providers._known.values()) == [kept]
 
-    def test_regions_are_found_or_asked_for(self, encrypted: None) -> None:
+    def test_regions_are_found_or_asked_for(self) -> None:
         Providers(settings({"password_secret": ARN}))
-        Providers(settings({"url": RDS, "iam_auth": True}))
-        for table in ({"password_secret": "shop"}, {"iam_auth": True}):
+        Providers(settings({"url": RDS, "iam_auth": True, **TLS}))
+        for table in ({"password_secret": "shop"}, {"iam_auth": True, **TLS}):
             Providers(settings({**table, "aws_region": "eu-west-1"}))
             with pytest.raises(InvalidSettings, match="aws_region is not set"):
                 Providers(settings(table))
