@@ -25,8 +25,13 @@ FIGURES = {
     "login",
     "idle",
     "stalled",
+    "tls-simple-32",
+    "tls-rows",
+    "tls-login",
+    "tls-beside",
+    "tls-idle",
 }
-GROWTH = {"idle", "stalled"}  #: growth of memory may be nothing; a CPU time may not
+GROWTH = {"idle", "stalled", "tls-idle"}  #: growth of memory may be nothing; a CPU time may not
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +71,15 @@ def test_the_summary_judges_every_figure(report: str) -> None:
     rows = [line.strip("| ").split(" | ") for line in summary.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == len(FIGURES)
     assert {row[-1] for row in rows} <= {"pass", "miss"}
+    assert "Bar of the longest stall: 5 ms." in report
     assert "Longest stall of poolproxy's data-plane thread in all of these: at most" in summary
 
 
 def test_configurations_are_published_without_secrets_and_places(report: str) -> None:
     configurations = report.partition("## Configurations")[2]
+    assert {f"{target}, over TLS" for target in TARGETS} <= set(re.findall(r"(?m)^### (.+)$", configurations))
+    for said in ("ssl = on", "client_tls_sslmode = require", 'tls_mode = "require"', "NumTickets = 0"):
+        assert said in configurations
     assert "pkt_buf = 65536" in configurations
     assert "SCRAM-SHA-256$..." in configurations
     assert "SCRAM-SHA-256$4096" not in report

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ import pytest
 import yaml
 
 from poolproxy.settings import Settings, load
+from poolproxy.tls import TlsFiles, client_context
 from tests.system.sources import ROOT
 
 pytestmark = pytest.mark.system
@@ -22,6 +26,7 @@ pytestmark = pytest.mark.system
 DEPLOY = ROOT / "deploy"
 PASSWORD = "a-Password_1"
 DEFAULTS = Settings.model_fields
+TLS = {"POOLPROXY_TLS_CERT_FILE": "/tls/server.crt", "POOLPROXY_TLS_KEY_FILE": "/tls/server.key"}
 
 
 def default(name: str) -> Any:
@@ -72,8 +77,8 @@ def test_compose_settings_are_accepted(services: dict[str, Any]) -> None:
 def test_compose_shows_the_defaults(services: dict[str, Any]) -> None:
     environment = services["poolproxy"]["environment"]
     shown = {name: value for name, value in environment.items() if name.startswith("POOLPROXY_")}
-    assert shown
-    for name, value in shown.items():
+    assert shown.keys() > TLS.keys()
+    for name, value in shown.items() - TLS.items():
         assert int(value) == default(name.removeprefix("POOLPROXY_").lower()), name
 
 
@@ -88,6 +93,73 @@ def test_compose_ports_limits_and_grace(services: dict[str, Any]) -> None:
     assert proxy["cap_drop"] == ["ALL"]
 
 
+def made_certificate(services: dict[str, Any], folder: Path) -> tuple[Path, str]:
+    """What the service `certificate` leaves in that folder, run here, and whom it gives the key to: only root
+    could do that."""
+    programs = folder.with_name(f"{folder.name}-programs")
+    programs.mkdir(exist_ok=True)
+    given = programs / "given"
+    (programs / "chown").write_text(f'#!/bin/sh\nprintf %s "$*" >{shlex.quote(str(given))}\n')
+    (programs / "chown").chmod(0o755)
+    service = services["certificate"]
+    (script,) = service["command"]
+    (mount,) = service["volumes"]
+    command = [*service["entrypoint"], script.replace(mount.partition(":")[2], str(folder))]
+    environment = {**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder / "server.crt", given.read_text() if given.exists() else ""
+
+
+def test_compose_makes_a_certificate_that_clients_can_check(services: dict[str, Any], tmp_path: Path) -> None:
+    certificate, given = made_certificate(services, tmp_path)
+    account = re.search(r"(?m)^USER (\S+)$", (ROOT / "Dockerfile").read_text())
+    assert account is not None
+    assert given == f"{account[1]} server.key.new"
+    key = tmp_path / "server.key"
+    assert {path.name for path in tmp_path.iterdir()} == {"server.crt", "server.key"}
+    assert key.stat().st_mode & 0o077 == 0
+    served = client_context(TlsFiles(str(certificate), str(key), "", "", "TLSv1.2"))
+    for name in ("127.0.0.1", "localhost", "poolproxy"):
+        assert handshake(served, certificate, name) == "TLSv1.3"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(served, certificate, "db.example")
+
+
+def test_compose_makes_another_one_in_time_and_not_before(services: dict[str, Any], tmp_path: Path) -> None:
+    certificate, _ = made_certificate(services, tmp_path)
+    first = certificate.read_text()
+    assert made_certificate(services, tmp_path)[0].read_text() == first
+    soon = ["openssl", "x509", "-in", str(certificate), "-signkey", str(tmp_path / "server.key")]
+    subprocess.run([*soon, "-days", "29", "-out", str(certificate)], capture_output=True, check=True)
+    ends_soon = certificate.read_text()
+    assert made_certificate(services, tmp_path)[0].read_text() not in (first, ends_soon)
+
+
+def handshake(served: ssl.SSLContext, authority: Path, name: str) -> str | None:
+    """With a client that believes this one and calls the server so: the version that they speak."""
+    believing = ssl.create_default_context(cafile=str(authority))
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = believing.wrap_bio(to_client, to_server, server_hostname=name)
+    server = served.wrap_bio(to_server, to_client, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return client.version()
+
+
+def test_compose_starts_poolproxy_with_the_certificate_that_is_made(services: dict[str, Any]) -> None:
+    made, proxy = services["certificate"], services["poolproxy"]
+    settings = load(None, proxy["environment"], {})
+    assert (settings.tls_cert_file, settings.tls_key_file) == tuple(TLS.values())
+    assert settings.client_tls_mode == "prefer"  # who cannot speak TLS gets in too
+    (volume,) = made["volumes"]
+    assert proxy["volumes"] == [f"{volume}:ro"]
+    assert {Path(path).parent for path in TLS.values()} == {Path(volume.partition(":")[2])}
+    assert proxy["depends_on"]["certificate"] == {"condition": "service_completed_successfully"}
+    assert made["image"] == services["postgres"]["image"]  # nothing else is fetched for it
+
+
 def test_compose_paths_exist(services: dict[str, Any]) -> None:
     assert (DEPLOY / services["poolproxy"]["build"] / "Dockerfile").exists()
     mounts = [volume for service in services.values() for volume in service.get("volumes", [])]
@@ -98,10 +170,15 @@ def test_compose_paths_exist(services: dict[str, Any]) -> None:
 
 def test_opening_comment_of_compose_fits(services: dict[str, Any]) -> None:
     comment = "".join((DEPLOY / "compose.yaml").read_text().partition("name:")[0])
-    (url,) = re.findall(r"postgres://\S+", comment)
-    parts = urlsplit(url)
-    assert parts.port == default("listen_port")
-    assert parts.path == f"/{services['postgres']['environment']['POSTGRES_DB']}"
+    urls = re.findall(r"postgres://[^\s\"]+", comment)
+    assert len(urls) == 2
+    for url in urls:
+        parts = urlsplit(url)
+        assert parts.port == default("listen_port")
+        assert parts.path == f"/{services['postgres']['environment']['POSTGRES_DB']}"
+    assert f"cp poolproxy:{TLS['POOLPROXY_TLS_CERT_FILE']} ." in comment
+    for name in TLS.values():
+        assert Path(name).name in comment
     for port in re.findall(r"http://127\.0\.0\.1:(\d+)", comment):
         assert any(int(port) in published(services[name]) for name in ("grafana", "prometheus"))
 

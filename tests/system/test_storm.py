@@ -255,6 +255,27 @@ def test_all_thaw_on_connections_that_nobody_knows_any_more(tmp_path: Path) -> N
         assert [name for name in checks.keys() - timed if not checks[name].passed] == []
 
 
+def test_a_ramp_over_tls_beside_an_api(tmp_path: Path) -> None:
+    """As functions have it, with asyncpg. How slow the API may become is not asserted here."""
+    path = tmp_path / "run.json"
+    asked = ("--client", "asyncpg", "--target", "pgbouncer", "--target", "poolproxy", "--json", path)
+    done = storm("tls", *TINY, *asked)
+    assert done.returncode in (0, 1), done.stderr[-3000:]
+    run = Run.from_json(path.read_text("utf-8"))
+    assert [trial.target for trial in run.trials] == ["pgbouncer", "poolproxy"]
+    assert "client_tls_sslmode = require" in run.targets["pgbouncer"].configuration
+    assert 'tls_mode = "require"' in run.targets["poolproxy"].configuration
+    for trial in run.trials:
+        assert trial.outcomes.keys() == {"succeeded"}, trial.examples
+        assert trial.outcomes["succeeded"] > 20 + 50
+        assert trial.fault() == ""
+        assert len(trial.connect) >= 20 + 20  # of the ramp, and the API's own
+        checks = {check.name: check for check in trial.checks}
+        timed = {"p99 of the API, beside the ramp"}
+        assert checks.keys() > timed
+        assert [name for name in checks.keys() - timed if not checks[name].passed] == []
+
+
 def test_ctrl_c_leaves_nothing_behind_but_the_trials_that_were_over(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     command = [sys.executable, "-m", "benchmarks.storm", "load", "--target", "poolproxy"]
