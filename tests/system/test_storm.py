@@ -267,9 +267,9 @@ def test_a_ramp_over_tls_beside_an_api(tmp_path: Path) -> None:
     assert 'tls_mode = "require"' in run.targets["poolproxy"].configuration
     for trial in run.trials:
         assert trial.outcomes.keys() == {"succeeded"}, trial.examples
-        assert trial.outcomes["succeeded"] > 20 + 50
+        assert trial.outcomes["succeeded"] > 20 + 50  # orders, and answers of the API
         assert trial.fault() == ""
-        assert len(trial.connect) >= 20 + 20  # of the ramp, and the API's own
+        assert len(trial.connect) > 20  # those of the ramp, and of the API those that had work
         checks = {check.name: check for check in trial.checks}
         timed = {"p99 of the API, beside the ramp"}
         assert checks.keys() > timed

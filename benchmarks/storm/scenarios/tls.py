@@ -55,7 +55,7 @@ class Tls(Ramp):
 
     def __init__(self, quick: bool, environments: int | None = None) -> None:
         super().__init__(quick, environments)
-        self.alone = ALONE / 4 if self.tiny else ALONE / 2 if quick else ALONE
+        self.alone = ALONE / 8 if self.tiny else ALONE / 2 if quick else ALONE
         self.begin = COLD + self.alone  # of the ramp
         self.end = self.begin + self.seconds + REST
 
