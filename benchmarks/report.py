@@ -21,7 +21,7 @@ class Outcome:
     samples: dict[str, dict[int, Sample]]
     stalls: list[float] = field(default_factory=list)  #: seconds, ours, one per round
     failures: dict[str, str] = field(default_factory=dict)
-    void: list[str] = field(default_factory=list)  #: runs that say nothing, and were made again
+    void: list[str] = field(default_factory=list)  #: runs that say nothing, and why
 
     def values(self, target: str) -> list[float]:
         return [sample.value for sample in self.samples.get(target, {}).values()]
@@ -113,7 +113,7 @@ def detail(outcome: Outcome, plan: Plan) -> str:
     if figure.stall is not None:
         parts.append(f"Bar of the longest stall: {figure.stall:g} ms.")
     if outcome.void:
-        parts.append(f"{len(outcome.void)} runs were void and made again: {'; '.join(outcome.void)}.")
+        parts.append(f"{len(outcome.void)} runs were void, and tried again: {'; '.join(outcome.void)}.")
     parts += [f"{name} failed: {reason}" for name, reason in outcome.failures.items()]
     return "\n\n".join(parts)
 
@@ -182,7 +182,7 @@ a bar holds when the median ratio is not above it.
   all targets show; no session is resumed, and no target gives tickets. The proxies' servers are those of the
   other figures, without TLS; `direct` is a PostgreSQL of the same version that is built with OpenSSL. While
   many log in, queries and logins count from the moment they were meant for; a run whose generator was late
-  is void, and made again.
+  is void, and tried again, twice at most.
 - **Memory** is the growth of anonymous memory (`Anonymous` in /proc/PID/smaps_rollup); each of these runs
   starts with a fresh proxy that has served a few clients. `direct` gets as many clients as PostgreSQL
   allows.

@@ -49,6 +49,8 @@ class Rounds:
             self._prepare(figure, target)
             before = target.stalls()
             sample = self._sample(outcome, target)
+            if sample is None:
+                return
             after = target.stalls()
         except (RuntimeError, OSError) as error:
             outcome.failures[target.name] = str(error)
@@ -60,15 +62,15 @@ class Rounds:
         rate = "" if sample.rate is None else f", {number(sample.rate)} {figure.per}/s"
         say(f"  {target.name}: {number(sample.value)} {figure.unit}{rate}")
 
-    def _sample(self, outcome: Outcome, target: Target) -> Sample:
-        """One run that counts. What was void is tried again, a few times."""
-        for _ in range(ATTEMPTS - 1):
+    def _sample(self, outcome: Outcome, target: Target) -> Sample | None:
+        """One run that counts. What was void is tried again, a few times: a round may have no result."""
+        for _ in range(ATTEMPTS):
             try:
                 return outcome.figure.workload.run(target, self._plan)
             except Void as void:
                 outcome.void.append(f"{target.name}: {void}")
                 say(f"  {outcome.void[-1]}")
-        return outcome.figure.workload.run(target, self._plan)
+        return None
 
     def _prepare(self, figure: Figure, target: Target) -> None:
         """A new process for a figure that wants one, and for the others one that has its servers open."""

@@ -94,14 +94,17 @@ def test_a_void_run_is_made_again_and_told() -> None:
     assert outcome.values(US) == [3.0]
     assert outcome.failures == {}
     assert outcome.void == [f"{US}: late", f"{US}: late again"]
-    assert "2 runs were void and made again: poolproxy: late; poolproxy: late again." in detail(outcome, PLAN)
+    assert "2 runs were void, and tried again: poolproxy: late; poolproxy: late again." in detail(
+        outcome, PLAN
+    )
 
 
 def test_what_is_void_again_and_again_is_no_result() -> None:
     (outcome,) = run([figure(FakeWorkload([Void("late")] * 3))])
     assert outcome.values(US) == []
-    assert outcome.failures == {US: "late"}
+    assert (outcome.failures, outcome.void) == ({}, [f"{US}: late"] * 3)
     assert outcome.verdict() == "-"
+    assert f"| {US} | - |" in detail(outcome, PLAN)
 
 
 def test_what_fails_is_not_tried_again() -> None:
