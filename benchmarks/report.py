@@ -181,7 +181,8 @@ a bar holds when the median ratio is not above it.
 - **TLS**: clients come over TLS 1.3 (AES-256-GCM, X25519, what OpenSSL prefers) with a P-256 certificate that
   all targets show; no session is resumed, and no target gives tickets. The proxies' servers are those of the
   other figures, without TLS; `direct` is a PostgreSQL of the same version that is built with OpenSSL. While
-  many log in, queries and logins count from the moment they were meant for; a run whose generator was late
+  many log in, queries and logins count from the moment they were meant for; the queries without the time
+  that the generator itself was late with them, and a run in which that was more than a few milliseconds
   is void, and tried again, twice at most.
 - **Memory** is the growth of anonymous memory (`Anonymous` in /proc/PID/smaps_rollup); each of these runs
   starts with a fresh proxy that has served a few clients. `direct` gets as many clients as PostgreSQL

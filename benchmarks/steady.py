@@ -2,9 +2,9 @@
 
 One process each, with a blocking socket; they take turns at even distances. Prints a line when all have
 logged in, goes on until its input ends, and then prints every query as JSON: the moment it was meant for
-(seconds of CLOCK_MONOTONIC), the ms from there to its answer, and how many of these ms were ours. A query
-that comes late because the one before has no answer yet counts from its moment all the same: that is the
-server's doing.
+(seconds of CLOCK_MONOTONIC), the ms that its answer took, and the ms that we were late with it. A query that
+comes late because the one before had no answer yet counts from its moment all the same: that is the server's
+doing. What is our own lateness is not held against anybody, and told apart.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import TypeAlias
 
 from benchmarks.lean import LeanClient, Place
 
-Query: TypeAlias = "tuple[float, float, float]"  #: moment, ms to its answer, of them ours
+Query: TypeAlias = "tuple[float, float, float]"  #: moment, ms to its answer, ms that we were late
 
 LOGIN_TIMEOUT = 60.0  #: seconds until all are in
 
@@ -34,6 +34,13 @@ class Pace:
     clients: int
     rate: float  #: queries a second, of one client
     sql: str
+
+
+def counted(moment: float, free: float, asked: float, answered: float) -> Query:
+    """A query that was meant for a `moment`. It could be asked then, or when the one before had its answer
+    (`free`); what it was later than that is ours."""
+    late = asked - max(moment, free)
+    return moment, (answered - moment - late) * 1e3, late * 1e3
 
 
 def ask_steadily(
@@ -50,10 +57,10 @@ def ask_steadily(
     while not over.is_set():
         if (left := moment - time.monotonic()) > 0:
             time.sleep(left)
-        late = time.monotonic() - max(moment, free)
+        before, asked = free, time.monotonic()
         client.query(pace.sql)
         free = time.monotonic()
-        queries.append((moment, (free - moment) * 1e3, late * 1e3))
+        queries.append(counted(moment, before, asked, free))
         moment += period
     results.send(queries)
     client.close()

@@ -14,6 +14,7 @@ from benchmarks.figures import DEFAULT, Bar, Figure, all_figures
 from benchmarks.report import US, Outcome, detail
 from benchmarks.rounds import Rounds
 from benchmarks.stalls import Stalls
+from benchmarks.steady import counted
 from benchmarks.targets import Target
 from benchmarks.workloads import Clients, Plan, Sample, Void, Workload
 
@@ -154,3 +155,18 @@ def test_a_late_generator_has_measured_itself(arrivals: float, queries: float, s
     with pytest.raises(Void, match=said):
         check_punctual(Plan(), arrivals, queries)
     check_punctual(PLAN, arrivals, queries)  # which only shows that it works
+
+
+@pytest.mark.parametrize(
+    ("free", "asked", "answered", "took", "late"),
+    [
+        (9.5, 10.0, 10.003, 3.0, 0.0),
+        (9.5, 10.002, 10.005, 3.0, 2.0),  # we were late: that is not the server's
+        (10.1, 10.1, 10.103, 103.0, 0.0),  # the answer before was late: that is
+        (10.1, 10.101, 10.104, 103.0, 1.0),
+    ],
+)
+def test_a_steady_query_counts_from_its_moment_without_our_own_lateness(
+    free: float, asked: float, answered: float, took: float, late: float
+) -> None:
+    assert counted(10.0, free, asked, answered) == pytest.approx((10.0, took, late))
