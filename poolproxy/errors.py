@@ -60,8 +60,9 @@ class LoginTimeout(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "client"
     template = "login not finished within {seconds:g} s (client_login_timeout, or less while others wait)"
     cause = (
-        "The client connected but did not send what the login needs in time: in client_login_timeout, or "
-        "in 3 s while max_client_connections and the places for logins are taken and others wait."
+        "The client connected but did not send what the login needs in time: in client_login_timeout, or, "
+        "while max_logins or max_client_connections are reached and others wait, in 3 s, and its first bytes "
+        "in 1 s."
     )
     cure = "Check the network between client and proxy, or raise client_login_timeout."
 
@@ -189,6 +190,21 @@ class TooManyClients(PoolproxyError):
     template = "too many clients: {limit} are connected already (max_client_connections)"
     cause = "max_client_connections is reached."
     cure = "Raise max_client_connections, or find the clients that do not disconnect."
+
+
+class TooManyFromAddress(PoolproxyError):
+    sqlstate, severity, fault = "53300", "FATAL", "client"
+    template = (
+        "too many connections from your address: {limit} are open already (max_connections_per_address)"
+    )
+    cause = (
+        "max_connections_per_address is reached. Logins count as well, and failed ones for as long as their "
+        "answers are held back (failed_login_delay)."
+    )
+    cure = (
+        "Raise max_connections_per_address, above all where clients share an address (NAT), or find the "
+        "clients there that do not disconnect: the log has the address."
+    )
 
 
 class TooManyPools(PoolproxyError):

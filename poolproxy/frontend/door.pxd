@@ -2,8 +2,8 @@ cimport cython
 
 from poolproxy.auth.credentials cimport Credentials, UserSecret
 from poolproxy.frontend.client cimport Client
-from poolproxy.frontend.directory cimport Directory
-from poolproxy.frontend.login cimport Door, Login
+from poolproxy.frontend.entrance cimport Entrance
+from poolproxy.frontend.login cimport Login
 from poolproxy.frontend.connection cimport ClientConnection
 from poolproxy.log cimport Logger
 from poolproxy.pool.pool cimport Pool
@@ -11,8 +11,6 @@ from poolproxy.protocol.messages cimport backend_key_data
 from poolproxy.protocol.startup cimport StartupMessage
 from poolproxy.session.parameters cimport Reported
 from poolproxy.session.startup_parameters cimport Wanted
-from poolproxy.transport.poller cimport Poller
-from poolproxy.transport.stream cimport Stream
 from poolproxy.transport.tls_stream cimport TlsStream
 
 cdef bytes _AUTHENTICATION_OK, _READY
@@ -20,46 +18,31 @@ cdef Logger _log
 cdef dict _REJECTIONS
 cdef tuple _BY_SECRET
 
-cdef class FrontDoor(Door):
+cdef class FrontDoor(Entrance):
     cdef public object pools
-    cdef public Directory clients
-    cdef public dict logins
-    cdef public list listeners
-    cdef public bint draining
     cdef public Py_ssize_t encrypted
     cdef public dict login_results
-    cdef public object rejections
-    cdef public object pauses
     cdef public object cancels
     cdef public object errors
-    cdef Poller _poller
-    cdef object _settings
     cdef object _router
     cdef Credentials _credentials
     cdef object _rules
     cdef tuple _balancers
-    cdef list _farewells
     cdef double _look_at
     cdef Py_ssize_t _limit
-    cdef Py_ssize_t _room
-    cdef bint _exhausted
-    cdef bint _full
     cdef object _greet
     cdef object _when_closed
 
-    cpdef accept(self, descriptor, address)
-    cdef Py_ssize_t _taken(self) except -1
     cpdef UserSecret secret(self, str user)
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cdef str _by_rule(self, Login login, StartupMessage startup)
     cpdef bint inquire(self, Login login) except -1
-    cpdef admit(self)
+    cpdef admit(self, Login login)
     @cython.locals(known=dict, pool=Pool, client=Client, name=str)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     @cython.locals(results=dict, asked=tuple)
     cpdef left(self, Login login, str result, error)
-    cdef _say_farewell(self, Stream stream)
     cpdef _closed(self, ClientConnection client)
     @cython.locals(key=bytes)
     cpdef bytes _greeting(self, ClientConnection client, bytes proof, Reported reported)

@@ -1,12 +1,11 @@
-"""The front door: accepts connections, lets logins in, knows every client, ends those that outstay a limit.
+"""The front door: lets logins in, knows every client, ends those that outstay a limit.
 
-Must not know signals, HTTP or how servers are opened. Compiled: `accept`, `enter` and `left` run for every
-client.
+Who gets as far as a login is entrance.py's. Must not know signals, HTTP or how servers are opened. Compiled:
+`enter` and `left` run for every client.
 """
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from ipaddress import ip_network
 
@@ -15,19 +14,15 @@ from poolproxy.auth.credentials import Credentials, UserSecret
 from poolproxy.auth.hba import Origin, Rules
 from poolproxy.auth.randomness import RandomBytes
 from poolproxy.backend.pools import Pools
-from poolproxy.backend.server import Server
 from poolproxy.errors import (
     CertificateMismatch,
     CertificateRequired,
-    DatabaseDown,
     IdleClientTimeout,
     IdleSessionTimeout,
-    IdleTransactionTimeout,
     InvalidParameterName,
     InvalidStartupOptions,
     MissingUser,
     NoHbaEntry,
-    PoolFull,
     PoolproxyError,
     ProtocolViolation,
     RejectedByHba,
@@ -38,6 +33,7 @@ from poolproxy.errors import (
     TlsHandshakeFailed,
     TlsRequired,
     TooManyClients,
+    TooManyFromAddress,
     UnknownParameter,
     UnsupportedProtocol,
     UsersNotLookedUp,
@@ -47,43 +43,31 @@ from poolproxy.frontend.client_session import ClientSession
 from poolproxy.frontend.connection import ClientConnection
 from poolproxy.frontend.directory import Directory
 from poolproxy.frontend.encrypting import ClientEncryption, Encryption, check_channel
-from poolproxy.frontend.login import Door, Login
+from poolproxy.frontend.entrance import Entrance
+from poolproxy.frontend.login import Login
+from poolproxy.frontend.overdue import end_transactions, end_waits
 from poolproxy.log import get_logger, repeated
-from poolproxy.pool.janitor import overdue_waiters
 from poolproxy.pool.pool import Pool
 from poolproxy.protocol import messages
 from poolproxy.protocol.codes import STATUS_IDLE
 from poolproxy.protocol.messages import backend_key_data
 from poolproxy.protocol.startup import StartupMessage
 from poolproxy.router import Router
-from poolproxy.session.lifecycle import SERVER_ACTIVE
 from poolproxy.session.parameters import Reported
 from poolproxy.session.startup_parameters import Wanted, application_name
-from poolproxy.settings import LOGIN_ROOM, Settings
-from poolproxy.transport.listener import Listener
+from poolproxy.settings import Settings
 from poolproxy.transport.poller import Poller
-from poolproxy.transport.stream import Stream
 from poolproxy.transport.tls_stream import TlsStream
 
 _log = get_logger()
 
-#: Seconds that a client which is being told an error has to read it.
-FAREWELL = 5.0
 
-#: Seconds a login may take while others wait for its place: enough for any honest one, and strangers who say
-#: nothing must not keep everybody out for the whole of client_login_timeout.
-CROWDED_LOGIN_TIMEOUT = 3.0
-
-
-class FrontDoor(Door):
+class FrontDoor(Entrance):
     """See the module. It is the door of all logins."""
 
     __slots__ = (
-        "_balancers",
-        "_credentials", "_exhausted", "_farewells", "_full", "_greet", "_limit", "_look_at", "_poller",
-        "_room", "_router", "_rules", "_settings", "_when_closed",
-        "cancels", "clients", "draining", "encrypted", "errors", "listeners", "login_results", "logins",
-        "pauses", "pools", "rejections",
+        "_balancers", "_credentials", "_greet", "_limit", "_look_at", "_router", "_rules", "_when_closed",
+        "cancels", "encrypted", "errors", "login_results", "pools",
     )  # fmt: skip
 
     def __init__(
@@ -98,90 +82,21 @@ class FrontDoor(Door):
         """`rules`: who may come in and how; None: everybody by `auth_method`. `tls`: None, and there is
         none."""
         stock = RandomBytes()
-        super().__init__(settings.auth_method, stock.take, tls, tls.workers if tls is not None else None)
+        super().__init__(poller, settings, Directory(stock), stock.take, tls)
         self.pools: Pools | None = None  #: set once, by the composition root
-        self.clients = Directory(stock)
-        self.logins: dict[Login, None] = {}
-        self.listeners: list[Listener] = []
-        self.draining = False
         self.encrypted = 0  #: clients that have logged in over TLS
         self.login_results: dict[tuple[str, str], int] = {}  #: by method and result; no Counter, for speed
-        self.rejections: Counter[str] = Counter()
-        self.pauses: Counter[str] = Counter()
         self.cancels: Counter[str] = Counter()
         self.errors: Counter[str] = Counter()
-        self._poller = poller
-        self._settings = settings
         self._router = router
         self._credentials = credentials
         self._rules = rules
         self._balancers = tuple(ip_network(network) for network in settings.proxy_protocol_networks)
         self._limit = settings.max_client_connections
-        self._room = self._limit + LOGIN_ROOM  #: connections at once, whether logged in or not
-        self._farewells: list[tuple[float, Stream]] = []
         self._look_at = 0.0  #: when to look for idle clients again
-        self._exhausted = False
-        self._full = False
         # Bound once: every client gets them.
         self._greet = self._greeting
         self._when_closed = self._closed
-
-    # Accepting.
-
-    def accept(self, descriptor: int, address: object) -> None:
-        """A connection was accepted; str(address) names its peer."""
-        if self.draining:
-            os.close(descriptor)
-            self.rejections["draining"] += 1
-            return
-        login = Login(self, self._poller, descriptor, address)
-        self.logins[login] = None
-        if self._taken() >= self._room:
-            self._fill()
-        login.stream.look()  # its first packet is there already, as a rule
-
-    def exhausted(self, listener: Listener) -> None:
-        """There are no descriptors left: who is connected goes on, who is not waits in the kernel."""
-        self._exhausted = True
-        self.pauses["descriptors"] += 1
-        repeated(_log, "descriptors", "accepting paused: out of file descriptors", clients=len(self.clients))
-
-    def _taken(self) -> int:
-        """Connections of clients that hold a descriptor now."""
-        return len(self.logins) + len(self.clients) + len(self._farewells)
-
-    def _fill(self) -> None:
-        """Every place is taken, by whomever: the descriptors left are for servers and HTTP. Who comes now
-        waits in the kernel until somebody leaves, or has not logged in within CROWDED_LOGIN_TIMEOUT."""
-        self._cut_farewells_short()
-        if not self._full and self._taken() >= self._room:
-            self._full = True
-            self.pauses["clients"] += 1
-            for listener in self.listeners:
-                listener.pause()
-            repeated(
-                _log, "full", "accepting paused: no room for more connections", clients=len(self.clients),
-                logins=len(self.logins),
-            )  # fmt: skip
-
-    def _accept_again(self) -> None:
-        """Go on accepting where there is room."""
-        self._cut_farewells_short()
-        self._full = self._taken() >= self._room
-        if not self._full:
-            self._exhausted = False
-            for listener in self.listeners:
-                listener.resume()
-
-    def _cut_farewells_short(self) -> None:
-        """Forget those that are over. Where places are short, who has been told everything is not waited
-        for."""
-        self._farewells = [each for each in self._farewells if not each[1].closed]
-        if self._taken() >= self._room:
-            for _, stream in self._farewells:
-                if not stream.backlog:
-                    stream.close()
-            self._farewells = [each for each in self._farewells if not each[1].closed]
 
     # What logins ask (see login.Door).
 
@@ -231,15 +146,18 @@ class FrontDoor(Door):
         login.prove(secret)
         return False
 
-    def admit(self) -> None:
+    def admit(self, login: Login) -> None:
         if self.draining:
             raise ShuttingDown
         if len(self.clients) >= self._limit:
             raise TooManyClients(limit=self._limit)
+        if login.excess and self.places.beyond(login):
+            raise TooManyFromAddress(limit=self.places.limit)
+        login.excess = False
 
     def enter(self, login: Login, startup: StartupMessage, wanted: Wanted, proof: bytes) -> None:
         assert self.pools is not None
-        self.admit()
+        self.admit(login)
         # Whom a pool serves, the router has let pass once: it need not be asked for everyone who comes.
         known = self.pools.known
         pool = known.get((startup.database, startup.user))
@@ -263,6 +181,8 @@ class FrontDoor(Door):
         self.clients.enlist(client)
         if login.encryption is not None:
             self.encrypted += 1
+        if self._counting:
+            self.places.move(login, client)
         login.stream.handler = client
         if _log.informs():
             _log.info(
@@ -280,6 +200,8 @@ class FrontDoor(Door):
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         self.logins.pop(login, None)
+        if self._counting:
+            self.places.give_back(login)
         if self._full:
             self._accept_again()
         if result == "failed" and self.inquirer is not None:
@@ -296,17 +218,13 @@ class FrontDoor(Door):
         if error is None:
             return
         self.errors[error.sqlstate[:2]] += 1
-        self._say_farewell(login.stream)
+        if not login.held:
+            self._say_farewell(login.stream)
         address = str(login.address)
         repeated(
             _log, ("login", address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
             client=address, user=login.user(), sqlstate=error.sqlstate, reason=error.message,
         )  # fmt: skip
-
-    def _say_farewell(self, stream: Stream) -> None:
-        """Its last words are on their way, if they are not there yet: bound the time for them."""
-        if not stream.closed:
-            self._farewells.append((self._poller.now + FAREWELL, stream))
 
     def cancel(self, pid: int, key: bytes) -> None:
         assert self.pools is not None
@@ -330,6 +248,8 @@ class FrontDoor(Door):
         self.clients.remove(client)
         if isinstance(client.stream, TlsStream):
             self.encrypted -= 1
+        if self._counting:
+            self.places.give_back(client)
         self._say_farewell(client.stream)
         if self._full:
             self._accept_again()
@@ -343,52 +263,21 @@ class FrontDoor(Door):
 
     def tick(self, now: float) -> None:
         """End what has been waited for too long."""
-        limit = self._settings.client_login_timeout
-        if self._full:
-            limit = min(limit, CROWDED_LOGIN_TIMEOUT)
-        for login in list(self.logins):
-            if now - login.began < limit:
-                break
-            login.time_out(limit)
-        while self._farewells and self._farewells[0][0] <= now:
-            self._farewells.pop(0)[1].close()
+        self.end_overdue(now)
         if self.pools is not None:
             for pool in self.pools:
                 if pool.waiting:
-                    self._end_waits(pool, now)
-        if self._exhausted or self._full:
-            self._accept_again()
+                    end_waits(pool, now)
 
     def sweep(self, now: float) -> None:
         """End what has been idle for too long."""
         if self.pools is not None:
             for pool in self.pools:
-                self._end_transactions(pool, now)
+                end_transactions(pool, now)
                 for client in list(pool.idlers):
                     if isinstance(client, ClientSession) and client.idle_too_long(now):
                         client.fail(IdleSessionTimeout())
         self._end_idle(now)
-
-    def _end_waits(self, pool: Pool, now: float) -> None:
-        route = pool.route
-        timeout = route.connection_borrow_timeout
-        for client in overdue_waiters(pool, now, timeout):
-            assert isinstance(client, ClientSession)
-            if timeout == 0.0 and now - client.waiting_since < route.server_connect_timeout:
-                continue  # a login that only learns what servers report; exchanges are not queued at all
-            client.give_up(_in_vain(pool, round(now - client.waiting_since, 1)))
-
-    def _end_transactions(self, pool: Pool, now: float) -> None:
-        """Only who holds a server can be idle in a transaction: a look at the servers in use."""
-        limit = pool.route.idle_transaction_timeout
-        for server in pool.in_state(SERVER_ACTIVE) if limit else ():
-            client = server.sink if isinstance(server, Server) else None
-            if (
-                isinstance(client, ClientSession)
-                and now - client.last_active >= limit
-                and client.idle_in_transaction()
-            ):
-                client.fail(IdleTransactionTimeout(seconds=limit))
 
     def _end_idle(self, now: float) -> None:
         """A look at every client now and then, so that logins and exchanges pay nothing for it, not even a
@@ -401,15 +290,6 @@ class FrontDoor(Door):
                     client.fail(IdleClientTimeout(seconds=limit))
 
     # Draining.
-
-    def drain(self) -> None:
-        """Accept nobody any more, and end logins."""
-        self.draining = True
-        for listener in self.listeners:
-            listener.close()
-        self.listeners.clear()
-        for login in list(self.logins):
-            login.fail(ShuttingDown())
 
     def dismiss_idle(self) -> int:
         """End clients that are between transactions; how many are left."""
@@ -440,6 +320,7 @@ _TOLD_BY_TLS = frozenset(("password", "cert"))
 #: What turns a client away whatever its password: a rejection, and not the result of a login.
 _REJECTIONS: dict[type, str] = {
     TooManyClients: "too_many_clients",
+    TooManyFromAddress: "too_many_from_address",
     ProtocolViolation: "protocol",
     UnsupportedProtocol: "protocol",
     MissingUser: "protocol",
@@ -460,15 +341,6 @@ _REJECTIONS: dict[type, str] = {
 
 #: Methods by which a client proves that it knows a secret, which auth_query may have to be asked for.
 _BY_SECRET = ("scram-sha-256", "md5", "password")
-
-
-def _in_vain(pool: Pool, seconds: float) -> PoolproxyError:
-    """What to tell a client that waited so long: the pool is full, or why it has no server at all."""
-    route = pool.route
-    if pool.servers or (pool.up and not pool.connecting):
-        return PoolFull(database=route.database, user=route.user, seconds=seconds)
-    reason = pool.down_reason or "the first one is still being opened"
-    return DatabaseDown(database=route.database, user=route.user, seconds=seconds, reason=reason)
 
 
 def _parameter_messages(reported: Reported) -> bytes:

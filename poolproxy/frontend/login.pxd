@@ -26,7 +26,10 @@ cdef class Door(Secrets):
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cpdef bint inquire(self, Login login) except -1
-    cpdef admit(self)
+    cpdef arrived(self, Login login)
+    cpdef admit(self, Login login)
+    cpdef bint holds_back(self, Login login) except -1
+    cpdef let_go(self, Login login)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)
     cpdef left(self, Login login, str result, error)
 
@@ -42,6 +45,11 @@ cdef class Login(Handler):
     cdef readonly object encryption
     cdef bint _waits
     cdef Secrets _secrets
+    cdef object _late
+    cdef readonly bint forwarded
+    cdef readonly bint spoke
+    cdef readonly bint held
+    cdef public bint excess
     cdef readonly object address
     cdef readonly double began
     cdef readonly str method
@@ -71,5 +79,7 @@ cdef class Login(Handler):
     cpdef on_drained(self)
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)
+    cpdef answer_now(self)
+    cdef _say(self, error)
     cdef _refuse(self, error, str result)
     cdef _over(self, str result, error=*)

@@ -71,8 +71,20 @@ class Door(Secrets):
         and the login is told. Raises where nobody can be asked."""
         return False
 
-    def admit(self) -> None:
-        """Raise TooManyClients or ShuttingDown if nobody can be let in now."""
+    def arrived(self, login: Login) -> None:
+        """Its address is known now. Raises TooManyFromAddress where it cannot even be listened to."""
+        raise NotImplementedError
+
+    def admit(self, login: Login) -> None:
+        """Raise TooManyClients, TooManyFromAddress or ShuttingDown if it cannot be let in now."""
+        raise NotImplementedError
+
+    def holds_back(self, login: Login) -> bool:
+        """Its password was wrong: whether it is to be told so later, by `answer_now`."""
+        return False
+
+    def let_go(self, login: Login) -> None:
+        """It has left, and need not be told any more."""
         raise NotImplementedError
 
     def cancel(self, pid: int, key: bytes) -> None:
@@ -104,8 +116,9 @@ class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_secrets",
-        "_startup", "_waits", "_wanted", "address", "began", "encryption", "method", "stream",
+        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_late",
+        "_secrets", "_startup", "_waits", "_wanted", "address", "began", "encryption", "excess", "forwarded",
+        "held", "method", "spoke", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -120,6 +133,11 @@ class Login(Handler):
         self.encryption: Encryption | None = None  #: None: what comes is not encrypted
         self._waits = False  #: for the door to be told what there is to prove
         self._secrets: Secrets = door
+        self._late: PoolproxyError | None = None  #: what it is to be told later
+        self.forwarded = self._header_due  #: its address is a load balancer's
+        self.spoke = False
+        self.held = False  #: it has failed, and its answer is, or was, held back
+        self.excess = False  #: when it came, its address had too many connections
         self.address = address
         self.began = poller.now
         self.method: AuthMethod = door.method  #: how it proves who it is; until that is known, the door's
@@ -138,6 +156,7 @@ class Login(Handler):
 
     def on_data(self, buffer: bytearray, end: int) -> None:
         """Bytes of a PROXY header, of the first packet, or of the dialogue."""
+        self.spoke = True
         try:
             position = self._header(end) if self._header_due else 0
             if self._dialogue is None and not self._header_due:
@@ -160,7 +179,10 @@ class Login(Handler):
             self.stream.keep(0, end)
             return 0
         self._header_due = False
-        self.address = header.source or self.address
+        if header.source:
+            self.address = header.source
+            self.forwarded = False
+            self._door.arrived(self)
         return header.size
 
     def _first_packets(self, position: int, end: int) -> int:
@@ -242,7 +264,7 @@ class Login(Handler):
     def _start(self, startup: StartupMessage) -> None:
         self._startup = startup
         negotiated = negotiation(startup)
-        self._door.admit()
+        self._door.admit(self)
         self.method = self._door.method_of(self, startup)
         if self._door.inquirer is not None and self._door.inquire(self):
             self._waits = True
@@ -349,7 +371,10 @@ class Login(Handler):
         """Nothing waits for it."""
 
     def on_lost(self, reason: str) -> None:
-        self._over("lost")
+        if self.held:
+            self._door.let_go(self)
+        else:
+            self._over("lost")
         self.stream.close()
 
     def time_out(self, seconds: float) -> None:
@@ -357,18 +382,38 @@ class Login(Handler):
         self._refuse(LoginTimeout(seconds=seconds), "timeout")
 
     def fail(self, error: PoolproxyError) -> None:
-        """Tell the client why not, and close."""
-        self._refuse(error, "failed" if isinstance(error, AuthenticationFailed) else "refused")
+        """Tell the client why not, and close. That its password was wrong it may be told later."""
+        if self.held:
+            self._door.let_go(self)
+            self.stream.close()
+        elif not isinstance(error, AuthenticationFailed):
+            self._refuse(error, "refused")
+        elif self._door.holds_back(self):
+            self.held = True
+            self._late = error
+            self.stream.pause()
+            self.stream.eager = True  # it may leave meanwhile
+            self._over("failed", error)
+        else:
+            self._refuse(error, "failed")
+
+    def answer_now(self) -> None:
+        """Say what was held back."""
+        if self._late is not None and not self.stream.closed:
+            self._say(self._late)
 
     def _refuse(self, error: PoolproxyError, result: str) -> None:
         if self._handshaking:
             self.stream.close()  # nothing that it could read
         else:
-            self.stream.send(
-                messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
-            )
-            self.stream.finish()
+            self._say(error)
         self._over(result, error)
+
+    def _say(self, error: PoolproxyError) -> None:
+        self.stream.send(
+            messages.error_response_fields("FATAL", error.sqlstate, error.message, "", error.hint)
+        )
+        self.stream.finish()
 
     def _over(self, result: str, error: PoolproxyError | None = None) -> None:
         self._computing = False

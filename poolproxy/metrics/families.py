@@ -347,7 +347,8 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     Family(
         "poolproxy_rejections",
         "counter",
-        "Clients turned away whatever their password: too_many_clients, protocol (not PostgreSQL, or "
+        "Clients turned away whatever their password: too_many_clients, too_many_from_address "
+        "(max_connections_per_address), protocol (not PostgreSQL, or "
         "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
         "auth_hba_file, or for want of one), tls (a handshake failed, or TLS or a certificate was demanded "
         "in vain), auth_query (it could not be asked).",
@@ -355,6 +356,7 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         ("reason",),
         (
             "too_many_clients",
+            "too_many_from_address",
             "protocol",
             "startup_parameter",
             "replication",
@@ -390,11 +392,11 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     Family(
         "poolproxy_accept_pauses",
         "counter",
-        "Times that accepting was paused: clients (every place is taken, by clients or by logins), "
-        "descriptors (out of file descriptors).",
+        "Times that accepting was paused: clients (every place is taken, by clients or by logins), logins "
+        "(max_logins are under way), descriptors (out of file descriptors).",
         lambda process: process.pauses,
         ("reason",),
-        ("clients", "descriptors"),
+        ("clients", "logins", "descriptors"),
     ),
     Family(
         "poolproxy_cancels",

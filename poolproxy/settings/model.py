@@ -159,6 +159,19 @@ class ClientSettings(Section):
     """Clients connected at the same time; one more gets 53300. Each needs an open file (`ulimit -Hn`)."""
     client_login_timeout: PositiveSeconds = 60.0
     """Seconds a client has for its part of the login; waiting for a server does not count."""
+    max_logins: Annotated[int, Field(ge=1, le=1_000_000)] = 2000
+    """Connections that may be logging in at the same time. Nobody is refused because of it: who comes then
+    waits in the kernel until another has logged in or left, and who is logging in has 3 s left, or 1 s to say
+    anything at all."""
+    max_connections_per_address: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Connections from one address at the same time, logged in or not; one more gets 53300. The address is an
+    IPv4 address or the /64 of an IPv6 one, that of the PROXY header where there is one; Unix sockets and load
+    balancers themselves are not counted. 0 = no limit: behind a NAT, and in a subnet of Lambda's, very many
+    clients share an address."""
+    failed_login_delay: Annotated[float, Field(ge=0, le=60, allow_inf_nan=False)] = 0.2
+    """Seconds that the answer to a wrong password is held back: doubled with every further one from the same
+    address up to 5 seconds, and forgotten after a minute without any. A right password is answered at once,
+    whatever else comes from its address. 0 = never."""
     idle_client_timeout: Seconds = 1800.0
     """Seconds a client may be idle outside a transaction before it is disconnected with 57P05; 0 = off."""
     drain_timeout: Seconds = 20.0

@@ -126,6 +126,7 @@ class Stage:
             "databases": {"app": {"url": "postgres://db:5432/app"}},
             "users": {"app": {"password": PASSWORD}},
             "auth_method": "trust",
+            "failed_login_delay": 0,  # each dialogue about anything else hears at once
         }
         self.settings = Settings.model_validate({**defaults, **settings})
         self.bytewise = bytewise
@@ -223,13 +224,13 @@ class Stage:
         self.settle()
         return peer
 
-    def knock(self, *, buffer: int = 0) -> ClientPeer:
-        """A connection that says nothing yet."""
+    def knock(self, *, buffer: int = 0, address: str = "") -> ClientPeer:
+        """A connection that says nothing yet, from `address`, if that matters."""
         theirs, descriptor = self._pair(socket.SOCK_STREAM, buffer)
         number = sum(isinstance(peer, ClientPeer) for peer in self.peers) + 1
         peer = ClientPeer(f"client {number}", theirs, self.settle, self.bytewise)
         self.peers.append(peer)
-        self.door.accept(descriptor, f"client:{number}")
+        self.door.accept(descriptor, address or f"client:{number}")
         self.settle()
         return peer
 
@@ -238,11 +239,12 @@ class Stage:
         *,
         version: int = m.PROTOCOL_3_0,
         buffer: int = 0,
+        address: str = "",
         reports: dict[str, str] | None = None,
         **asked: str,
     ) -> ClientPeer:
         """One who has logged in. Its parameters are new: an idle server tries them and `reports`."""
-        peer = self.knock(buffer=buffer)
+        peer = self.knock(buffer=buffer, address=address)
         peer >> m.startup({"user": "app", "database": "app", **asked}, version)
         for server in self.servers:
             if not peer.heard and server.heard:

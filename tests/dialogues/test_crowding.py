@@ -1,11 +1,12 @@
-"""More connections than there are places: accepting pauses, and who says nothing is waited for less long."""
+"""More connections than there are places, or logins than may be under way: accepting pauses, and who says
+nothing is waited for less long."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, cast
 
-from poolproxy.frontend.door import CROWDED_LOGIN_TIMEOUT
+from poolproxy.frontend.entrance import CROWDED_LOGIN_TIMEOUT, CROWDED_SILENCE
 from poolproxy.settings import LOGIN_ROOM
 from tests.dialogues.stage import ClientPeer, Stage
 from tests.dialogues.words import END, ended
@@ -31,11 +32,18 @@ class FakeListener:
         """Nothing is held."""
 
 
-def crowded(stages: Callable[..., Stage], *, clients: int) -> tuple[Stage, FakeListener, list[ClientPeer]]:
-    """A door with one place left for connections, `clients` logged in and the others silent."""
-    stage = stages(max_client_connections=LIMIT, client_login_timeout=60)
+def listening(stage: Stage) -> FakeListener:
     listener = FakeListener()
     stage.door.listeners.append(cast(Any, listener))
+    return listener
+
+
+def crowded(
+    stages: Callable[..., Stage], *, clients: int, **settings: Any
+) -> tuple[Stage, FakeListener, list[ClientPeer]]:
+    """A door with one place left for connections, `clients` logged in and the others silent."""
+    stage = stages(max_client_connections=LIMIT, client_login_timeout=60, **settings)
+    listener = listening(stage)
     stage.server()
     for _ in range(clients):
         stage.client()
@@ -76,21 +84,102 @@ def test_there_is_room_when_a_client_leaves(stages: Callable[..., Stage]) -> Non
 
 
 def test_who_says_nothing_makes_way_for_who_waits(stages: Callable[..., Stage]) -> None:
-    """With room, a login has client_login_timeout; without, a few seconds: nobody can keep users out."""
+    """With room, a login has client_login_timeout; without, a second to say anything, and a few to be done:
+    nobody can keep users out."""
     stage, listener, silent = crowded(stages, clients=0)
-    stage.later(CROWDED_LOGIN_TIMEOUT + 1)
+    slow = silent.pop()
+    slow >> STARTUP[:20]
+    stage.later(CROWDED_SILENCE + 0.1)
     stage.nothing_more()
     last = stage.knock()
     assert not listener.accepting
     stage.later(0.1)
     for peer in silent:
-        peer << ended("08P01", "not finished within 3 s") << END
+        peer << ended("08P01", "not finished within 1 s") << END
     assert listener.accepting
     stage.later(CROWDED_LOGIN_TIMEOUT + 1)
     stage.nothing_more()
-    assert list(stage.door.logins), "the last one has all its time again"
+    assert len(stage.door.logins) == 2, "those that are left have all their time again"
     last.leave()
+    slow.leave()
     assert stage.door.login_results[("trust", "timeout")] == len(silent)
+
+
+def test_who_says_too_little_makes_way_a_little_later(stages: Callable[..., Stage]) -> None:
+    stage, listener, silent = crowded(stages, clients=0)
+    for peer in silent:
+        peer >> STARTUP[:20]
+    stage.knock() >> STARTUP[:1]
+    assert not listener.accepting
+    stage.later(CROWDED_LOGIN_TIMEOUT - 0.1)
+    stage.nothing_more()
+    stage.later(0.2)
+    for peer in silent:
+        peer << ended("08P01", "not finished within 3 s") << END
+    assert listener.accepting
+
+
+def test_accepting_pauses_when_so_many_are_logging_in(stages: Callable[..., Stage]) -> None:
+    """Nobody is refused: who comes then waits in the kernel until some have logged in or left."""
+    stage = stages(max_client_connections=100, max_logins=16)
+    listener = listening(stage)
+    stage.server()
+    peers = [stage.knock() for _ in range(16)]
+    assert not listener.accepting
+    assert stage.door.pauses == {"logins": 1}
+    for number, peer in enumerate(peers[:3], 1):
+        peer >> STARTUP
+        for server in stage.servers:
+            if server.heard:
+                server.learn()
+        peer.greeted()
+        assert listener.accepting == (number == 3), "a few at once"
+    stage.nothing_more()
+    assert stage.door.rejections == {}
+
+
+def test_clients_are_no_logins(stages: Callable[..., Stage]) -> None:
+    stage = stages(max_client_connections=100, max_logins=1)
+    listener = listening(stage)
+    stage.server()
+    for _ in range(5):
+        stage.client()
+        assert listener.accepting
+    assert stage.door.pauses == {"logins": 5}, "while one was logging in"
+
+
+def test_silent_ones_leave_the_logins_to_those_who_speak(stages: Callable[..., Stage]) -> None:
+    """Ten times as many as may log in, and one that is honest: it waits a second for each ten of them."""
+    stage = stages(max_client_connections=1000, max_logins=10, client_login_timeout=60)
+    listener = listening(stage)
+    stage.server()
+    backlog, seconds = 100, 0.0
+    while backlog:
+        while backlog and listener.accepting:
+            stage.knock()
+            backlog -= 1
+        stage.later(0.25)
+        seconds += 0.25
+    while not listener.accepting:
+        stage.later(0.25)
+        seconds += 0.25
+    stage.client()
+    assert seconds <= 10 * (CROWDED_SILENCE + 0.25)
+    assert stage.door.login_results[("trust", "timeout")] == 100
+
+
+def test_no_answer_is_held_back_where_places_are_short(stages: Callable[..., Stage]) -> None:
+    """Who waits to hear that its password was wrong hears it, and its place is free."""
+    stage, listener, _ = crowded(stages, clients=0, auth_method="md5", failed_login_delay=5)
+    guesser = stage.knock()
+    assert not listener.accepting
+    guesser >> STARTUP
+    guesser.take()
+    guesser >> m.message("p", b"md5nonsense\0")
+    guesser << ended("28P01") << END
+    assert len(stage.door.failures) == 0
+    stage.later(0.1)
+    assert listener.accepting
 
 
 def test_running_out_of_descriptors_does_not_open_a_full_door(stages: Callable[..., Stage]) -> None:
