@@ -46,6 +46,7 @@ cdef class Login(Handler):
     cdef bint _waits
     cdef Secrets _secrets
     cdef object _late
+    cdef Py_ssize_t _ignored
     cdef readonly bint forwarded
     cdef readonly bint spoke
     cdef readonly bint held
@@ -79,6 +80,7 @@ cdef class Login(Handler):
     cpdef on_drained(self)
     cpdef on_lost(self, str reason)
     cpdef fail(self, error)
+    cdef _ignore(self, Py_ssize_t count)
     cpdef answer_now(self)
     cdef _say(self, error)
     cdef _refuse(self, error, str result)

@@ -116,9 +116,9 @@ class Login(Handler):
     """One connection that has not logged in yet. Takes over the descriptor."""
 
     __slots__ = (
-        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_late",
-        "_secrets", "_startup", "_waits", "_wanted", "address", "began", "encryption", "excess", "forwarded",
-        "held", "method", "spoke", "stream",
+        "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_ignored",
+        "_late", "_secrets", "_startup", "_waits", "_wanted", "address", "began", "encryption", "excess",
+        "forwarded", "held", "method", "spoke", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
@@ -136,6 +136,7 @@ class Login(Handler):
         self._late: PoolproxyError | None = None  #: what it is to be told later
         self.forwarded = self._header_due  #: its address is a load balancer's
         self.spoke = False
+        self._ignored = 0  #: bytes that it has sent since
         self.held = False  #: it has failed, and its answer is, or was, held back
         self.excess = False  #: when it came, its address had too many connections
         self.address = address
@@ -157,6 +158,9 @@ class Login(Handler):
     def on_data(self, buffer: bytearray, end: int) -> None:
         """Bytes of a PROXY header, of the first packet, or of the dialogue."""
         self.spoke = True
+        if self.held:
+            self._ignore(end)
+            return
         try:
             position = self._header(end) if self._header_due else 0
             if self._dialogue is None and not self._header_due:
@@ -391,11 +395,16 @@ class Login(Handler):
         elif self._door.holds_back(self):
             self.held = True
             self._late = error
-            self.stream.pause()
-            self.stream.eager = True  # it may leave meanwhile
             self._over("failed", error)
         else:
             self._refuse(error, "failed")
+
+    def _ignore(self, count: int) -> None:
+        """Read on for its end, which frees a descriptor, but not for ever."""
+        self._ignored += count
+        if self._ignored > MAX_STARTUP_LENGTH:
+            self.stream.pause()
+            self.stream.eager = True
 
     def answer_now(self) -> None:
         """Say what was held back."""

@@ -61,7 +61,8 @@ def _read_v1(data: bytes) -> ProxyHeader | None:
         address = ip_address(source)
     except ValueError:
         raise ProtocolViolation(what="a PROXY header with an address that is none") from None
-    if address.version != int(words[1][3]) or not _is_port(source_port):
+    # A zone ("%eth0") is no part of an address on the wire, and anything could stand in it.
+    if address.version != int(words[1][3]) or "%" in source or not _is_port(source_port):
         raise ProtocolViolation(what="a malformed PROXY header")
     return ProxyHeader(_named(str(address), int(source_port)), size)
 

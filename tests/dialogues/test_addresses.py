@@ -342,6 +342,19 @@ def test_who_goes_on_talking_is_not_listened_to(stages: Stages) -> None:
     client << WRONG << END
 
 
+@pytest.mark.parametrize("sent", [b"", m.TERMINATE, b"x" * 20_000], ids=["nothing", "terminate", "much"])
+def test_who_has_left_by_then_holds_nothing(stages: Stages, sent: bytes) -> None:
+    """It sends its proof and is gone, before we have read either."""
+    stage = slowed(stages)
+    client = stage.knock(address=HERE)
+    client >> STARTUP
+    client.take()
+    client.push(m.message("p", b"md5nonsense\0") + sent)
+    client.leave()
+    stage.later(1 if len(sent) > 10_000 else 0.1)
+    empty(stage)
+
+
 def test_answers_held_back_are_bounded(stages: Stages) -> None:
     """One more is answered at once: descriptors are for clients and servers."""
     stage = slowed(stages)

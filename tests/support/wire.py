@@ -29,18 +29,22 @@ class WireError(AssertionError):
 
 class Wire:
     """One connection to `address`: (host, port) or the path of a Unix socket. Each read takes `timeout`
-    seconds at most.
+    seconds at most. `source`: the address it comes from, 127.0.0.2 say.
 
     Use it as a context manager: it ends with Terminate and a close, whatever state it is in.
     """
 
-    def __init__(self, address: Address, timeout: float = 15.0, receive_buffer: int = 0) -> None:
+    def __init__(
+        self, address: Address, timeout: float = 15.0, receive_buffer: int = 0, source: str = ""
+    ) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         try:
+            if source:
+                self.sock.bind((source, 0))
             self.sock.connect(address)
         except OSError:
             self.sock.close()
@@ -65,10 +69,11 @@ class Wire:
         version: int = m.PROTOCOL_3_0,
         timeout: float = 15.0,
         receive_buffer: int = 0,
+        source: str = "",
         **parameters: str,
     ) -> Self:
         """Connect and log in. A refusal raises WireError, and leaves no socket behind."""
-        wire = cls(address, timeout, receive_buffer)
+        wire = cls(address, timeout, receive_buffer, source)
         try:
             wire.send(m.startup({"user": user, "database": database, **parameters}, version))
             wire.authenticate(user, password)
