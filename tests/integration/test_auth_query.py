@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import socket
+import ssl
 import struct
 import tempfile
 import time
@@ -13,7 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+import trustme
 
 from poolproxy.backend.control import APPLICATION_NAME
 from poolproxy.demo.postgres import LocalPostgres
@@ -603,6 +607,31 @@ def test_a_hasty_client(make: Make) -> None:
         assert asked.body[:4] == struct.pack("!i", 10)
         assert challenge.body[:4] == struct.pack("!i", 11)
         assert challenge.body[4:].startswith(b"r=clientnonce")
+
+
+def test_over_tls(make: Make, tmp_path: Path) -> None:
+    """A login waits within TLS as it does without; a hasty client's bytes are kept there, too."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(tmp_path / "key")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    authority.cert_pem.write_to_path(tmp_path / "ca")
+    proxy = make(tls_cert_file=str(tmp_path / "pem"), tls_key_file=str(tmp_path / "key"), auth_query_ttl=0)
+    place = f"host=127.0.0.1 port={proxy.port} dbname={DATABASE} user=scrammed password='scrammed secret'"
+    with psycopg.connect(f"{place} sslmode=verify-full sslrootcert={tmp_path / 'ca'}") as connection:
+        assert connection.execute("select current_user").fetchone() == ("app",)
+    first = b"n,,n=,r=clientnonce"
+    sasl = m.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
+    context = ssl.create_default_context(cafile=str(tmp_path / "ca"))
+    with socket.create_connection((proxy.host, proxy.port), timeout=15) as plain:
+        plain.sendall(struct.pack("!ii", 8, 80877103))
+        assert plain.recv(1) == b"S"
+        with context.wrap_socket(plain, server_hostname="127.0.0.1") as sock:
+            sock.sendall(m.startup({"user": "scrammed", "database": DATABASE}) + sasl)
+            heard = b""
+            while b"r=clientnonce" not in heard:
+                heard += sock.recv(4096)
+    assert results(proxy) == {"found": 2}
 
 
 def test_a_question_without_an_answer_holds_nobody_for_ever(stage: Stage, make: Make, behind: Direct) -> None:
