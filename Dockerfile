@@ -19,7 +19,7 @@ WORKDIR /src
 COPY . .
 RUN set -eu; \
     python3 -m venv /opt/poolproxy; \
-    /opt/poolproxy/bin/python -m pip install --no-cache-dir .; \
+    /opt/poolproxy/bin/python -m pip install --no-cache-dir '.[aws]'; \
     /opt/poolproxy/bin/python -m pip uninstall -q -y setuptools pip
 
 FROM ${BASE}
