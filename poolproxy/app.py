@@ -23,6 +23,7 @@ from poolproxy.backend.inquiring import Question
 from poolproxy.backend.passing import PassThrough
 from poolproxy.backend.pools import Pools
 from poolproxy.backend.providers import Providers
+from poolproxy.backend.trying import Trials
 from poolproxy.counters import Histogram
 from poolproxy.errors import PoolproxyError
 from poolproxy.event_loop import EventLoop
@@ -93,6 +94,7 @@ class App:
         dialer = Dialer(poller, options, self._workers)
         self._pools = Pools(dialer, settings.max_pools, self._door.count_cancel, self._door.fail_waiters)
         self._door.pools = self._pools
+        self._door.trials = self._trials = Trials(dialer)
         where = router.lookup_route()
         if where is not None:
             # A client has the other half of its time for its own part.
@@ -121,6 +123,7 @@ class App:
                 leaving.callback(timer.close)
             leaving.callback(self._workers.close)
             leaving.push_async_callback(self._pools.close)
+            leaving.push_async_callback(self._trials.close)
             leaving.callback(self._stop_listening)
             self._listen()
             gc.collect()

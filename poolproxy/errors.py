@@ -90,6 +90,13 @@ class RejectedByHba(PoolproxyError):
     cure = "Change that rule, or put one that lets this connection in ahead of it."
 
 
+class TokenNotTried(PoolproxyError):
+    sqlstate, severity, fault = "57P03", "FATAL", "server"
+    template = "logins by token are not possible now: {reason}"
+    cause = "A client's token (method `iam`) is tried on PostgreSQL, which could not be reached in time."
+    cure = "Look at the database; the client may simply try again."
+
+
 class TlsRequired(PoolproxyError):
     sqlstate, severity, fault = "28000", "FATAL", "client"
     template = "connection requires TLS"

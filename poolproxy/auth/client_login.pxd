@@ -16,6 +16,7 @@ cdef class ClientLogin:
     cdef object _random_bytes
     cdef readonly bint done
     cdef readonly object work
+    cdef readonly str token
     cpdef bytes begin(self)
     cpdef bytes answer(self, int kind, bytes body)
     cpdef bytes conclude(self, bint result)
@@ -38,6 +39,9 @@ cdef class Md5Login(ClientLogin):
 
 cdef class PasswordLogin(ClientLogin):
     cdef str _password
+
+cdef class TokenLogin(PasswordLogin):
+    pass
 
 @cython.locals(login=ScramLogin)
 cpdef ClientLogin client_login(str method, str user, Secrets secrets, random_bytes, bytes binding=*)

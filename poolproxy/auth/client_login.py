@@ -32,7 +32,7 @@ from poolproxy.protocol.scram import (
     new_nonce,
 )
 
-AuthMethod = Literal["scram-sha-256", "md5", "password", "cert", "trust"]
+AuthMethod = Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust"]
 RandomBytes = Callable[[int], bytes]
 
 # The same for every login.
@@ -59,7 +59,7 @@ class ClientLogin:
     This one asks nothing, and lets unknown users in: "trust", and "cert", where TLS has asked already.
     """
 
-    __slots__ = ("_random_bytes", "_secrets", "_user", "done", "work")
+    __slots__ = ("_random_bytes", "_secrets", "_user", "done", "token", "work")
 
     def __init__(self, user: str, secrets: Secrets, random_bytes: RandomBytes) -> None:
         """`secrets` are asked once it is known that they are needed, and for every user alike."""
@@ -68,6 +68,7 @@ class ClientLogin:
         self._random_bytes = random_bytes
         self.done = False
         self.work: Callable[[], bool] | None = None  #: to be computed elsewhere, then `conclude`
+        self.token = ""  #: to be tried on the server, then `conclude`
 
     def begin(self) -> bytes:
         """The first request for authentication."""
@@ -207,6 +208,22 @@ class PasswordLogin(ClientLogin):
         return self._password if self.done else None
 
 
+class TokenLogin(PasswordLogin):
+    """A token in place of the password, of which the server alone knows what it is worth: "iam"."""
+
+    __slots__ = ()
+
+    def _answer(self, body: bytes) -> bytes:
+        self._password = self.token = messages.password_text(body).decode("utf-8", "surrogateescape")
+        if not self.token:
+            raise AuthenticationFailed(user=self._user)
+        return b""
+
+    def conclude(self, result: bool) -> bytes:
+        self.token = ""
+        return PasswordLogin.conclude(self, result)
+
+
 def _is_password(secret: UserSecret, user: str, password: str) -> bool:
     """A few milliseconds: not for the data plane's thread."""
     by_scram = secret.scram.is_of(password)
@@ -227,4 +244,6 @@ def client_login(
         return Md5Login(user, secrets, random_bytes)
     if method == "password":
         return PasswordLogin(user, secrets, random_bytes)
+    if method == "iam":
+        return TokenLogin(user, secrets, random_bytes)
     return ClientLogin(user, secrets, random_bytes)

@@ -16,11 +16,19 @@ from typing import Any, Final, Literal, NamedTuple
 from poolproxy.auth.ident import NO_MAPS, Maps
 from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
 
-Method = Literal["scram-sha-256", "md5", "password", "cert", "trust", "reject"]
+Method = Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust", "reject"]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-METHODS: Final[tuple[Method, ...]] = ("scram-sha-256", "md5", "password", "cert", "trust", "reject")
+METHODS: Final[tuple[Method, ...]] = (
+    "scram-sha-256",
+    "md5",
+    "password",
+    "iam",
+    "cert",
+    "trust",
+    "reject",
+)
 
 #: What PostgreSQL has besides.
 _OTHER_METHODS: Final = frozenset({"gss", "sspi", "ident", "peer", "ldap", "radius", "pam", "bsd", "oauth"})

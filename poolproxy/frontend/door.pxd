@@ -20,6 +20,7 @@ cdef tuple _BY_SECRET
 
 cdef class FrontDoor(Entrance):
     cdef public object pools
+    cdef public object trials
     cdef public Py_ssize_t encrypted
     cdef public dict login_results
     cdef public object cancels
@@ -38,6 +39,7 @@ cdef class FrontDoor(Entrance):
     cpdef str method_of(self, Login login, StartupMessage startup)
     cdef str _by_rule(self, Login login, StartupMessage startup)
     cpdef bint inquire(self, Login login) except -1
+    cpdef bint try_out(self, Login login, str token) except -1
     cpdef admit(self, Login login)
     @cython.locals(known=dict, pool=Pool, client=Client, name=str)
     cpdef enter(self, Login login, StartupMessage startup, Wanted wanted, bytes proof)

@@ -14,7 +14,9 @@ from poolproxy.auth.credentials import Credentials, UserSecret
 from poolproxy.auth.hba import Origin, Rules
 from poolproxy.auth.randomness import RandomBytes
 from poolproxy.backend.pools import Pools
+from poolproxy.backend.trying import Trials
 from poolproxy.errors import (
+    AuthenticationFailed,
     CertificateMismatch,
     CertificateRequired,
     IdleClientTimeout,
@@ -32,8 +34,10 @@ from poolproxy.errors import (
     StartupOptionWithoutValue,
     TlsHandshakeFailed,
     TlsRequired,
+    TokenNotTried,
     TooManyClients,
     TooManyFromAddress,
+    UnknownDatabase,
     UnknownParameter,
     UnsupportedProtocol,
     UsersNotLookedUp,
@@ -67,7 +71,7 @@ class FrontDoor(Entrance):
 
     __slots__ = (
         "_balancers", "_credentials", "_greet", "_limit", "_look_at", "_router", "_rules", "_when_closed",
-        "cancels", "encrypted", "errors", "login_results", "pools",
+        "cancels", "encrypted", "errors", "login_results", "pools", "trials",
     )  # fmt: skip
 
     def __init__(
@@ -84,6 +88,7 @@ class FrontDoor(Entrance):
         stock = RandomBytes()
         super().__init__(poller, settings, Directory(stock), stock.take, tls)
         self.pools: Pools | None = None  #: set once, by the composition root
+        self.trials: Trials | None = None  #: likewise: who tries tokens
         self.encrypted = 0  #: clients that have logged in over TLS
         self.login_results: dict[tuple[str, str], int] = {}  #: by method and result; no Counter, for speed
         self.cancels: Counter[str] = Counter()
@@ -145,6 +150,17 @@ class FrontDoor(Entrance):
             return True
         login.prove(secret)
         return False
+
+    def try_out(self, login: Login, token: str) -> bool:
+        startup = login.startup
+        assert startup is not None
+        assert self.trials is not None
+        try:
+            route = self._router.route(startup.user, startup.database)
+        except UnknownDatabase:
+            # Told after a login only: until then it is as good a name as any.
+            raise AuthenticationFailed(user=startup.user) from None
+        return self.trials.ask(route, token, login.tried)
 
     def admit(self, login: Login) -> None:
         if self.draining:
@@ -315,7 +331,7 @@ _AUTHENTICATION_OK = messages.authentication_ok()
 _READY = messages.ready_for_query(STATUS_IDLE)
 
 #: Methods that TLS has a part in.
-_TOLD_BY_TLS = frozenset(("password", "cert"))
+_TOLD_BY_TLS = frozenset(("password", "iam", "cert"))
 
 #: What turns a client away whatever its password: a rejection, and not the result of a login.
 _REJECTIONS: dict[type, str] = {
@@ -336,6 +352,7 @@ _REJECTIONS: dict[type, str] = {
     CertificateRequired: "tls",
     CertificateMismatch: "tls",
     UsersNotLookedUp: "auth_query",
+    TokenNotTried: "iam",
     ShuttingDown: "draining",
 }
 

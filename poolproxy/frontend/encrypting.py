@@ -103,7 +103,7 @@ def check_channel(
 ) -> None:
     """Raises where a client must not log in by this method over what it has come by: a password that
     others can listen to, a certificate that is none of this user's. `rule`: which one says so."""
-    if method == "password" and encryption is None and not local:
+    if method in ("password", "iam") and encryption is None and not local:
         raise TlsRequired
     if method == "cert" or (rule is not None and rule.clientcert):
         named = method == "cert" or (rule is not None and rule.clientcert == "verify-full")

@@ -26,6 +26,7 @@ cdef class Door(Secrets):
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cpdef bint inquire(self, Login login) except -1
+    cpdef bint try_out(self, Login login, str token) except -1
     cpdef arrived(self, Login login)
     cpdef admit(self, Login login)
     cpdef bint holds_back(self, Login login) except -1
@@ -36,7 +37,7 @@ cdef class Door(Secrets):
 cdef class Login(Handler):
     cdef Door _door
     cdef ClientLogin _dialogue
-    cdef StartupMessage _startup
+    cdef readonly StartupMessage startup
     cdef Wanted _wanted
     cdef frozenset _encryption_asked
     cdef bint _header_due
@@ -76,6 +77,7 @@ cdef class Login(Handler):
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)
     cdef _compute(self, ClientLogin dialogue)
+    cpdef tried(self, problem)
     cpdef _computed(self, result, error)
     cpdef on_drained(self)
     cpdef on_lost(self, str reason)

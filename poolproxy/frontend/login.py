@@ -71,6 +71,10 @@ class Door(Secrets):
         and the login is told. Raises where nobody can be asked."""
         return False
 
+    def try_out(self, login: Login, token: str) -> bool:
+        """Whether the server is known to take this. If not, the login is told by `tried`."""
+        raise NotImplementedError
+
     def arrived(self, login: Login) -> None:
         """Its address is known now. Raises TooManyFromAddress where it cannot even be listened to."""
         raise NotImplementedError
@@ -117,14 +121,14 @@ class Login(Handler):
 
     __slots__ = (
         "_computing", "_dialogue", "_door", "_encryption_asked", "_handshaking", "_header_due", "_ignored",
-        "_late", "_secrets", "_startup", "_waits", "_wanted", "address", "began", "encryption", "excess",
-        "forwarded", "held", "method", "spoke", "stream",
+        "_late", "_secrets", "_waits", "_wanted", "address", "began", "encryption", "excess",
+        "forwarded", "held", "method", "spoke", "startup", "stream",
     )  # fmt: skip
 
     def __init__(self, door: Door, poller: Poller, descriptor: int, address: object) -> None:
         self._door = door
         self._dialogue: ClientLogin | None = None
-        self._startup: StartupMessage | None = None
+        self.startup: StartupMessage | None = None
         self._wanted: Wanted | None = None
         self._encryption_asked: frozenset[type] = _NOTHING_ASKED
         self._header_due = door.balanced(address)
@@ -149,7 +153,7 @@ class Login(Handler):
 
     def user(self) -> str:
         """Who the client says it is; empty before its startup message."""
-        return self._startup.user if self._startup is not None else ""
+        return self.startup.user if self.startup is not None else ""
 
     def proof(self) -> str | ScramProof | None:
         """What the client has proved that servers may take, too."""
@@ -266,7 +270,7 @@ class Login(Handler):
         return True
 
     def _start(self, startup: StartupMessage) -> None:
-        self._startup = startup
+        self.startup = startup
         negotiated = negotiation(startup)
         self._door.admit(self)
         self.method = self._door.method_of(self, startup)
@@ -286,14 +290,14 @@ class Login(Handler):
         """What the door has asked for is there, or will not be. The client may have left meanwhile."""
         if not self._waits:
             return
-        assert self._startup is not None
+        assert self.startup is not None
         self._waits = False
         try:
             if error is not None:
                 raise error
             assert secret is not None
             self.prove(secret)
-            self._begin(self._startup, negotiation(self._startup))
+            self._begin(self.startup, negotiation(self.startup))
         except PoolproxyError as failure:
             self.fail(failure)
         else:
@@ -317,10 +321,10 @@ class Login(Handler):
     def _go_on(self, answer: bytes) -> None:
         """Say the dialogue's answer; the last one is for the door, which has more to say after it."""
         assert self._dialogue is not None
-        assert self._startup is not None
+        assert self.startup is not None
         assert self._wanted is not None
         if self._dialogue.done:
-            self._door.enter(self, self._startup, self._wanted, answer)
+            self._door.enter(self, self.startup, self._wanted, answer)
             self._over("ok")
         else:
             self.stream.send(answer)
@@ -345,6 +349,12 @@ class Login(Handler):
             if dialogue.work is not None:
                 self._compute(dialogue)
                 break
+            if dialogue.token:
+                if not self._door.try_out(self, dialogue.token):
+                    self._computing = True
+                    self.stream.pause()
+                    break
+                answer = dialogue.conclude(True)
             self._go_on(answer)
         self.stream.keep(position, end)
         if dialogue.done and position < end and not self.stream.paused:
@@ -357,6 +367,10 @@ class Login(Handler):
         self._computing = True
         self.stream.pause()
         self._door.workers.submit(self.began, dialogue.work, self._computed)
+
+    def tried(self, problem: PoolproxyError | None) -> None:
+        """What came of it when its token was tried."""
+        self._computed(True, problem)
 
     def _computed(self, result: bool | None, error: BaseException | None) -> None:
         if not self._computing:

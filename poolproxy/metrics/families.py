@@ -351,7 +351,8 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "(max_connections_per_address), protocol (not PostgreSQL, or "
         "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
         "auth_hba_file, or for want of one), tls (a handshake failed, or TLS or a certificate was demanded "
-        "in vain), auth_query (it could not be asked).",
+        "in vain), auth_query (it could not be asked), "
+        "iam (a token could not be tried).",
         lambda process: process.rejections,
         ("reason",),
         (
@@ -364,6 +365,7 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
             "hba",
             "tls",
             "auth_query",
+            "iam",
         ),
     ),
     Family(

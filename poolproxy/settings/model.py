@@ -63,7 +63,9 @@ def _network(value: str) -> str:
         ) from None
 
 
-AuthMethod = Annotated[Literal["scram-sha-256", "md5", "password", "cert", "trust"], BeforeValidator(_lower)]
+AuthMethod = Annotated[
+    Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust"], BeforeValidator(_lower)
+]
 HandoverReset = Annotated[Literal["auto", "always"], BeforeValidator(_lower)]
 PinningFilter = Literal["temp_object", "advisory_lock", "holdable_cursor", "sql_prepare", "listen"]
 PinningFilters = Annotated[tuple[PinningFilter, ...], NoDecode, BeforeValidator(_listed)]
@@ -129,14 +131,15 @@ class ClientSettings(Section):
     """Clients"""
 
     auth_method: AuthMethod = "scram-sha-256"
-    """How clients prove who they are: `scram-sha-256` (bound to the TLS connection where they can),
-    `md5`, `password` (in clear text, over TLS or a Unix socket alone), `cert` (a certificate of
+    """How clients prove who they are: `scram-sha-256` (bound to the TLS connection where they can), `md5`,
+    `password` (in clear text, over TLS or a Unix socket alone), `iam` (likewise, a token that PostgreSQL
+    takes, as Amazon RDS does: it is tried there, and believed until it expires), `cert` (a certificate of
     `tls_ca_file` with their name as its CN), or `trust` (they need not)."""
     auth_hba_file: str = ""
-    """File of rules in the syntax of PostgreSQL's `pg_hba.conf`: who may come from where, to which database,
-    and how they prove who they are (`scram-sha-256`, `md5`, `password`, `cert`, `trust`, `reject`; options
-    `clientcert`, `clientname`, `map`). The first rule that matches
-    decides, who matches none is refused with 28000, and `auth_method` is not used. Empty = no rules."""
+    """File of rules in the syntax of PostgreSQL's `pg_hba.conf`: who may come from where, to which
+    database, and how they prove who they are (`scram-sha-256`, `md5`, `password`, `iam`, `cert`, `trust`,
+    `reject`; options `clientcert`, `clientname`, `map`). The first rule that matches decides, who matches
+    none is refused with 28000, and `auth_method` is not used. Empty = no rules."""
     auth_ident_file: str = ""
     """File of maps in the syntax of `pg_ident.conf`, which rules name by `map=`: which user somebody may
     be whom a certificate calls something else. Empty = none."""
@@ -577,7 +580,7 @@ class Settings(
     @property
     def may_trust(self) -> bool:
         """Whether somebody whom we know nothing of may come in."""
-        return self.auth_method in ("trust", "cert") or bool(self.auth_hba_file or self.auth_query)
+        return self.auth_method in ("trust", "cert", "iam") or bool(self.auth_hba_file or self.auth_query)
 
     @property
     def lookup_database(self) -> str:

@@ -67,3 +67,39 @@ def test_scram_proves_nothing_to_a_server_that_asks_for_md5(stage: Stage) -> Non
         stage.expect_log(pattern)
     proxy = stage.fresh(users={"md5user": {"password": secret_from_password(PASSWORDS["md5user"]).format()}})
     assert "the server asks for an md5 hash" in ask(proxy, "md5user", PASSWORDS["md5user"])
+
+
+def test_a_token_is_tried_on_the_server_and_passed_on(stage: Stage, tmp_path: Path) -> None:
+    """The server takes clear text over TLS, as Amazon RDS does; what a client brings is worth what it
+    says."""
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    certificate = str(tmp_path / "server.pem")
+    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
+    for pattern in ("28P01|login", "28000|login"):
+        stage.expect_log(pattern)
+    token = "127.0.0.1:5432/?Action=connect&DBUser=app&X-Amz-Expires=900"
+    server = stage.fresh(
+        databases={DATABASE: {"url": stage.postgres.url(DATABASE, "app", PASSWORDS["app"])}},
+        users={"app": {"password": token}},
+        auth_method="password",
+        tls_cert_file=certificate,
+    )
+    proxy = stage.fresh(
+        databases={DATABASE: {"url": f"postgres://127.0.0.1:{server.port}/{DATABASE}?sslmode=require"}},
+        users={},
+        auth_method="iam",
+        tls_cert_file=certificate,
+    )
+    try:
+        assert "connection requires TLS" in ask(proxy, "app", token, sslmode="disable")
+        for user, brought in (("app", "another"), ("stranger", token)):
+            answer = ask(proxy, user, brought, sslmode="require")
+            assert f'password authentication failed for user "{user}"' in answer
+        for _ in range(3):
+            assert ask(proxy, "app", token, sslmode="require") == "app"
+        # One trial; whatever else has come is pools' and questions', by the token that was passed on.
+        ended = server.metrics().by("poolproxy_logins_total", "result")
+        assert ended["failed"] == 2
+        assert ended["ok"] >= 2
+    finally:
+        assert proxy.stop() == 0
