@@ -23,6 +23,7 @@ from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.dialing import Dialer
 from poolproxy.errors import AuthenticationFailed, PoolproxyError, TokenNotTried, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
+from poolproxy.protocol.auth_methods import NONE
 from poolproxy.route import Route
 
 _log = get_logger()
@@ -111,9 +112,15 @@ class Trials:
             done(problem)
 
     async def _log_in(self, route: Route, token: str) -> None:
-        # As the client's own user, whoever pools log in as: it is his token. A cache of its own: tokens
-        # pass by.
-        target = replace(route.target, user=route.user, password=token, provider=None)
+        # As the client's own user, whoever pools log in as: it is his token. A server that asks for nothing
+        # has taken nothing. A cache of its own: tokens pass by.
+        target = replace(
+            route.target,
+            user=route.user,
+            password=token,
+            provider=None,
+            methods=route.target.methods - {NONE},
+        )
         stream, _ = await log_in(self._dialer, target, ScramKeyCache(1))
         stream.close()
 

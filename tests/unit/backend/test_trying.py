@@ -96,6 +96,19 @@ async def test_a_wrong_one_is_a_wrong_password_each_time(poller: Poller, tmp_pat
     assert len(server.heard) == 2
 
 
+async def test_a_server_that_asks_for_nothing_has_taken_nothing(poller: Poller, tmp_path: Path) -> None:
+    async def trusts(caller: Caller) -> None:
+        await caller.startup()
+        await caller.say(OK + GREETING)
+        await caller.reader.read()
+
+    fake = FakePostgres(trusts)
+    async with fake.serving(tmp_path):
+        trials = Trials(dialer_of(poller))
+        route = route_of(target=fake.target, user="app")
+        assert await outcome(trials, route, "anything") == AuthenticationFailed.__name__
+
+
 async def test_all_who_bring_the_same_wait_for_one(poller: Poller, tmp_path: Path) -> None:
     server = Server("good")
     server.answer.clear()
