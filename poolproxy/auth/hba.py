@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from poolproxy.auth.ident import NO_MAPS, Maps
 from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+from poolproxy.errors import shown
 
 Method = Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust", "reject"]
 Address = IPv4Address | IPv6Address
@@ -208,7 +209,7 @@ def _names(tokens: list[Token] | None, what: str) -> Names:
         elif token.means("replication") and what == "databases":
             pass  # such connections are refused before any rule is asked
         elif not token.quoted and _asks_for_membership(token.text, what):
-            raise Problem(f"{token.text} is not supported: who is a member of a role only PostgreSQL knows")
+            raise Problem(f"{shown(token.text)} is not supported: who is a member of a role only PostgreSQL knows")
         elif token.text.startswith("/"):
             patterns.append(pattern_of(token.text[1:]))
         else:

@@ -8,8 +8,11 @@ not know what a line says.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
+
+from poolproxy.errors import shown
 
 _INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
 #: Files within files, as deep as PostgreSQL goes (hba.c: CONF_FILE_MAX_DEPTH).
@@ -99,9 +102,9 @@ class Reader:
         try:
             return self._read(name, file)
         except OSError as error:
-            raise Problem(f"cannot read {name}: {error.strerror}") from error
+            raise Problem(f"cannot read {shown(name)}: {error.strerror}") from error
         except ValueError as error:
-            raise Problem(f"cannot read {name}: {error}") from error
+            raise Problem(f"cannot read {shown(name)}: {error}") from error
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
@@ -164,6 +167,8 @@ def one(fields: Iterator[list[Token]], what: str) -> Token:
 
 def pattern_of(text: str) -> re.Pattern[str]:
     try:
-        return re.compile(text)
-    except re.error as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that one day it may mean something else
+            return re.compile(text)
+    except (re.error, OverflowError, RecursionError) as error:
         raise Problem(f"{text!r} is no regular expression: {error}") from None

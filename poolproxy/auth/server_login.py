@@ -270,12 +270,16 @@ def _md5(salt: bytes, user: str, password: str) -> Dialogue[None]:
 def _greeting() -> Dialogue[ServerGreeting]:
     """What follows AuthenticationOk, up to ReadyForQuery."""
     parameters: dict[bytes, bytes] = {}
+    reported = 0
     pid, key = 0, b""
     while True:
         kind, body = yield from _next_message()
         if kind == codes.PARAMETER_STATUS:
             name, value = messages.parameter_status_fields(body)
             parameters[name] = value
+            reported += len(body)
+            if len(parameters) > codes.MAX_REPORTED or reported > codes.MAX_REPORTED_BYTES:
+                raise UnexpectedServerAnswer(what="no end of parameters reported during login")
         elif kind == codes.BACKEND_KEY_DATA:
             pid, key = messages.backend_key_fields(body)
         elif kind == codes.READY_FOR_QUERY:

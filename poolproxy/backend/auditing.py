@@ -153,6 +153,7 @@ class AuditedServer(ReturningServer):
             self.listens = False
         self.lent = False
         self.unclaimed.clear()
+        self.unclaimed_bytes = 0
         if found.ours < len(self.prepared):
             self._deallocated_out_of_sight(found.ours)
         if found.prepared - self.prepared.literal:

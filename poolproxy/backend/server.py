@@ -8,7 +8,7 @@ answers. Must not know the frontend.
 from __future__ import annotations
 
 from poolproxy.backend.auditing import AuditedServer
-from poolproxy.backend.server_session import STOPS, STOPS_ALL, STOPS_CLOSELY
+from poolproxy.backend.server_session import MAX_KEPT, STOPS, STOPS_ALL, STOPS_CLOSELY
 from poolproxy.backend.sink import Sink
 from poolproxy.protocol import messages
 from poolproxy.protocol.framing import NOTHING, PARTIAL
@@ -102,8 +102,10 @@ class Server(AuditedServer):
             self.review()
 
     def _too_large(self, kind: int, position: int, end: int) -> int:
-        """A message that is too large to be held: an error or a notice of megabytes passes, unread."""
-        if kind != ERROR_RESPONSE and kind != NOTICE_RESPONSE:
+        """A message that is too large to be held: an error or a notice of megabytes passes, unread, where it
+        can only be its client's."""
+        ours = self._unowed() or self.pipeline.skipping() if kind == ERROR_RESPONSE else self.sink is None
+        if ours or (kind != ERROR_RESPONSE and kind != NOTICE_RESPONSE):
             self._out_of_sync(f"message {kind:#04x} of {self.framer.size} bytes")
             return position
         if kind == ERROR_RESPONSE:
@@ -174,6 +176,10 @@ class Server(AuditedServer):
             self._copy_in()
         elif self._rows is not None and skipping:
             if kind == DATA_ROW:
+                self._rows_left -= following - position
+                if self._rows_left < 0:
+                    self._out_of_sync("no end of rows")
+                    return following
                 row = messages.data_row_values(self.stream.copy(position + 5, following))
                 self._rows.append([(value or b"").decode("utf-8", "surrogateescape") for value in row])
         elif kind != NOTICE_RESPONSE:
@@ -342,6 +348,9 @@ class Server(AuditedServer):
             self.sink.notified(message)
         elif self.suspected:
             self.unclaimed.append(message)
+            self.unclaimed_bytes += len(message)
+            if self.unclaimed_bytes > MAX_KEPT:
+                self._out_of_sync("no end of notifications")
 
     def _parameter_status(self, body: bytes) -> None:
         name, value = messages.parameter_status_fields(body)

@@ -31,6 +31,7 @@ cdef class ServerSession(Member):
     cdef public bint listens
     cdef public bint lent
     cdef public list unclaimed
+    cdef public Py_ssize_t unclaimed_bytes
     cdef public double audited_at
     cdef public double audit_pause
     cdef public Sink dirty
@@ -54,6 +55,7 @@ cdef class ServerSession(Member):
     cdef public double transaction_at
     cdef object _errands
     cdef list _rows
+    cdef Py_ssize_t _rows_left
     cdef bint _fatal
     cdef bint _ended
 

@@ -46,6 +46,10 @@ _IN_FAILED_TRANSACTION = "25P02"
 #: Seconds before a pinned server is audited again though nothing is heard of it.
 AUDIT_SOON = 5.0
 
+#: Bytes that a server may make us keep at once, of rows that we have asked for or of notifications that wait
+#: for an audit: a hundred times what the audit of a session with a thousand statements of SQL has.
+MAX_KEPT = 16 << 20
+
 #: What passes unlooked: RowDescription, DataRow, CommandComplete, BindComplete, NoData, PortalSuspended,
 #: ParameterDescription, EmptyQueryResponse, CopyData, CopyDone, CopyOutResponse, FunctionCallResponse.
 STOPS = stop_table(b"TDC2nstIdcHV")
@@ -64,12 +68,12 @@ class ServerSession(Member):
     """See the module. Made by the grower once the login is over."""
 
     __slots__ = (
-        "_describing", "_ended", "_errands", "_fatal", "_rows", "_types", "audit_pause", "audited_at",
-        "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
+        "_describing", "_ended", "_errands", "_fatal", "_rows", "_rows_left", "_types", "audit_pause",
+        "audited_at", "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
         "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin",
         "own_draws", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported",
         "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",
-        "swallowing", "transaction_at", "unclaimed", "unnamed_number",
+        "swallowing", "transaction_at", "unclaimed", "unclaimed_bytes", "unnamed_number",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +104,7 @@ class ServerSession(Member):
         self.fencing = False  #: it waits until the client has heard what was notified before
         self.listens = False  #: what is notified to it is its client's
         self.unclaimed: list[bytes] = []  #: notifications that may be its client's
+        self.unclaimed_bytes = 0
         self.lent = False  #: it was told to listen to what the hub listens to for its client
         self.audited_at = 0.0
         self.audit_pause = 0.0
@@ -124,6 +129,7 @@ class ServerSession(Member):
         self.transaction_at = 0.0
         self._errands: deque[Done | None] = deque()  #: one per Query of ours
         self._rows: list[list[str]] | None = None  #: of our Query under way, where they are wanted
+        self._rows_left = 0  #: bytes that those still to come may have
         self._fatal = False
         self._ended = False
 
@@ -254,6 +260,7 @@ class ServerSession(Member):
         """A Query of our own whose rows are wanted (text columns, no NULLs); `done` gets them, or its error's
         fields."""
         self._rows = []
+        self._rows_left = MAX_KEPT
         self.ask(sql, lambda refusal: self._rows_done(done, refusal))
         self.framer.stops = STOPS_ALL
 

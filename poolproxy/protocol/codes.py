@@ -72,5 +72,8 @@ STATUS_ERROR: Final = 0x45  # E
 #: Largest startup packet and largest message during login, in bytes (postmaster: MAX_STARTUP_PACKET_LENGTH,
 #: auth.c).
 MAX_STARTUP_LENGTH: Final = 10_000
+#: Parameters that a server may report, and bytes of them at its login: PostgreSQL 18 reports 16, in some 300.
+MAX_REPORTED: Final = 128
+MAX_REPORTED_BYTES: Final = 1 << 20
 #: Largest message after the login (PQ_LARGE_MESSAGE_LIMIT: MaxAllocSize - 1).
 MAX_MESSAGE_LENGTH: Final = 0x3FFFFFFE

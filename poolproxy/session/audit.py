@@ -8,10 +8,12 @@ not know connections.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final
 
+from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.session.assignments import literal
 from poolproxy.session.channels import LENT
 from poolproxy.session.custom import CustomNames
@@ -23,6 +25,9 @@ _LOCK_TIMEOUT: Final = "1s"
 
 #: Settings that a SET TRANSACTION leaves behind, falsely, and the one that the audit lifts itself.
 _FALSE: Final = "transaction_isolation,transaction_read_only,transaction_deferrable,client_encoding"
+
+#: What PostgreSQL takes for the name of a setting, custom ones included (guc.c: valid_custom_variable_name).
+_NAME: Final = re.compile(r"[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_$.\x80-\U0010ffff]*")
 
 _BEGINNING: Final = f"""\
 SET TRANSACTION ISOLATION LEVEL READ COMMITTED; \
@@ -99,7 +104,7 @@ class Audited:
 
 def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, reported: Reported) -> Audited:
     """What the rows of the audit say. `before`: what the books had; `origin`: what the server reported when
-    it had just logged in, `reported`: what it reports now."""
+    it had just logged in, `reported`: what it reports now. Raises UnexpectedServerAnswer."""
     values: dict[str, str] = {}
     left: set[str] = set()
     prepared: set[bytes] = set()
@@ -109,7 +114,10 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
     ours = 0
     escape = origin.value_of("server_encoding") != "SQL_ASCII"  # which has bytes, and no characters
     superuser = origin.value_of("is_superuser") == "on"
-    for kind, name, value in rows:
+    for row in rows:
+        if len(row) != 3:
+            raise UnexpectedServerAnswer(what=f"a row of {len(row)} columns where 3 were asked for")
+        kind, name, value = row
         if kind == "left":
             left.add(name)
         elif kind == "channel":
@@ -117,6 +125,8 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
         elif kind == "lent":
             lent = True
         elif kind == "ours":
+            if not (value.isascii() and value.isdigit() and len(value) < 10):
+                raise UnexpectedServerAnswer(what="a count that is no number")
             ours = int(value)
         elif kind == "prepared":
             prepared.add(name.encode("utf-8", "surrogateescape"))
@@ -126,6 +136,9 @@ def read_audit(rows: list[list[str]], before: ParameterSet, origin: Reported, re
                 values["session_authorization"] = literal(value, escape=True)
         elif kind == "default_role":
             default_role = name  # ALTER ROLE has given it one: RESET ROLE is not SET ROLE NONE (rule 8)
+        elif _NAME.fullmatch(name) is None:
+            # It will stand in SQL text, on other servers, too.
+            raise UnexpectedServerAnswer(what="a setting by a name that none can have")
         else:
             unrepeatable = unrepeatable or (kind == "superuser" and not superuser)
             values[name.lower()] = fragment_of(name.lower(), value, escape)

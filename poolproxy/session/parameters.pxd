@@ -14,3 +14,4 @@ cdef class Reported:
     cdef readonly dict values
     cdef public bytes messages
     cdef readonly bint cautious
+    cdef readonly bint large

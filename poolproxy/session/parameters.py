@@ -11,6 +11,8 @@ from functools import lru_cache
 from typing import Final
 from weakref import WeakValueDictionary
 
+from poolproxy.errors import UnexpectedServerAnswer
+from poolproxy.protocol.codes import MAX_REPORTED
 from poolproxy.protocol.messages import query
 from poolproxy.session.assignments import ALL, EVERYTHING, LIST_QUOTE, NO_MATTER, Assignment, literal
 from poolproxy.session.durations import seconds_of
@@ -270,10 +272,12 @@ _SPELLED: Final = {"datestyle": b"DateStyle", "timezone": b"TimeZone", "interval
 class Reported:
     """What a server reports by ParameterStatus: an immutable, interned mapping of names to values (bytes)."""
 
-    __slots__ = ("__weakref__", "cautious", "messages", "values")
+    __slots__ = ("__weakref__", "cautious", "large", "messages", "values")
 
     def __init__(self, values: dict[bytes, bytes]) -> None:
         self.values = values
+        #: too much to be remembered a thousand times over; a pair costs about as much as 64 characters
+        self.large = sum([64 + len(name) + len(value) for name, value in values.items()]) > LARGE
         self.messages: bytes | None = None  #: the same as ParameterStatus messages, once built
         #: a backslash in a statement's text may end a string where none seems to end (see statements.Scanner)
         self.cautious = (
@@ -311,16 +315,30 @@ def reported_set(values: Mapping[bytes, bytes]) -> Reported:
     return found
 
 
-@lru_cache(maxsize=4096)
 def report(current: Reported, name: bytes, value: bytes) -> Reported:
-    """`current` after one ParameterStatus."""
+    """`current` after one ParameterStatus. Raises UnexpectedServerAnswer where there is no end of them."""
+    if current.large or len(name) + len(value) > LARGE:
+        return _report(current, name, value)
+    return _remembered_report(current, name, value)
+
+
+def _report(current: Reported, name: bytes, value: bytes) -> Reported:
+    if name not in current.values and len(current.values) >= MAX_REPORTED:
+        raise UnexpectedServerAnswer(what=f"more than {MAX_REPORTED} parameters reported")
     return reported_set({**current.values, name: value})
 
 
-@lru_cache(maxsize=1024)
 def changes(told: Reported, now: Reported) -> tuple[tuple[bytes, bytes], ...]:
     """The (name, value) pairs a client must be told that was last told `told`."""
+    return (_changes if told.large or now.large else _remembered_changes)(told, now)
+
+
+def _changes(told: Reported, now: Reported) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((name, value) for name, value in now.values.items() if told.values.get(name) != value)
+
+
+_remembered_report = lru_cache(maxsize=4096)(_report)
+_remembered_changes = lru_cache(maxsize=1024)(_changes)
 
 
 #: What somebody has been told who has been told nothing.

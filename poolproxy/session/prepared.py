@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Final
 from weakref import WeakValueDictionary
 
+from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.session.parameters import EMPTY, ParameterSet
 from poolproxy.session.statements import Finding
 from poolproxy.session.words import NO_WORDS, Words
@@ -413,11 +414,16 @@ def with_names(report: bytes, name_of: Callable[[bytes], bytes | None]) -> bytes
 
 
 def shape_of(description: bytes) -> bytes:
-    """A RowDescription's body without its format codes, which depend on who asks (manual: RowDescription)."""
+    """A RowDescription's body without its format codes, which depend on who asks (manual: RowDescription).
+    Raises UnexpectedServerAnswer where it is none."""
     parts = [description[:2]]
-    position = 2
-    while position < len(description):
-        end = description.index(0, position) + 17
+    position, size = 2, len(description)
+    while position < size:
+        end = description.find(0, position) + 17
+        if end < 17 or end + 2 > size:
+            break
         parts.append(description[position:end])
         position = end + 2
+    if position != size or len(parts) - 1 != int.from_bytes(parts[0], "big"):
+        raise UnexpectedServerAnswer(what="malformed RowDescription")
     return b"".join(parts)

@@ -6,6 +6,7 @@ settings cannot be given by a client is for PostgreSQL to say. Must not know wha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -47,6 +48,9 @@ _PLANS: Final = {
     "h": "enable_hashjoin",
 }
 _STATISTICS: Final = {"pa": "log_parser_stats", "pl": "log_planner_stats", "e": "log_executor_stats"}
+
+#: ASCII digits only: int() refuses some of those that str.isdigit() lets pass.
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*([+-]?)0*([0-9]+)")
 
 #: -d: from which level on.
 _DEBUGGING: Final = (
@@ -99,9 +103,9 @@ def _valued(letter: str, value: str, spelled: str) -> Iterator[tuple[str, str]]:
             if level >= least:
                 yield name, assigned
     elif letter == "f":
-        if value[0] not in _PLANS:
+        if value[:1] not in _PLANS:
             raise InvalidStartupOptions(argument=spelled)
-        yield _PLANS[value[0]], "false"
+        yield _PLANS[value[:1]], "false"
     elif letter == "t":
         for beginning, name in _STATISTICS.items():
             if value.startswith(beginning):
@@ -113,13 +117,13 @@ def _valued(letter: str, value: str, spelled: str) -> Iterator[tuple[str, str]]:
 
 
 def _number(text: str) -> int:
-    """As atoi reads it."""
-    digits = ""
-    for character in text.strip():
-        if not (character.isdigit() or (not digits and character in "+-")):
-            break
-        digits += character
-    return int(digits) if digits.strip("+-") else 0
+    """As atoi reads it, up to the largest int."""
+    match = _NUMBER.match(text)
+    if match is None:
+        return 0
+    # Not by int() alone, which refuses thousands of digits.
+    most = 2**31 - 1 if len(match[2]) > 10 else min(int(match[2]), 2**31 - 1)
+    return -most if match[1] == "-" else most
 
 
 def split_options(text: str) -> list[str]:

@@ -70,6 +70,7 @@ BAD = {
     "v1 with a port that is none": v1("TCP4 192.0.2.1 192.0.2.2 65536 5432"),
     "v1 with a port below zero": v1("TCP4 192.0.2.1 192.0.2.2 -1 5432"),
     "v1 with a zone": v1("TCP6 fe80::1%\x1b[2J 2001:db8::2 51000 5432"),
+    "v1 of an interface": v1("TCP6 fe80::1%] 2001:db8::2 51000 5432"),
     "v1 with two blanks": v1("TCP4  192.0.2.1 192.0.2.2 51000 5432"),
     "v1 of nothing": b"PROXY \r\n",
     "v2 of another version": v2(command=0x11, body=V4),

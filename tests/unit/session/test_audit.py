@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.session.audit import audit_query, read_audit
 from poolproxy.session.custom import MAX_NAMES, CustomNames, bound_names, custom_names
 from poolproxy.session.parameters import EMPTY, ParameterSet, parameter_set, reported_set
@@ -89,6 +90,24 @@ def test_what_is_left() -> None:
 def test_what_another_server_would_not_take(row: list[str], superuser: bytes, expected: bool) -> None:
     origin = reported_set({**ORIGIN.values, b"is_superuser": superuser})
     assert read_audit([ROLE, row], EMPTY, origin, origin).unrepeatable is expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        [], ["left"], ["left", "temp_object"], ["left", "temp_object", "", ""], ["ours", "", "many"], ["ours", "", "-1"],
+        ["ours", "", "9" * 5000], ["ours", "", "\u0665"], ["setting", 'a" TO 1; DROP TABLE t; --', "x"],
+        ["setting", "", "x"], ["setting", "a b", "x"], ["superuser", "a'b", "x"],
+    ],
+)  # fmt: skip
+def test_what_no_postgresql_answers(row: list[str]) -> None:
+    """A name would stand in SQL text, on other servers, too."""
+    with pytest.raises(UnexpectedServerAnswer):
+        values(row)
+
+
+def test_names_of_settings_with_other_letters() -> None:
+    assert values(["setting", "App.\u00e9$_1", "x"]) == {"app.\u00e9$_1": "'x'"}
 
 
 def test_the_question_has_the_custom_names() -> None:

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from poolproxy.errors import UnexpectedServerAnswer
+from poolproxy.protocol.codes import MAX_REPORTED
 from poolproxy.session import parameters
 from poolproxy.session.assignments import ALL, Assignment
 from poolproxy.session.parameters import (
@@ -262,6 +264,32 @@ def test_reported_values_are_interned_and_read_by_their_small_names() -> None:
     assert told.name() == "a"
     assert told.named(b"b") is report(told, b"application_name", b"b")
     assert told.named(b"b").values == {**told.values, b"application_name": b"b"}
+
+
+def test_a_server_that_reports_without_end() -> None:
+    """A hundred thousand names, each step remembered, would take all memory there is."""
+    told = reported_set({})
+    for number in range(MAX_REPORTED):
+        told = report(told, b"name %d" % number, b"x")
+    assert report(told, b"name 1", b"y").values[b"name 1"] == b"y"
+    with pytest.raises(UnexpectedServerAnswer, match="parameters reported"):
+        report(told, b"one more", b"x")
+
+
+@pytest.mark.parametrize("pairs", [[(b"search_path", b"x" * 100_000)], [(b"n" * 100_000, b"")],
+                                   [(b"name %d" % number, b"") for number in range(70)]])  # fmt: skip
+def test_what_is_large_is_not_remembered_of_reports_either(pairs: list[tuple[bytes, bytes]]) -> None:
+    before = reported_set({b"a": b"1"})
+    large = before
+    for name, value in pairs:
+        large = report(large, name, value)
+    again = report(large, b"a", b"2")
+    assert changes(before, large)
+    assert changes(large, again)
+    gone = [weakref.ref(large), weakref.ref(again)]
+    del large, again
+    gc.collect()
+    assert [ref() for ref in gone] == [None, None]
 
 
 def test_changes_are_what_must_be_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from poolproxy.errors import UnexpectedServerAnswer
 from poolproxy.session.parameters import EMPTY, ParameterSet, parameter_set
 from poolproxy.session.prepared import (
     NOBODYS,
@@ -238,6 +239,16 @@ def test_errors_speak_of_the_clients_names() -> None:
     )
     assert with_names(b'M"_poolproxy_none_poolproxy_1"\0\0', {}.get) == b'M"_poolproxy_1"\0\0'
     assert names_of_ours(b'Mprepared statement "s"\0\0') == []
+
+
+@pytest.mark.parametrize("cut", [3, 5, 10, -1])
+def test_what_is_no_description_of_rows(cut: int) -> None:
+    column = b"name\0" + bytes(18)
+    whole = b"\0\2" + column * 2
+    assert shape_of(whole) == b"\0\2" + column[:-2] * 2
+    for malformed in (whole[:cut], b"\0\1" + whole[2:], b"\xff\xff" + whole[2:], whole + b"x", b"\0\1\xff"):
+        with pytest.raises(UnexpectedServerAnswer, match="malformed RowDescription"):
+            shape_of(malformed)
 
 
 def test_the_shape_of_rows_has_no_formats() -> None:

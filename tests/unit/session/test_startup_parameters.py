@@ -76,6 +76,10 @@ def test_a_parameter_outranks_the_same_one_in_options() -> None:
         ("-F -l", {"fsync": "'false'", "ssl": "'true'"}),
         ("-d 0", {"log_min_messages": "'notice'"}),
         ("-d x", {"log_min_messages": "'notice'"}),
+        # Digits of other scripts, and more of them than int() takes.
+        ("-d \u00b2", {"log_min_messages": "'notice'"}),
+        ("-d -" + "9" * 5000, {"log_min_messages": "'notice'"}),
+        ("-d" + "0" * 5000 + "1", {"log_min_messages": "'debug1'"}),
         ("-d1", {"log_min_messages": "'debug1'"}),
         ("-d 5", {
             "log_min_messages": "'debug5'", "log_statement": "'all'", "debug_print_parse": "'true'",
@@ -98,7 +102,7 @@ def test_switches_stand_for_settings(options: str, found: dict[str, str]) -> Non
     [
         ("work_mem=1", "work_mem=1"), ("-c a.b=x y", "y"), ("-", "-"), ("-z", "-z"), ("-e9", "-e9"),
         ("-fz", "-fz"), ("-f z", "z"), ("-tp", "-tp"), ("-t x", "x"), ("-S", "-S"), ("-c", "-c"),
-        ("-f", "-f"), ("-C", "-C"),
+        ("-f", "-f"), ("-C", "-C"), ("-f \\", ""), ("-t \\", ""),
         ("-- -e", "-e"), ("-V", "-V"), ("-x", "-x"), ("-e x", "x"),
     ],
 )  # fmt: skip
@@ -106,6 +110,10 @@ def test_what_is_no_switch_is_refused_as_postgresql_refuses_it(options: str, nam
     with pytest.raises(InvalidStartupOptions) as caught:
         wanted(options=options)
     assert caught.value.message == f"invalid command-line argument for server process: {named}"
+
+
+def test_a_level_of_any_length() -> None:
+    assert wanted(options="-d " + "9" * 5000)["log_min_messages"] == "'debug2147483647'"
 
 
 @pytest.mark.parametrize(
