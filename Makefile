@@ -7,6 +7,8 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 BENCH_ARGS ?=
 STORM_ARGS ?=
+FUZZ_SECONDS ?= 60
+FUZZ_ARGS ?=
 
 BIN := .venv/bin
 # Workers take whole files, for the sake of their fixtures, in the order that tests/conftest.py has put them in.
@@ -18,7 +20,7 @@ BUILT := .venv/.built
 CYTHON := $(shell find poolproxy -name '*.pyx' -o -name '*.pxd')
 COMPILED := $(CYTHON) $(wildcard $(patsubst %.pxd,%.py,$(filter %.pxd,$(CYTHON))))
 
-.PHONY: help demo test test-interpreted test-system check bench storm deps build image docs clean
+.PHONY: help demo test test-interpreted test-system check fuzz bench storm deps build image docs clean
 .DEFAULT_GOAL := help
 
 help:  ## show these lines
@@ -41,6 +43,10 @@ check: $(BUILT)  ## format, lint, types, floors, generated docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py tests/unit/test_docs_in_step.py
+
+fuzz: $(BUILT)  ## everything that reads foreign bytes, under atheris; FUZZ_SECONDS=300 FUZZ_ARGS="login startup"
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[fuzz]'
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(FUZZ_ARGS)
 
 bench: $(BUILT)  ## side by side with PgBouncer; rewrites benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.peers --write benchmarks/RESULTS.md $(BENCH_ARGS)

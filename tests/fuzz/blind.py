@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolproxy.log import configure
 from tests.fuzz.mutator import Mutator
 from tests.fuzz.target import Target
 
@@ -48,3 +50,8 @@ def seconds(limit: float) -> Callable[[int], bool]:
 def inputs(limit: int) -> Callable[[int], bool]:
     """For `fuzz`: so many inputs."""
     return lambda done: done < limit
+
+
+def quiet() -> None:
+    """Servers and clients that break the protocol are logged, each of them: here it is what they are for."""
+    configure("error", "json", os.open(os.devnull, os.O_WRONLY))

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import re
 import socket
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +23,12 @@ from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRef
 from poolproxy.backend import connecting
 from poolproxy.errors import PoolproxyError, ProtocolViolation, UnexpectedServerAnswer
 from poolproxy.frontend.login import Door, Login
-from poolproxy.protocol import scram
+from poolproxy.protocol import messages, scram
 from poolproxy.protocol.auth_methods import ALL, SCRAM
 from poolproxy.protocol.startup import StartupMessage
 from poolproxy.session.startup_parameters import Wanted
 from poolproxy.transport.poller import Pollable, Poller
-from poolproxy.transport.stream import Handler
+from poolproxy.transport.stream import Handler, Stream
 from tests.fuzz.readers import holds
 from tests.fuzz.target import Target
 from tests.support.polling import served_poller
@@ -86,17 +87,29 @@ def scram_client(data: bytes) -> None:
 
 # A client logs in.
 
+#: What drivers want to hear before they believe that they are in.
+WELCOME = (
+    messages.authentication_ok()
+    + messages.parameter_status("server_version", "18.6")
+    + messages.backend_key_data(1, b"key!")
+    + messages.ready_for_query(0x49)
+)
+
 _METHODS: tuple[AuthMethod, ...] = ("scram-sha-256", "md5", "trust")
 
 
 class _Inside(Handler):
     """Where a client is when it is in. Takes what comes."""
 
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
     def on_data(self, buffer: bytearray, end: int) -> None: ...
 
     def on_drained(self) -> None: ...
 
-    def on_lost(self, reason: str) -> None: ...
+    def on_lost(self, reason: str) -> None:
+        self._stream.close()
 
     def fail(self, error: PoolproxyError) -> None: ...
 
@@ -123,8 +136,8 @@ class OpenDoor(Door):
     def enter(self, login: Login, startup: StartupMessage, wanted: Wanted, proof: bytes) -> None:
         self.entered += 1
         self.user = startup.user
-        login.stream.handler = _Inside()
-        login.stream.send(proof + b"R\0\0\0\x08\0\0\0\0Z\0\0\0\5I")
+        login.stream.handler = _Inside(login.stream)
+        login.stream.send(proof + WELCOME)
 
     def left(self, login: Login, result: str, error: PoolproxyError | None) -> None:
         self.results.append(result)
@@ -200,15 +213,21 @@ def _check_entry(door: OpenDoor, said: bytes) -> None:
 
 
 def _has_scram_proof(said: bytes) -> bool:
-    """Whether a whole exchange that proves something stands in these bytes."""
-    start = max(said.rfind(b"n,,n="), said.rfind(b"y,,n="))
-    first = said[start:]
-    length = int.from_bytes(said[start - 4 : start], "big")
-    behind = said[start + length :]
-    final = behind[behind.index(b"c=") :]
-    final = final[: int.from_bytes(behind[behind.index(b"c=") - 4 : behind.index(b"c=")], "big") - 4]
-    exchange = scram.ScramServer(_SECRET, scram.new_nonce(lambda count: b"\7" * count))
-    return _proves(first[:length], exchange.first(first[:length]), final)
+    """Whether a whole exchange that proves something stands in these bytes, wherever."""
+    server_nonce = scram.new_nonce(lambda count: b"\7" * count)
+    for found in re.finditer(rb"[ny],,n=", said):
+        first = _of_length(said, found.start(), 0)
+        for final in re.finditer(rb"c=", said[found.start() :]):
+            with contextlib.suppress(ValueError, ProtocolViolation):
+                server_first = scram.ScramServer(_SECRET, server_nonce).first(first)
+                if _proves(first, server_first, _of_length(said, found.start() + final.start(), 4)):
+                    return True
+    return False
+
+
+def _of_length(said: bytes, start: int, counted: int) -> bytes:
+    """What stands from here on, of the length that stands before it; `counted`: bytes of that itself."""
+    return said[start : start + int.from_bytes(said[start - 4 : start], "big") - counted]
 
 
 # We log in to a server.
@@ -282,4 +301,3 @@ TARGETS = (
     Target("login", login, (b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"p\0\0\0\4", b"SCRAM-SHA-256\0", b"n,,n=,r=", b"PROXY ")),
     Target("server", server, (b"R\0\0\0\x08\0\0\0\0", b"E\0\0\0", b"Z\0\0\0\5I", b"S\0\0\0", b"v\0\0\0", b"N\0\0\0\4")),
 )  # fmt: skip
-

@@ -20,7 +20,7 @@ from poolproxy.session import assignments, channels, custom
 from poolproxy.session.audit import read_audit
 from poolproxy.session.durations import seconds_of
 from poolproxy.session.last_values import hinted
-from poolproxy.session.parameters import EMPTY, fragment_of, parameter_set, reported_set, split_identifiers
+from poolproxy.session.parameters import fragment_of, parameter_set, reported_set, split_identifiers
 from poolproxy.session.prepared import names_of_ours, shape_of, with_names
 from poolproxy.session.spelling import Spellings
 from poolproxy.session.startup_options import merged_date_style, read_options, split_options
@@ -73,7 +73,10 @@ def _walk(pieces: Iterable[bytes], stops: bytes) -> list[object]:
 def framing(data: bytes) -> None:
     for stops in (stop_table(b""), stop_table(b"dDHS")):
         whole = _walk([data], stops)
-        holds(whole == _walk([data[i : i + 1] for i in range(len(data))], stops), "bytes alone are read otherwise")
+        holds(
+            whole == _walk([data[i : i + 1] for i in range(len(data))], stops),
+            "bytes alone are read otherwise",
+        )
         for size in (4, 5, 6):
             pieces = [data[i : i + size] for i in range(0, len(data), size)]
             holds(whole == _walk(pieces, stops), f"pieces of {size} bytes are read otherwise")
@@ -242,7 +245,10 @@ def values(data: bytes) -> None:
 def options(data: bytes) -> None:
     text = text_of(data)
     split_options(text)
-    for read in (read_options, lambda text: wanted_parameters({"user": "a", "options": text, text[:9]: text[9:]})):
+    for read in (
+        read_options,
+        lambda text: wanted_parameters({"user": "a", "options": text, text[:9]: text[9:]}),
+    ):
         try:
             read(text)
         except PoolproxyError as error:
@@ -281,7 +287,9 @@ def rules(data: bytes) -> None:
     try:
         found = hba.parse("hba", text_of(data), _included)
     except hba.InvalidRules as error:
-        holds(error.problems and all(len(p.splitlines()) < 3 for p in error.problems), "problems without a word")
+        holds(
+            error.problems and all(len(p.splitlines()) < 3 for p in error.problems), "problems without a word"
+        )
         return
     for peer in ("unix", "10.0.0.1:5", "[::ffff:10.0.0.1]:5", "[fe80::1]:5"):
         found.find(hba.Origin.of(peer, encrypted=False), "app", "app")
@@ -295,8 +303,13 @@ def userlist(data: bytes) -> None:
         holds(str(error).startswith("line ") and len(str(error)) < 60, "it repeats what may be a password")
         return
     holds(all(users.values()) and all(users), "an empty name or password")
-    again = "".join('"{}" "{}"\n'.format(*(part.replace('"', '""') for part in pair)) for pair in users.items())
-    holds("\n" in "".join([*users, *users.values()]) or read_userlist(again) == users, "not what it was written from")
+    again = "".join(
+        '"{}" "{}"\n'.format(*(part.replace('"', '""') for part in pair)) for pair in users.items()
+    )
+    holds(
+        "\n" in "".join([*users, *users.values()]) or read_userlist(again) == users,
+        "not what it was written from",
+    )
 
 
 def urls(data: bytes) -> None:

@@ -27,7 +27,9 @@ def hostile_server(data: bytes) -> None:
         server, client = stage.server(), stage.client()
         client >> _ASKED[control % 8]
         if control & 16:
-            server >> words.done("SELECT 1", "T" if control & 32 else "I")  # the audit, or a reset, comes next
+            server >> words.done(
+                "SELECT 1", "T" if control & 32 else "I"
+            )  # the audit, or a reset, comes next
         server.push(said)
         stage.settle()
         server.hang_up()
