@@ -69,7 +69,8 @@ class ServerSession(Member):
 
     __slots__ = (
         "_describing", "_ended", "_errands", "_fatal", "_rows", "_rows_left", "_types", "audit_pause",
-        "audited_at", "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch", "exchange_at",
+        "audited_at", "auditing", "cancelling", "changing_schema", "dirty", "discarding", "ending_batch",
+        "exchange_at",
         "fencing", "forgets", "forgotten", "framer", "key", "lent", "listens", "on_closed", "origin",
         "own_draws", "pid", "pipeline", "pool", "prepared", "ready_kept", "refusal", "reported",
         "rescue_cancelled", "reset_due", "restoring", "returning", "sink", "stream", "suspected",

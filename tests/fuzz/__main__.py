@@ -1,4 +1,5 @@
-"""`python -m tests.fuzz [TARGET ...] --seconds 60`: see the package. Exit status 1 when an input broke something."""
+"""`python -m tests.fuzz [TARGET ...] --seconds 60`: see the package. Exit status 1 when an input broke
+something."""
 
 from __future__ import annotations
 
@@ -65,8 +66,10 @@ def _guided(target: Target, seconds: float) -> str:
     new = sorted(_crashes(target) - before)
     if ran.returncode or new:
         return f"BROKEN, kept as {', '.join(new) or 'nothing'}:\n{ran.stdout[-3000:]}{ran.stderr[-3000:]}"
-    figures = {name: re.search(rf"stat::{name}: *(\d+)", ran.stderr) for name in
-               ("number_of_executed_units", "new_units_added", "peak_rss_mb")}  # fmt: skip
+    figures = {
+        name: re.search(rf"stat::{name}: *(\d+)", ran.stderr)
+        for name in ("number_of_executed_units", "new_units_added", "peak_rss_mb")
+    }
     runs, added, peak = (match[1] if match else "?" for match in figures.values())
     return f"{runs} inputs, {added} of them new coverage, {peak} MB at the peak"
 

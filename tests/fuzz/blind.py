@@ -21,8 +21,8 @@ class Outcome:
 
 
 def fuzz(target: Target, seed: int, going: Callable[[int], bool], every: int = 10) -> Outcome:
-    """Until `going(inputs)` is false, or something breaks, which is kept. One input of `every` is measured: that
-    costs ten times as much."""
+    """Until `going(inputs)` is false, or something breaks, which is kept. One input of `every` is measured:
+    that costs ten times as much."""
     corpus = list(target.corpus().values())
     mutator = Mutator([*corpus, b"".join(target.tokens)], target.tokens, seed)
     outcome = Outcome()

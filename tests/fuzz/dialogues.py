@@ -1,7 +1,8 @@
-"""Targets: both ends of SCRAM, and whole logins, a client's with us and ours with a server, over real streams.
+"""Targets: both ends of SCRAM, and whole logins, a client's with us and ours with a server, over real
+streams.
 
-All that is random is fixed, so that a login that was recorded once succeeds again, and what the mutator makes
-of it gets as far. Who gets in without the one right proof in its bytes has broken in.
+All that is random is fixed, so that a login that was recorded once succeeds again, and what the mutator
+makes of it gets as far. Who gets in without the one right proof in its bytes has broken in.
 """
 
 from __future__ import annotations
@@ -298,6 +299,14 @@ def server(data: bytes) -> None:
 TARGETS = (
     Target("scram_server", scram_server, (b"n,,", b"y,,", b"p=", b",r=", b"c=biws", b"m=", AND, b"=")),
     Target("scram_client", scram_client, (b"r=" + NONCE, b",s=", b",i=4096", b",i=", b"v=", AND, b"e=")),
-    Target("login", login, (b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"p\0\0\0\4", b"SCRAM-SHA-256\0", b"n,,n=,r=", b"PROXY ")),
-    Target("server", server, (b"R\0\0\0\x08\0\0\0\0", b"E\0\0\0", b"Z\0\0\0\5I", b"S\0\0\0", b"v\0\0\0", b"N\0\0\0\4")),
-)  # fmt: skip
+    Target(
+        "login",
+        login,
+        (b"\0\3\0\0", b"\x04\xd2\x16\x2f", b"p\0\0\0\4", b"SCRAM-SHA-256\0", b"n,,n=,r=", b"PROXY "),
+    ),
+    Target(
+        "server",
+        server,
+        (b"R\0\0\0\x08\0\0\0\0", b"E\0\0\0", b"Z\0\0\0\5I", b"S\0\0\0", b"v\0\0\0", b"N\0\0\0\4"),
+    ),
+)

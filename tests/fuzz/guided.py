@@ -1,7 +1,7 @@
 """Runs a target under atheris, on the `.py` sources: `python -m tests.fuzz.guided TARGET SECONDS`.
 
-atheris never returns, so each target has a process of its own. What it finds worth keeping goes into a folder that
-is not in the repository; what breaks the target goes to the target's corpus.
+atheris never returns, so each target has a process of its own. What it finds worth keeping goes into a
+folder that is not in the repository; what breaks the target goes to the target's corpus.
 """
 
 from __future__ import annotations
@@ -37,10 +37,18 @@ def main(name: str, seconds: str) -> None:
             words.write('"{}"\n'.format("".join(f"\\x{byte:02x}" for byte in token)))
         words.flush()
         arguments = [
-            sys.argv[0], str(found), str(target.folder), f"-max_total_time={seconds}", f"-timeout={TIMEOUT}",
-            f"-rss_limit_mb={MEMORY}", "-max_len=4096", "-print_final_stats=1", "-verbosity=1",
-            f"-artifact_prefix={target.folder}/", *([f"-dict={words.name}"] if target.tokens else []),
-        ]  # fmt: skip
+            sys.argv[0],
+            str(found),
+            str(target.folder),
+            f"-max_total_time={seconds}",
+            f"-timeout={TIMEOUT}",
+            f"-rss_limit_mb={MEMORY}",
+            "-max_len=4096",
+            "-print_final_stats=1",
+            "-verbosity=1",
+            f"-artifact_prefix={target.folder}/",
+            *([f"-dict={words.name}"] if target.tokens else []),
+        ]
         atheris.Setup(arguments, target.run)
         atheris.Fuzz()
 

@@ -1,4 +1,4 @@
-"""Makes new inputs out of old ones by chance: no coverage, no package. The same seed makes the same inputs."""
+"""Makes new inputs out of old ones by chance: no coverage, no package. The same seed, the same inputs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,15 @@ class Mutator:
         self._tokens = [*tokens, *NUMBERS, b"\0", b"\xff", b"\0\0\0\4"]
         self._chance = random.Random(seed)
         self._ways: list[Callable[[bytearray], None]] = [
-            self._flip, self._replace, self._insert, self._remove, self._repeat, self._splice, self._token, self._cut,
-        ]  # fmt: skip
+            self._flip,
+            self._replace,
+            self._insert,
+            self._remove,
+            self._repeat,
+            self._splice,
+            self._token,
+            self._cut,
+        ]
 
     def next(self) -> bytes:
         """One input."""

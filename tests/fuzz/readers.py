@@ -1,8 +1,9 @@
-"""Targets: functions of bytes to values. Each raises its own errors and no other, decides the same however its
-bytes arrive, and gives back what its writer wrote."""
+"""Targets: functions of bytes to values. Each raises its own errors and no other, decides the same however
+its bytes arrive, and gives back what its writer wrote."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 
 from poolproxy.auth import hba
@@ -144,13 +145,15 @@ _WRITTEN: dict[int, tuple[Callable[[bytes], object], Callable[..., bytes]]] = {
     3: (lambda body: (m.command_tag(body),), m.command_complete),
     4: (m.notification_fields, m.notification_response),
     5: (notifications.read_notification, notifications.notification),
-    6: (lambda body: (m.sasl_mechanisms(body),), lambda names: m.authentication_sasl(names)[:5] + b"".join(
-        map(m.cstring, names)) + b"\0"),
+    6: (
+        lambda body: (m.sasl_mechanisms(body),),
+        lambda names: m.authentication_sasl(names)[:5] + b"".join(map(m.cstring, names)) + b"\0",
+    ),
     7: (m.negotiated_version, m.negotiate_protocol_version),
     8: (lambda body: (m.data_row_values(body),), m.data_row),
     9: (lambda body: (m.password_text(body),), m.password_message),
     10: (m.sasl_initial_fields, m.sasl_initial_response),
-}  # fmt: skip
+}
 
 
 def messages(data: bytes) -> None:
@@ -179,20 +182,16 @@ def reports(data: bytes) -> None:
 
 def descriptions(data: bytes) -> None:
     """RowDescription."""
-    try:
+    with contextlib.suppress(UnexpectedServerAnswer):
         holds(len(shape_of(data)) <= len(data), "more than there was")
-    except UnexpectedServerAnswer:
-        pass
 
 
 def audit(data: bytes) -> None:
     """Rows of an audit: columns between commas, rows between lines."""
     rows = [line.split(",") for line in text_of(data).split("\n")]
     told = dict(zip(data[::2].split(b","), data[1::2].split(b","), strict=False))
-    try:
+    with contextlib.suppress(UnexpectedServerAnswer):
         read_audit(rows, parameter_set({"app.a": "'x'"}), reported_set({}), reported_set(told))
-    except UnexpectedServerAnswer:
-        pass
 
 
 # Texts of clients.
@@ -259,10 +258,8 @@ def encodings(data: bytes) -> None:
     """The first line names two encodings."""
     head, _, text = data.partition(b"\n")
     source, _, target = head.decode("latin-1").partition(" ")
-    try:
+    with contextlib.suppress(Inconvertible):
         holds(len(convert(text, source, target)) <= 8 * len(text), "more than characters")
-    except Inconvertible:
-        pass
 
 
 def notified(data: bytes) -> None:
@@ -320,15 +317,18 @@ def urls(data: bytes) -> None:
         holds(len(str(error)) < 300, "a long message")
         return
     holds(url.host and 0 < url.port < 65536, "no host or port")
-    holds(url.password is None or len(url.password) < 4 or url.password in (url.host, url.user, url.dbname)
-          or f"password={url.password!r}" not in repr(url), "a password in a repr")  # fmt: skip
+    holds(
+        url.password is None
+        or len(url.password) < 4
+        or url.password in (url.host, url.user, url.dbname)
+        or f"password={url.password!r}" not in repr(url),
+        "a password in a repr",
+    )
 
 
 def require_auth(data: bytes) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         holds(required_methods(text_of(data)) <= ALL, "methods that are none")
-    except ValueError:
-        pass
 
 
 def secrets(data: bytes) -> None:
@@ -351,28 +351,103 @@ def http(data: bytes) -> None:
     wants_openmetrics(request.headers.get("accept", ""))
 
 
-_HBA = (b"local", b"host", b"hostssl", b"hostnossl", b"all", b"sameuser", b"replication", b"@more", b"include more", b"\\\n",
-        b"scram-sha-256", b"trust", b"reject", b"10.0.0.0/8", b"::1/128", b"255.0.0.0", b'"', b",", b"/^a", b"+", b"#")  # fmt: skip
-_SQL = (b"set ", b"reset all", b"discard all", b"listen x", b"unlisten *", b"deallocate ", b"prepare ", b"set_config(",
-        b"$$", b"$a$", b"/*", b"*/", b"--", b"E'\\'", b"U&\"", b"'", b'"', b";", b"app.x", b"begin", b"local", b"to")  # fmt: skip
+_HBA = (
+    b"local",
+    b"host",
+    b"hostssl",
+    b"hostnossl",
+    b"all",
+    b"sameuser",
+    b"replication",
+    b"@more",
+    b"include more",
+    b"\\\n",
+    b"scram-sha-256",
+    b"trust",
+    b"reject",
+    b"10.0.0.0/8",
+    b"::1/128",
+    b"255.0.0.0",
+    b'"',
+    b",",
+    b"/^a",
+    b"+",
+    b"#",
+)
+_SQL = (
+    b"set ",
+    b"reset all",
+    b"discard all",
+    b"listen x",
+    b"unlisten *",
+    b"deallocate ",
+    b"prepare ",
+    b"set_config(",
+    b"$$",
+    b"$a$",
+    b"/*",
+    b"*/",
+    b"--",
+    b"E'\\'",
+    b'U&"',
+    b"'",
+    b'"',
+    b";",
+    b"app.x",
+    b"begin",
+    b"local",
+    b"to",
+)
 
 TARGETS = (
     Target("framing", framing, (b"D\0\0\0\4", b"d\0\0\0\5x", b"Z\0\0\0\5I", b"S\x3f\xff\xff\xff")),
-    Target("startup", startup, (b"\0\3\0\0", b"user\0", b"_pq_.", b"database\0", b"options\0", b"\x04\xd2\x16\x2f")),
-    Target("proxy_header", proxy_header, (b"PROXY TCP4 ", b"TCP6", b"UNKNOWN", b"\r\n", b"\r\n\r\n\0\r\nQUIT\n", b"%")),
+    Target(
+        "startup",
+        startup,
+        (b"\0\3\0\0", b"user\0", b"_pq_.", b"database\0", b"options\0", b"\x04\xd2\x16\x2f"),
+    ),
+    Target(
+        "proxy_header",
+        proxy_header,
+        (b"PROXY TCP4 ", b"TCP6", b"UNKNOWN", b"\r\n", b"\r\n\r\n\0\r\nQUIT\n", b"%"),
+    ),
     Target("messages", messages, (b"SCRAM-SHA-256\0",)),
     Target("reports", reports, (b"\0C", b"\0M", b'"_poolproxy_1"', b"Rlastval", b"\0\0")),
     Target("descriptions", descriptions),
-    Target("audit", audit, (b"left,", b"prepared,", b"ours,,", b"role,none,app", b"setting,", b"superuser,", b"\n")),
+    Target(
+        "audit",
+        audit,
+        (b"left,", b"prepared,", b"ours,,", b"role,none,app", b"setting,", b"superuser,", b"\n"),
+    ),
     Target("statements", statements, _SQL),
-    Target("values", values, (b"infinity", b"1min", b"0x10", b"1e400", b"'", b'"', b",", b"german", b"99999999999")),
-    Target("options", options, (b"-c ", b"--", b"-d", b"-f ", b"-t pa", b"\\", b"\\ ", b"=", b"search_path=", b"-")),
-    Target("encodings", encodings, (b"UTF8 ", b"LATIN1", b"SJIS", b"EUC_JIS_2004", b"GB18030", b"SQL_ASCII", b"\n")),
+    Target(
+        "values",
+        values,
+        (b"infinity", b"1min", b"0x10", b"1e400", b"'", b'"', b",", b"german", b"99999999999"),
+    ),
+    Target(
+        "options",
+        options,
+        (b"-c ", b"--", b"-d", b"-f ", b"-t pa", b"\\", b"\\ ", b"=", b"search_path=", b"-"),
+    ),
+    Target(
+        "encodings",
+        encodings,
+        (b"UTF8 ", b"LATIN1", b"SJIS", b"EUC_JIS_2004", b"GB18030", b"SQL_ASCII", b"\n"),
+    ),
     Target("notified", notified),
     Target("rules", rules, _HBA),
     Target("userlist", userlist, (b'"', b'""', b" ", b"\n", b";")),
-    Target("urls", urls, (b"postgres://", b"@", b":", b"/", b"?", b"&", b"%", b"[::1]", b"sslmode=", b"port=")),
-    Target("require_auth", require_auth, (b"!", b",", b"password", b"md5", b"scram-sha-256", b"none", b"gss")),
+    Target(
+        "urls", urls, (b"postgres://", b"@", b":", b"/", b"?", b"&", b"%", b"[::1]", b"sslmode=", b"port=")
+    ),
+    Target(
+        "require_auth", require_auth, (b"!", b",", b"password", b"md5", b"scram-sha-256", b"none", b"gss")
+    ),
     Target("secrets", secrets, (b"SCRAM-SHA-256$", b"4096:", b"$", b":", b"=")),
-    Target("http", http, (b"GET /metrics", b"HTTP/1.1", b"\r\n", b"accept: ", b"q=", b"name[]=", b"http://[", b";")),
-)  # fmt: skip
+    Target(
+        "http",
+        http,
+        (b"GET /metrics", b"HTTP/1.1", b"\r\n", b"accept: ", b"q=", b"name[]=", b"http://[", b";"),
+    ),
+)

@@ -1,8 +1,9 @@
 """Makes the seeds of the corpus: `python -m tests.fuzz.record` rewrites every `seed-*` in it.
 
-Real drivers log in to the door of the target `login`, our own login goes to a real PostgreSQL, and psycopg and
-asyncpg talk to it: what each side said is written down. With the target's fixed nonces a recorded login is a
-whole one when it is replayed. Of texts that nobody sends (rules, urls) a few of each kind are written here.
+Real drivers log in to the door of the target `login`, our own login goes to a real PostgreSQL, and psycopg
+and asyncpg talk to it: what each side said is written down. With the target's fixed nonces a recorded login
+is a whole one when it is replayed. Of texts that nobody sends (rules, urls) a few of each kind are written
+here.
 """
 
 from __future__ import annotations
@@ -140,7 +141,8 @@ def _keep_first_packet(said: bytes) -> None:
 
 
 def _keep_scram_server(said: bytes) -> None:
-    """The exchange of the target `scram_server`, whose nonce differs from the door's: its proof is made anew."""
+    """The exchange of the target `scram_server`, whose nonce differs from the door's: its proof is made
+    anew."""
     from scramp import ScramClient  # type: ignore[import-untyped]
 
     from poolproxy.protocol.scram import ScramServer
@@ -156,8 +158,13 @@ def _keep_scram_server(said: bytes) -> None:
 
 def record_servers() -> None:
     for method, control in (("scram-sha-256", 1), ("md5", 0), ("password", 2), ("trust", 0)):
-        with LocalPostgres(hba=("local all postgres trust", "host all postgres all scram-sha-256",
-                                f"host all all all {method}")) as postgres:  # fmt: skip
+        with LocalPostgres(
+            hba=(
+                "local all postgres trust",
+                "host all postgres all scram-sha-256",
+                f"host all all all {method}",
+            )
+        ) as postgres:
             # Of the salt and the rounds that the targets know.
             stored = PASSWORD if method == "md5" else dialogues._SECRET.format()
             postgres.sql(f"set password_encryption = 'md5'; create role {USER} login password '{stored}'")
@@ -191,9 +198,12 @@ def _keep_scram_client(said: bytes) -> None:
 
 
 def _record_sessions(connect: Callable[[], socket.socket]) -> None:
-    with relay(connect) as said, psycopg.connect(
-        host="127.0.0.1", port=said.port, user=USER, dbname=USER, sslmode="disable", gssencmode="disable"
-    ) as one:
+    with (
+        relay(connect) as said,
+        psycopg.connect(
+            host="127.0.0.1", port=said.port, user=USER, dbname=USER, sslmode="disable", gssencmode="disable"
+        ) as one,
+    ):
         one.execute("set work_mem to '1MB'")
         one.execute("select %s::int", (1,), prepare=True)
         one.execute("create temp table t (a int)")
@@ -245,8 +255,11 @@ def _keep_message(letter: str, body: bytes) -> None:
 #: What no driver sends us.
 WRITTEN: dict[str, tuple[bytes, ...]] = {
     "proxy_header": (
-        b"PROXY TCP4 10.1.2.3 10.0.0.1 40000 5432\r\n", b"PROXY TCP6 fe80::1 ::1 1 2\r\nrest", b"PROXY UNKNOWN\r\n",
-        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\1\2\3\x0a\0\0\1\x9c\x40\x15\x38", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        b"PROXY TCP4 10.1.2.3 10.0.0.1 40000 5432\r\n",
+        b"PROXY TCP6 fe80::1 ::1 1 2\r\nrest",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\1\2\3\x0a\0\0\1\x9c\x40\x15\x38",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
     ),
     "rules": (
         b'local all all trust\nhost "a b",c /^x$ 10.0.0.0/8 scram-sha-256 # why\n',
@@ -256,17 +269,24 @@ WRITTEN: dict[str, tuple[bytes, ...]] = {
     "urls": (b"postgres://app:p%40ss@[::1]:5432/shop?sslmode=disable&host=/run", b"postgresql://db/x"),
     "require_auth": (b"scram-sha-256,md5", b"!password,!none"),
     "secrets": (dialogues._SECRET.format().encode(),),
-    "http": (b"GET /metrics?name[]=a HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.5, */*\r\nAccept-Encoding: gzip",),
+    "http": (
+        b"GET /metrics?name[]=a HTTP/1.1\r\nHost: x\r\nAccept: text/plain;q=0.5, */*\r\nAccept-Encoding: br",
+    ),
     "options": (b"-c search_path=a\\ b --work-mem=1MB -d2 -F -tpa -fs", b"-B 1 -- rest"),
     "values": (b'"A b", c', b"1.5min", b"ISO, MDY\nGerman"),
     "encodings": (b"UTF8 LATIN1\n\xc3\xa9", b"SJIS EUC_JP\n\x82\xa0"),
     "notified": (b"channel", b'"a"'),
-    "audit": (b"role,none,app\ndefault_role,none,\nsetting,work_mem,64\nleft,temp_object,\nours,,3\nchannel,x,",),
-    "statements": (
-        b"set work_mem to '1MB'; select $$a$$, E'\\'' /* x /* y */ */ -- z", b"listen \"a b\"; select set_config('a.b', 'c', false)",
-        b"deallocate all", b"prepare p as select 1", b"begin; set local x.y = 1; commit",
+    "audit": (
+        b"role,none,app\ndefault_role,none,\nsetting,work_mem,64\nleft,temp_object,\nours,,3\nchannel,x,",
     ),
-}  # fmt: skip
+    "statements": (
+        b"set work_mem to '1MB'; select $$a$$, E'\\'' /* x /* y */ */ -- z",
+        b"listen \"a b\"; select set_config('a.b', 'c', false)",
+        b"deallocate all",
+        b"prepare p as select 1",
+        b"begin; set local x.y = 1; commit",
+    ),
+}
 
 
 def record_written() -> None:

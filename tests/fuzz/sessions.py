@@ -12,14 +12,21 @@ from tests.fuzz.target import Target
 from tests.support import messages as m
 
 #: What has been asked of a server before it says what an input says.
-_ASKED = (b"", m.query("select 1"), m.query("listen x"), m.extended("select 1") + m.SYNC, m.query("copy t from stdin"),
-          m.parse("select 1", "p") + m.bind(statement="p") + m.execute() + m.SYNC, m.query("set work_mem to 1"),
-          m.query("begin"))  # fmt: skip
+_ASKED = (
+    b"",
+    m.query("select 1"),
+    m.query("listen x"),
+    m.extended("select 1") + m.SYNC,
+    m.query("copy t from stdin"),
+    m.parse("select 1", "p") + m.bind(statement="p") + m.execute() + m.SYNC,
+    m.query("set work_mem to 1"),
+    m.query("begin"),
+)
 
 
 def hostile_server(data: bytes) -> None:
-    """The first byte says what the server has been asked; the rest is its answer. Whatever it is, only its own
-    client may suffer."""
+    """The first byte says what the server has been asked; the rest is its answer. Whatever it is, only its
+    own client may suffer."""
     control, said = data[0] if data else 0, data[1:]
     stage = Stage(handover_reset="always" if control & 8 else "auto")
     try:
@@ -72,15 +79,51 @@ def hostile_client(data: bytes) -> None:
         stage.close()
 
 
-_ANSWERS = (words.PARSED, words.BOUND, words.CLOSED, words.NO_DATA, words.COPY_IN, words.COPY_OUT, words.DESCRIPTION,
-            words.row("role", "none", "app"), words.row("ours", "", "1"), words.row("x"), words.ready(), words.ready("T"),
-            words.ready("E"), words.tag("SELECT 1"), words.tag("SET"), words.error("22012"), words.fatal("57P01"),
-            words.parameter("TimeZone", "UTC"), words.notification("x", "y"), words.notice("n"),
-            words.PARAMETERS)  # fmt: skip
-_SAID = (m.SYNC, m.FLUSH, m.COPY_DONE, m.TERMINATE, m.query("begin"), m.query("set a.b to c"), m.query("listen x"),
-         m.parse("select 1"), m.parse("select 1", "p"), m.bind(), m.bind(statement="p"), m.describe_statement("p"),
-         m.describe_portal(), m.execute(), m.close_statement("p"), m.copy_data(b"1"), m.copy_fail("no"),
-         m.function_call(957, b"1"), m.query("discard all"), m.query("deallocate p"))  # fmt: skip
+_ANSWERS = (
+    words.PARSED,
+    words.BOUND,
+    words.CLOSED,
+    words.NO_DATA,
+    words.COPY_IN,
+    words.COPY_OUT,
+    words.DESCRIPTION,
+    words.row("role", "none", "app"),
+    words.row("ours", "", "1"),
+    words.row("x"),
+    words.ready(),
+    words.ready("T"),
+    words.ready("E"),
+    words.tag("SELECT 1"),
+    words.tag("SET"),
+    words.error("22012"),
+    words.fatal("57P01"),
+    words.parameter("TimeZone", "UTC"),
+    words.notification("x", "y"),
+    words.notice("n"),
+    words.PARAMETERS,
+)
+_SAID = (
+    m.SYNC,
+    m.FLUSH,
+    m.COPY_DONE,
+    m.TERMINATE,
+    m.query("begin"),
+    m.query("set a.b to c"),
+    m.query("listen x"),
+    m.parse("select 1"),
+    m.parse("select 1", "p"),
+    m.bind(),
+    m.bind(statement="p"),
+    m.describe_statement("p"),
+    m.describe_portal(),
+    m.execute(),
+    m.close_statement("p"),
+    m.copy_data(b"1"),
+    m.copy_fail("no"),
+    m.function_call(957, b"1"),
+    m.query("discard all"),
+    m.query("deallocate p"),
+)
 
 TARGETS = (
     Target("hostile_server", hostile_server, _ANSWERS, room=4 << 20),

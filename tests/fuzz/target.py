@@ -13,7 +13,8 @@ from typing import Any
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
 
-#: Lines of Python that an input may run, and for each of its bytes: what a reader does that looks at each a few
+#: Lines of Python that an input may run, and for each of its bytes: what a reader does that looks at each a
+#: few
 #: times. Work and not time: a busy machine makes no difference.
 LINES = 60_000
 LINES_PER_BYTE = 400

@@ -14,7 +14,8 @@ from tests.fuzz.target import Broken, Target
 from tests.fuzz.targets import TARGETS
 from tests.support.proxy import ROOT
 
-#: For each target. A seed of its own each day would find more, and fail for nobody else; `make fuzz` does that.
+#: For each target. A seed of its own each day would find more, and fail for nobody else; `make fuzz` does
+#: that.
 INPUTS = 150
 
 

@@ -1,8 +1,8 @@
 """Every reader of foreign bytes, with any bytes: a value or an error of its own, whatever comes.
 
-The readers and what they promise are the targets of the fuzzer (`tests/fuzz`): that they decide the same however
-their bytes arrive, read nothing behind a claimed length, give back what their writer wrote, and take no more work
-or memory than so many bytes may cost.
+The readers and what they promise are the targets of the fuzzer (`tests/fuzz`): that they decide the same
+however their bytes arrive, read nothing behind a claimed length, give back what their writer wrote, and
+take no more work or memory than so many bytes may cost.
 """
 
 from __future__ import annotations

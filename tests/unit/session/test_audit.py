@@ -95,7 +95,8 @@ def test_what_another_server_would_not_take(row: list[str], superuser: bytes, ex
 @pytest.mark.parametrize(
     "row",
     [
-        [], ["left"], ["left", "temp_object"], ["left", "temp_object", "", ""], ["ours", "", "many"], ["ours", "", "-1"],
+        [], ["left"], ["left", "temp_object"], ["left", "temp_object", "", ""],
+        ["ours", "", "many"], ["ours", "", "-1"],
         ["ours", "", "9" * 5000], ["ours", "", "\u0665"], ["setting", 'a" TO 1; DROP TABLE t; --', "x"],
         ["setting", "", "x"], ["setting", "a b", "x"], ["superuser", "a'b", "x"],
     ],
