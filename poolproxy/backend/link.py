@@ -12,12 +12,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from poolproxy.auth.server_login import ServerGreeting
-from poolproxy.errors import PoolproxyError
+from poolproxy.errors import PoolproxyError, UnexpectedServerAnswer
 from poolproxy.protocol import messages
+from poolproxy.protocol.framing import NOTHING, PARTIAL, Framer, stop_table
 from poolproxy.transport.stream import Handler, Stream
 
 #: Bytes of a cancel key that asyncpg knows of.
 _KEY_BYTES = 4
+
+#: Bytes of one message, and of all that a server may say on one connection: rows are kept until the last one.
+MAX_ANSWER = 16 << 20
+MAX_ANSWERS = 256 << 20
 
 LogIn = Callable[[], Awaitable[tuple[Stream, ServerGreeting]]]
 
@@ -70,7 +75,7 @@ class Link(asyncio.Transport):
     def __init__(self, loop: asyncio.AbstractEventLoop, stream: Stream, protocol: asyncio.Protocol) -> None:
         super().__init__()
         self._loop = loop
-        self._stream = stream
+        self.stream = stream
         self._protocol = protocol
         self._begun = False
         self._over = False
@@ -84,7 +89,7 @@ class Link(asyncio.Transport):
         if not self._begun:
             self._begun = True  # its startup message: we have said ours
         elif not self._over:
-            self._stream.send(bytes(data))
+            self.stream.send(bytes(data))
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         for data in list_of_data:
@@ -99,27 +104,43 @@ class Link(asyncio.Transport):
     def abort(self) -> None:
         if not self._over:
             self._over = True
-            self._stream.close()
+            self.stream.close()
             self._loop.call_soon(self._protocol.connection_lost, None)
 
     def pause_reading(self) -> None:
-        self._stream.pause()
+        self.stream.pause()
 
     def resume_reading(self) -> None:
-        self._stream.resume()
+        self.stream.resume()
 
 
 class _Receiver(Handler):
-    """Hands to asyncpg what comes."""
+    """Hands to asyncpg what comes, if it is made of messages: a length below four sends asyncpg round for
+    ever, and one of a gigabyte is gathered."""
 
-    __slots__ = ("_link", "_protocol")
+    __slots__ = ("_framer", "_left", "_link", "_protocol")
 
     def __init__(self, link: Link, protocol: asyncio.Protocol) -> None:
         self._link = link
         self._protocol = protocol
+        self._framer = Framer(stop_table(b""))
+        self._left = MAX_ANSWERS
 
     def on_data(self, buffer: bytearray, end: int) -> None:
-        self._protocol.data_received(bytes(buffer[:end]))
+        framer = self._framer
+        position = framer.scan(buffer, 0, end)
+        while framer.kind not in (NOTHING, PARTIAL):
+            if framer.size > MAX_ANSWER:
+                raise UnexpectedServerAnswer(what=f"a message of {framer.size} bytes")
+            position = framer.scan(buffer, framer.skip(position, end), end)
+        self._left -= position
+        if self._left < 0:
+            raise UnexpectedServerAnswer(what="no end of rows")
+        self._link.stream.keep(position, end)
+        try:
+            self._protocol.data_received(bytes(buffer[:position]))
+        except Exception as error:
+            raise UnexpectedServerAnswer(what=f"asyncpg: {type(error).__name__}") from error
 
     def on_drained(self) -> None:
         """Queries of ours are short."""
