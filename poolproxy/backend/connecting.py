@@ -33,6 +33,9 @@ _MAX_LOGIN_MESSAGE = 8 * MAX_STARTUP_LENGTH
 #: invalid_authorization_specification: what pg_hba.conf has no rule for.
 _NO_RULE: Final = "28000"
 
+#: What a server may say unasked: a parameter, a notice, a notification; an error, as it ends.
+_UNASKED = stop_table(b"SNAE")
+
 
 class LoginDriver(Handler):
     """Drives a login dialogue over a stream, and completes a future with its greeting or its error."""
@@ -141,10 +144,21 @@ async def _log_in_over(
     dialogue = server_login(target.user, target.password, parameters, channel, keys, target.methods)
     driver = LoginDriver(line.stream, dialogue)
     try:
-        return driver.stream, await driver.done
+        greeting = await driver.done
+        _check_silence(driver.stream.look_at_kept())
+        return driver.stream, greeting
     except BaseException:
         driver.stream.close()
         raise
+
+
+def _check_silence(behind: bytes) -> None:
+    """What a server has said behind its ReadyForQuery must not be the answer to anything: whoever asks first
+    would take it for its own."""
+    framer = Framer(_UNASKED)
+    framer.scan(bytearray(behind), 0, len(behind))
+    if framer.kind not in (NOTHING, PARTIAL):
+        raise UnexpectedServerAnswer(what=f"message type {framer.kind:#04x} before anything was asked")
 
 
 def describe(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Servers that attack, in every state that one can be in: only that one dies, and its client, if it has one."""
+"""Servers that attack, in every state that one can be in: only that one dies, and its client, if any."""
 
 from __future__ import annotations
 
@@ -10,8 +10,20 @@ import pytest
 from poolproxy.backend.server_session import MAX_KEPT
 from poolproxy.protocol.codes import MAX_REPORTED
 from tests.dialogues.stage import ClientPeer, ServerPeer, Stage
-from tests.dialogues.words import DESCRIPTION, END, PARSED, answer, done, ended, error, notification, parameter
-from tests.dialogues.words import ready, row, tag
+from tests.dialogues.words import (
+    DESCRIPTION,
+    END,
+    PARSED,
+    answer,
+    done,
+    ended,
+    error,
+    notification,
+    parameter,
+    ready,
+    row,
+    tag,
+)
 from tests.support.messages import SYNC, bind, execute, message, parse, query
 
 #: More than is held of one message.
@@ -133,7 +145,9 @@ def test_rows_that_no_audit_has(stage: Stage, said: str) -> None:
 # Rows for a client.
 
 
-@pytest.mark.parametrize("said", ["65,535 columns", "a length of -2", "the smallest length", "a length of more"])
+@pytest.mark.parametrize(
+    "said", ["65,535 columns", "a length of -2", "the smallest length", "a length of more"]
+)
 def test_rows_that_are_none_pass_unread(stage: Stage, said: str) -> None:
     """They are their client's to judge; the books count messages."""
     server, client = stage.server(), stage.client()
@@ -145,7 +159,9 @@ def test_rows_that_are_none_pass_unread(stage: Stage, said: str) -> None:
     stage.nothing_more()
 
 
-@pytest.mark.parametrize("body", [b"\0\1", b"\0\1name", b"\0\1name\0", b"\xff\xffname\0" + bytes(18), b"\0\0x"])
+@pytest.mark.parametrize(
+    "body", [b"\0\1", b"\0\1name", b"\0\1name\0", b"\xff\xffname\0" + bytes(18), b"\0\0x"]
+)
 def test_a_description_that_is_none(stage: Stage, body: bytes) -> None:
     """Of a statement that goes by a name: a server that lacks it is asked, and then it is read."""
     first, client, busy = stage.server(), stage.client(), stage.client()

@@ -1,5 +1,7 @@
-"""Clients that attack: a bystander goes on all the while, memory, CPU and log stay bounded, and the figures are
-printed (`pytest -s`). What one malformed packet does is in test_hostile.py."""
+"""Clients that attack: a bystander goes on all the while, memory, CPU and log stay bounded.
+
+The figures are printed (`pytest -s`). What one malformed packet does is in test_hostile.py.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,10 @@ FIRST = initial(struct.pack("!i", 14))
 def test_every_message_as_the_first_one(target: ProxyProcess) -> None:
     with watched(target, "every message as the first"):
         for letter in FRONTEND:
-            for packet in (m.message(letter, b"x\0"), *(letter.encode() + struct.pack("!I", n) for n in LENGTHS)):
+            for packet in (
+                m.message(letter, b"x\0"),
+                *(letter.encode() + struct.pack("!I", n) for n in LENGTHS),
+            ):
                 assert refusal(told(target, packet)) == "08P01", packet
 
 
@@ -83,7 +88,10 @@ def test_every_message_in_each_state_of_a_login(target: ProxyProcess, before: li
     """Of any length, too."""
     with watched(target, f"every message after {len(before)} packets"):
         for letter in FRONTEND:
-            for packet in (m.message(letter, b"x\0"), *(letter.encode() + struct.pack("!I", n) for n in LENGTHS)):
+            for packet in (
+                m.message(letter, b"x\0"),
+                *(letter.encode() + struct.pack("!I", n) for n in LENGTHS),
+            ):
                 assert refusal(told(target, *before, packet)) == "08P01", packet
 
 
@@ -107,8 +115,8 @@ def test_a_length_within_a_sasl_message(target: ProxyProcess, inner: int) -> Non
         [initial(struct.pack("!i", 14), b"p=x,,n=,r=abcd")],
         [initial(struct.pack("!i", 14), b"n,,n=,r=abc\0\xff\xfe")],
     ],
-    ids=["long nonce", "longer nonce", "final first", "first twice", "short nonce", "attributes", "nonces", "order",
-         "binding", "bytes"],
+    ids=["long nonce", "longer nonce", "final first", "first twice", "short nonce", "attributes", "nonces",
+         "order", "binding", "bytes"],
 )  # fmt: skip
 def test_scram_that_is_none(target: ProxyProcess, said: list[bytes]) -> None:
     with watched(target, "SCRAM"):
@@ -120,7 +128,8 @@ def test_a_byte_at_a_time_and_then_nothing(target: ProxyProcess) -> None:
     packet = struct.pack("!II", 10_000, 0x30000) + b"user\0" + b"x" * 5000
     with watched(target, "200 slow startups"), contextlib.ExitStack() as open_sockets:
         slow = [
-            open_sockets.enter_context(socket.create_connection(target.address, timeout=20)) for _ in range(200)
+            open_sockets.enter_context(socket.create_connection(target.address, timeout=20))
+            for _ in range(200)
         ]
         for start in range(0, 60):
             for sock in slow:

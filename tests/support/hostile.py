@@ -34,6 +34,7 @@ class EvilServer:
 
     def __init__(self) -> None:
         self.script: Callable[[socket.socket], None] = lambda connection: None
+        self.answer: Callable[[str, bytes], bytes] = lambda letter, body: b""  #: for scripts that converse
         self.calls = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -52,7 +53,8 @@ class EvilServer:
     def _serve(self, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
             (length,) = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))
-            connection.recv(length - 4, socket.MSG_WAITALL)
+            if connection.recv(length - 4, socket.MSG_WAITALL)[:4] == struct.pack("!i", m.CANCEL):
+                return
             self.calls += 1
             self.script(connection)
 
@@ -113,7 +115,7 @@ def watched(
 ) -> Iterator[None]:
     """While somebody is hostile: what the proxy may take of memory, of CPU and of its log, generously; and
     afterwards everything is as before."""
-    memory, seconds, line = proxy.resident_bytes(), cpu_seconds(proxy.pid), len(proxy.log)
+    memory, seconds, since = proxy.resident_bytes(), cpu_seconds(proxy.pid), len(proxy.log)
     with Bystander(proxy) as bystander:
         yield
         grown = (proxy.resident_bytes() - memory) / 2**20
@@ -121,12 +123,26 @@ def watched(
     spent = cpu_seconds(proxy.pid) - seconds
     print(
         f"{what}: {grown:.1f} MB, {spent:.2f} s of CPU, bystander {bystander.answers} answers, "
-        f"slowest {1000 * bystander.slowest:.0f} ms, {len(proxy.log) - line} lines of log"
+        f"slowest {1000 * bystander.slowest:.0f} ms, {len(proxy.log) - since} lines of log"
     )
     assert grown < megabytes, f"{grown:.1f} MB"
     assert spent < cpu, f"{spent:.2f} s of CPU"
     assert bystander.answers > 0
-    eventually(lambda: not gauges_off_baseline(proxy), "gauges at their baseline", 20)
-    told = proxy.troubles(line)
-    assert len(told) <= lines, proxy.log_text(line)
-    assert not [entry for entry in told if "internal" in entry["event"] or entry["level"] == "unparsable"], told
+    _comes_to_rest(proxy)
+    told = proxy.troubles(since)
+    assert len(told) <= lines, proxy.log_text(since)
+    assert not [entry for entry in told if "internal" in entry["event"] or entry["level"] == "unparsable"], (
+        told
+    )
+
+
+def _comes_to_rest(proxy: ProxyProcess) -> None:
+    last: list[dict[str, object]] = [{}]
+
+    def at_rest() -> bool:
+        last[0] = gauges_off_baseline(proxy)
+        return not last[0]
+
+    with contextlib.suppress(AssertionError):
+        eventually(at_rest, "gauges at their baseline", 20)
+    assert not last[0], f"not at rest: {last[0]}"
