@@ -156,7 +156,10 @@ def _check_silence(behind: bytes) -> None:
     """What a server has said behind its ReadyForQuery must not be the answer to anything: whoever asks first
     would take it for its own."""
     framer = Framer(_UNASKED)
-    framer.scan(bytearray(behind), 0, len(behind))
+    try:
+        framer.scan(bytearray(behind), 0, len(behind))
+    except PoolproxyError as error:
+        raise UnexpectedServerAnswer(what=error.message) from None
     if framer.kind not in (NOTHING, PARTIAL):
         raise UnexpectedServerAnswer(what=f"message type {framer.kind:#04x} before anything was asked")
 

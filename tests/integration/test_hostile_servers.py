@@ -245,6 +245,8 @@ def test_where_it_is_asked_about_itself(stage: Stage, evil: EvilServer, said: by
                 proxy.login("app", "evil", timeout=4).query("select 1")
             proxy.close_wires()
             assert evil.calls > calls
+            evil.script = lambda connection: None
+            evil.hang_up()
         assert proxy.stop() == 0, proxy.log_text()
     finally:
         evil.answer = greets

@@ -36,6 +36,7 @@ class EvilServer:
         self.script: Callable[[socket.socket], None] = lambda connection: None
         self.answer: Callable[[str, bytes], bytes] = lambda letter, body: b""  #: for scripts that converse
         self.calls = 0
+        self._open: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -56,9 +57,17 @@ class EvilServer:
             if connection.recv(length - 4, socket.MSG_WAITALL)[:4] == struct.pack("!i", m.CANCEL):
                 return
             self.calls += 1
+            self._open.append(connection)
             self.script(connection)
 
+    def hang_up(self) -> None:
+        """On everybody; a query that nobody answers would be waited for."""
+        while self._open:
+            with contextlib.suppress(OSError):
+                self._open.pop().shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
+        self.hang_up()
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for thread in self._threads:

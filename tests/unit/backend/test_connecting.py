@@ -21,7 +21,7 @@ from poolproxy.route import Target
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Stream
-from tests.dialogues.words import fatal, notice, parameter
+from tests.dialogues.words import answer, fatal, notice, parameter, row
 from tests.fakes.routes import target_of
 from tests.support import messages as m
 from tests.support.polling import dialer_of
@@ -97,6 +97,19 @@ class TestLoggingIn:
             stream, _ = await entered(poller, fake.target)
             assert stream.take_kept() == notice("and more")
             stream.close()
+
+    @pytest.mark.parametrize("said", [answer("early"), notice("x") + row("early"), b"Z\0\0\0\0"])
+    async def test_an_answer_behind_the_welcome(self, poller: Poller, tmp_path: Path, said: bytes) -> None:
+        """Whoever asks first would take it for its own."""
+        error = await refused(poller, tmp_path, saying(OK + GREETING + said))
+        assert isinstance(error, UnexpectedServerAnswer), repr(error)
+
+    @pytest.mark.parametrize("names", [1, 100_000])
+    async def test_parameters_without_end(self, poller: Poller, tmp_path: Path, names: int) -> None:
+        said = b"".join(parameter(f"name {number % names}", "x" * 10) for number in range(100_000))
+        error = await refused(poller, tmp_path, saying(OK + said + GREETING))
+        assert isinstance(error, UnexpectedServerAnswer), repr(error)
+        assert "no end of parameters" in error.message
 
     async def test_notices_longer_than_a_client_may_send(self, poller: Poller, tmp_path: Path) -> None:
         fake = FakePostgres(saying(notice("x" * 50_000) + OK + GREETING), bytewise=False)
