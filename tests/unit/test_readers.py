@@ -21,11 +21,18 @@ from tests.fuzz.targets import TARGETS
 #: Whole dialogues take milliseconds each; the fuzzer's quick form has them.
 PURE = {name: target for name, target in TARGETS.items() if not name.startswith(("hostile", "server"))}
 
-#: Parts of the two sessions, which the hostile targets hold as a whole.
+#: Parts of the two sessions, which the hostile targets hold as a whole; and what gives asyncpg its bytes, for
+#: tests/integration/test_hostile_servers.py.
 WITHIN = {
-    "backend/discarding.py", "backend/parsing.py", "frontend/client_session.py", "frontend/connection.py",
-    "frontend/discarding.py", "frontend/hearing.py", "frontend/preparing.py",
-}  # fmt: skip
+    "backend/discarding.py",
+    "backend/link.py",
+    "backend/parsing.py",
+    "frontend/client_session.py",
+    "frontend/connection.py",
+    "frontend/discarding.py",
+    "frontend/hearing.py",
+    "frontend/preparing.py",
+}
 
 #: Where foreign bytes become values: each module, and the target that reads with it.
 READERS = {
