@@ -209,7 +209,9 @@ def _names(tokens: list[Token] | None, what: str) -> Names:
         elif token.means("replication") and what == "databases":
             pass  # such connections are refused before any rule is asked
         elif not token.quoted and _asks_for_membership(token.text, what):
-            raise Problem(f"{shown(token.text)} is not supported: who is a member of a role only PostgreSQL knows")
+            raise Problem(
+                f"{shown(token.text)} is not supported: who is a member of a role only PostgreSQL knows"
+            )
         elif token.text.startswith("/"):
             patterns.append(pattern_of(token.text[1:]))
         else:

@@ -20,7 +20,13 @@ from unittest.mock import patch
 
 from poolproxy.auth.client_login import AuthMethod
 from poolproxy.auth.credentials import Credentials, UserSecret
-from poolproxy.auth.server_login import ScramKeyCache, ServerGreeting, ServerRefusedLogin, server_login
+from poolproxy.auth.server_login import (
+    Channel,
+    ScramKeyCache,
+    ServerGreeting,
+    ServerRefusedLogin,
+    server_login,
+)
 from poolproxy.backend import connecting
 from poolproxy.errors import PoolproxyError, ProtocolViolation, UnexpectedServerAnswer
 from poolproxy.frontend.login import Door, Login
@@ -268,8 +274,10 @@ async def logged_in(sock: socket.socket, methods: frozenset[str], local: bool) -
     """Our login on a connected socket."""
     async with served_poller() as poller:
         parameters: Mapping[str, str] = {"database": USER}
-        dialogue = server_login(USER, PASSWORD, parameters, local, ScramKeyCache(), methods)
-        driver = connecting.LoginDriver(poller, sock, dialogue)
+        dialogue = server_login(USER, PASSWORD, parameters, Channel(private=local), ScramKeyCache(), methods)
+        driver = connecting.LoginDriver(
+            Stream(poller, sock.detach(), connecting.LoginDriver.__new__(connecting.LoginDriver)), dialogue
+        )
         try:
             async with asyncio.timeout(30):
                 return await driver.done
