@@ -52,13 +52,22 @@ class EvilServer:
                 thread.start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            (length,) = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))
-            if connection.recv(length - 4, socket.MSG_WAITALL)[:4] == struct.pack("!i", m.CANCEL):
+        with connection, contextlib.suppress(OSError, struct.error):
+            packet = self._packet(connection)
+            while packet in (m.ssl_request()[4:], m.gssenc_request()[4:]):
+                connection.sendall(b"N")
+                packet = self._packet(connection)
+            if packet[:4] == m.cancel_request(0, b"")[4:8]:
                 return
             self.calls += 1
             self._open.append(connection)
             self.script(connection)
+
+    @staticmethod
+    def _packet(connection: socket.socket) -> bytes:
+        """A first packet, without its length."""
+        (length,) = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))
+        return connection.recv(length - 4, socket.MSG_WAITALL)
 
     def hang_up(self) -> None:
         """On everybody; a query that nobody answers would be waited for."""
