@@ -183,7 +183,8 @@ a bar holds when the median ratio is not above it.
   other figures, without TLS; `direct` is a PostgreSQL of the same version that is built with OpenSSL. While
   many log in, queries and logins count from the moment they were meant for; the queries without the time
   that the generator itself was late with them, and a run in which that was more than a few milliseconds
-  is void, and tried again, twice at most.
+  is void, and tried again, twice at most. Where root runs it, the steady clients have a higher priority than
+  all others: who looks at the clock must not wait for who makes the load.
 - **Memory** is the growth of anonymous memory (`Anonymous` in /proc/PID/smaps_rollup); each of these runs
   starts with a fresh proxy that has served a few clients. `direct` gets as many clients as PostgreSQL
   allows.

@@ -27,20 +27,21 @@ class Rounds:
 
     def run(self, figures: Sequence[Figure], rounds: int) -> list[Outcome]:
         """Every figure against every target, `rounds` times. Ctrl-C ends it with what there is."""
-        outcomes = [
-            Outcome(figure, {target.name: {} for target in self._targets[figure.tls]}) for figure in figures
-        ]
+        outcomes = [Outcome(figure, {target.name: {} for target in self._of(figure)}) for figure in figures]
         try:
             for turn in range(rounds):
                 for outcome in outcomes:
                     say(f"round {turn + 1} of {rounds}: {outcome.figure.title}")
-                    targets = self._targets[outcome.figure.tls]
-                    shift = turn % len(targets)
+                    targets = self._of(outcome.figure)
+                    shift = turn % max(len(targets), 1)
                     for target in [*targets[shift:], *targets[:shift]]:
                         self._measure(outcome, target, turn)
         except KeyboardInterrupt:
             say("interrupted: reporting what there is")
         return outcomes
+
+    def _of(self, figure: Figure) -> list[Target]:
+        return [target for target in self._targets[figure.tls] if target.name not in figure.without]
 
     def _measure(self, outcome: Outcome, target: Target, turn: int) -> None:
         """One run of one figure against one target. A run that fails is noted, and the others go on."""

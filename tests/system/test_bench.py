@@ -31,6 +31,8 @@ FIGURES = {
     "tls-beside",
     "tls-idle",
 }
+#: Where the size of its buffer does not matter.
+SMALL = {"tls-simple-32", "tls-login", "tls-beside", "tls-idle"}
 GROWTH = {"idle", "stalled", "tls-idle"}  #: growth of memory may be nothing; a CPU time may not
 
 
@@ -60,7 +62,8 @@ def test_every_figure_has_a_number_for_every_target(report: str) -> None:
         values = {
             target: float(text.split()[0].replace(",", "")) for target, text in rows_of(section).items()
         }
-        assert values.keys() == TARGETS, name[1]
+        left_out = {"pgbouncer-64k"} if name[1] in SMALL else set()
+        assert values.keys() == TARGETS - left_out, name[1]
         for target, value in values.items():
             assert value > 0 or (value == 0 and name[1] in GROWTH), (name[1], target, value)
     assert found == FIGURES

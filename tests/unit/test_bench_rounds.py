@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.beside import check_punctual
-from benchmarks.figures import DEFAULT, Bar, Figure, all_figures
+from benchmarks.figures import DEFAULT, TUNED, Bar, Figure, all_figures
 from benchmarks.report import US, Outcome, detail
 from benchmarks.rounds import Rounds
 from benchmarks.stalls import Stalls
@@ -86,6 +87,16 @@ def test_figures_over_tls_are_measured_with_those_who_have_it() -> None:
     run([figure(plain, False), figure(encrypted)], rounds=2, names=(DEFAULT, US))
     assert plain.ran == [(DEFAULT, False), (US, False), (US, False), (DEFAULT, False)]
     assert encrypted.ran == [(DEFAULT, True), (US, True), (US, True), (DEFAULT, True)]
+
+
+def test_a_figure_can_be_without_a_target() -> None:
+    workload = FakeWorkload()
+    (outcome,) = run([dataclasses.replace(figure(workload), without=(TUNED,))], 2, names=(DEFAULT, TUNED, US))
+    assert workload.ran == [(DEFAULT, True), (US, True), (US, True), (DEFAULT, True)]
+    assert outcome.samples.keys() == {DEFAULT, US}
+    assert TUNED not in detail(outcome, PLAN)
+    (outcome,) = run([dataclasses.replace(figure(workload), without=(TUNED,))], names=(TUNED,))
+    assert outcome.samples == {}
 
 
 def test_a_void_run_is_made_again_and_told() -> None:
