@@ -215,7 +215,7 @@ def _prepare(_: object, level: str, event: Event) -> Event:
 
 
 def _end_of(text: str) -> str:
-    """The last lines of a traceback, each fit to be shown, and as many as fit into a line of the log. What the
+    """The end of a traceback, each fit to be shown, and as many as fit into a line of the log: what the
     error says may be a stranger's, and of any length."""
     kept: list[str] = []
     room = TRACEBACK_CHARACTERS
@@ -229,7 +229,7 @@ def _end_of(text: str) -> str:
 
 
 def _indent(_: object, __: str, line: Event) -> Event:
-    """What an error says may have line ends of a stranger's: no line of a traceback looks like one of ours."""
+    """What an error says may have a stranger's line ends: no line of a traceback looks like one of ours."""
     if "exception" in line:
         line["exception"] = "\n".join(_INDENTATION + part for part in line["exception"].split("\n"))
     return line
