@@ -41,6 +41,7 @@ REPEAT_KEYS: Final = 1000
 
 #: Kept, because json.dumps builds one per call.
 _ENCODER: Final = json.JSONEncoder()
+_INDENTATION: Final = "    "
 _SECRET_FIELDS: Final = frozenset({"password", "secret", "url", "token", "key", "proof"})
 _URL_LOGIN: Final = re.compile(r"://[^/\s]*@")
 
@@ -139,7 +140,7 @@ def configure(level: Level = "info", format: Format = "auto", descriptor: int = 
         else structlog.processors.JSONRenderer(serializer=lambda line, **_: _ENCODER.encode(line))
     )
     structlog.configure(
-        processors=[_prepare, renderer, _fit_text if text else _fit_json],
+        processors=[_prepare, _indent, renderer, _fit_text] if text else [_prepare, renderer, _fit_json],
         wrapper_class=structlog.BoundLogger,
         logger_factory=lambda *_: _SinkLogger(sink),
         cache_logger_on_first_use=False,
@@ -208,8 +209,29 @@ def _prepare(_: object, level: str, event: Event) -> Event:
     for name, value in event.items():
         line[name] = "***" if name in _SECRET_FIELDS else _clean(value)
     if isinstance(problem, BaseException):
-        text = "".join(traceback.format_exception(problem))
-        line["exception"] = _URL_LOGIN.sub("://***@", text)[-TRACEBACK_CHARACTERS:].rstrip("\n")
+        text = "".join(traceback.format_exception(problem)).rstrip("\n")
+        line["exception"] = _end_of(_URL_LOGIN.sub("://***@", text))
+    return line
+
+
+def _end_of(text: str) -> str:
+    """The end of a traceback, each fit to be shown, and as many as fit into a line of the log: what the
+    error says may be a stranger's, and of any length."""
+    kept: list[str] = []
+    room = TRACEBACK_CHARACTERS
+    for part in reversed(text[-TRACEBACK_CHARACTERS:].split("\n")):
+        escaped = shown(part, FIELD_CHARACTERS)
+        room -= len(_ENCODER.encode(escaped)) + len(_INDENTATION)
+        if room < 0:
+            break
+        kept.append(escaped)
+    return "\n".join(reversed(kept))
+
+
+def _indent(_: object, __: str, line: Event) -> Event:
+    """What an error says may have a stranger's line ends: no line of a traceback looks like one of ours."""
+    if "exception" in line:
+        line["exception"] = "\n".join(_INDENTATION + part for part in line["exception"].split("\n"))
     return line
 
 

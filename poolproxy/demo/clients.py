@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import asyncpg
 import uvloop
@@ -40,7 +40,7 @@ class Order:
     host: str
     port: int
     user: str
-    password: str
+    password: str = field(repr=False)
     database: str
     first: int
     clients: int

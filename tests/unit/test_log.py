@@ -158,6 +158,18 @@ def test_a_line_never_exceeds_what_a_pipe_takes(json_lines: Lines) -> None:
     assert len(json.dumps(line)) < LINE_BYTES
 
 
+@pytest.mark.parametrize("said", ["é" * 9000, "\n" * 9000, "\x1b" * 9000, "\U0001f600\n" * 9000])
+def test_what_an_error_says_is_cut_and_escaped(json_lines: Lines, said: str) -> None:
+    try:
+        raise ValueError(said)
+    except ValueError:
+        get_logger().exception("broken", task="t")
+    (line,) = json_lines()
+    assert line["event"] == "broken"
+    assert line["exception"]
+    assert all(part.isprintable() for part in line["exception"].split("\n"))
+
+
 def test_libraries_log_to_the_same_place(json_lines: Lines) -> None:
     logging.getLogger("asyncio").warning("slow %s", "callback")
     logging.getLogger("asyncio").debug("not this")
