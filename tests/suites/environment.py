@@ -5,7 +5,6 @@ Both are kept in `.cache/suites` (or under POOLPROXY_CACHE_DIR), by exact versio
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,9 +13,9 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
+from tests.support.cache import cache_directory
 from tests.suites.definitions import Suite
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class CommandFailed(Exception):
@@ -24,7 +23,7 @@ class CommandFailed(Exception):
 
 
 def cache() -> Path:
-    folder = Path(os.environ.get("POOLPROXY_CACHE_DIR") or ROOT / ".cache") / "suites"
+    folder = cache_directory() / "suites"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
