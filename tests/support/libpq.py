@@ -23,6 +23,11 @@ from tests.support.wire import Address
 
 MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
+DIRECT = ("sslnegotiation", "direct")
+BINDS = ("channel_binding", "require")
+TLS_1_2 = (("ssl_max_protocol_version", "TLSv1.2"),)
+TLS_1_1 = (("ssl_min_protocol_version", "TLSv1"), ("ssl_max_protocol_version", "TLSv1.1"))
+
 #: How it ended: "tls" or "plain" for who is in; otherwise why not, for each attempt.
 Outcome = tuple[str, ...]
 
@@ -69,7 +74,27 @@ class Way:
     more: tuple[tuple[str, str], ...] = ()  #: further parameters of libpq's
 
     def __str__(self) -> str:
-        return " ".join(filter(None, (self.sslmode, self.root, self.identity, *(f"{a}={b}" for a, b in self.more))))
+        more = [f"{name}={value}" for name, value in self.more]
+        return " ".join(filter(None, (self.user, self.sslmode, self.root, self.identity, *more)))
+
+    @property
+    def direct(self) -> bool:
+        return DIRECT in self.more
+
+    @property
+    def binds(self) -> bool:
+        """It insists on that."""
+        return BINDS in self.more
+
+    @property
+    def older(self) -> bool:
+        """It knows no TLS 1.3."""
+        return any(name == "ssl_max_protocol_version" for name, _ in self.more)
+
+    @property
+    def oldest(self) -> bool:
+        """Nor TLS 1.2."""
+        return set(TLS_1_1) <= set(self.more)
 
     def parameters(self, certificates: Certificates) -> dict[str, str]:
         """Those of libpq."""
@@ -87,6 +112,7 @@ class Host:
 
     mode: str = "prefer"
     identity: str = "server"
+    direct: bool = True  #: as PostgreSQL has it from 17 on
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -107,6 +133,14 @@ def every_way() -> Iterator[Way]:
     shown = ("", "app", "other", "app_expired", "app_stranger", "app_revoked")
     for mode, root, identity in itertools.product(MODES, ("", "ca", "stranger_ca"), shown):
         yield Way(mode, root, identity)
+        if root != "stranger_ca":
+            yield Way(mode, root, identity, more=TLS_1_2)
+        if mode in ("require", "verify-ca", "verify-full"):  # libpq refuses it with less
+            yield Way(mode, root, identity, more=(DIRECT,))
+    for mode, user, binding in itertools.product(MODES, ("app", "md5user"), ("disable", "prefer", "require")):
+        yield Way(mode, "ca", user=user, more=(("channel_binding", binding),))
+    for mode in MODES:
+        yield Way(mode, "ca", more=TLS_1_1)
 
 
 ATTEMPTS: Mapping[str, tuple[str, ...]] = {
@@ -123,26 +157,40 @@ def expected(way: Way, host: Host) -> Outcome:
     """What becomes of it."""
     heard: list[str] = []
     for attempt in ATTEMPTS[way.sslmode]:
-        refused = _refused_plain(host) if attempt == "plain" else _refused_tls(way, host)
+        refused = _refused_plain(way, host) if attempt == "plain" else _refused_tls(way, host)
         if refused is None:
             return (attempt,)
         if refused == "no tls" and way.sslmode == "prefer":
             continue  # the same connection goes on without
         heard.append(refused)
-        if refused == "certificate refused":
-            break  # by then the client takes itself for connected
+        # In TLS 1.3 the client takes itself for connected before its certificate is looked at.
+        if refused == "not bound" or (refused == "certificate refused" and not way.older):
+            break
     return tuple(heard)
 
 
-def _refused_plain(host: Host) -> str | None:
-    return "plain refused" if host.mode in ("require", "verify-ca", "verify-full") else None
+def _refused_plain(way: Way, host: Host) -> str | None:
+    if host.mode in ("require", "verify-ca", "verify-full"):
+        return "plain refused"
+    return "not bound" if way.binds else None
 
 
 def _refused_tls(way: Way, host: Host) -> str | None:
-    if host.mode == "disable":
+    if way.direct:
+        if way.sslmode.startswith("verify") and not way.root:
+            return "no authorities"
+        if host.mode == "disable" or not host.direct:
+            return "closed"
+    elif host.mode == "disable":
         return "no tls"
+    return _refused_handshake(way, host) or _refused_login(way, host)
+
+
+def _refused_handshake(way: Way, host: Host) -> str | None:
     if way.sslmode.startswith("verify") and not way.root:
         return "no authorities"
+    if way.oldest:
+        return "no tls in common"
     # Who names authorities believes nobody else, in every mode.
     authority = "stranger_ca" if host.identity == "server_stranger" else "ca"
     if way.root and (way.root != authority or host.identity == "server_expired"):
@@ -151,8 +199,14 @@ def _refused_tls(way: Way, host: Host) -> str | None:
         return "another host's"
     if way.identity in ("app_expired", "app_stranger", "app_revoked"):
         return "certificate refused"
+    return None
+
+
+def _refused_login(way: Way, host: Host) -> str | None:
     if host.mode in ("verify-ca", "verify-full") and not way.identity:
         return "certificate wanted"
+    if way.binds and way.user == "md5user":
+        return "not bound"
     if host.mode == "verify-full" and way.identity != way.user:
         return "another user's"
     return None
@@ -221,6 +275,9 @@ def other_hosts(sslmode: str) -> Iterator[tuple[Way, Host]]:
     yield replace(Way(sslmode), root="ca"), Host("disable")
 
 
-def surprises(found: Mapping[Way, Outcome], wanted: Mapping[Way, Outcome]) -> list[str]:
-    """Where two tables differ, one line each."""
-    return [f"{way}: {outcome}, not {wanted[way]}" for way, outcome in found.items() if outcome != wanted[way]]
+def surprises(found: Mapping[Way, Outcome], host: Host) -> str:
+    """Where a table is not as expected, one line each."""
+    wanted = {way: expected(way, host) for way in found}
+    return "\n".join(
+        f"{way}: {outcome}, not {wanted[way]}" for way, outcome in found.items() if outcome != wanted[way]
+    )

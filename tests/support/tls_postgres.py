@@ -56,10 +56,15 @@ class TlsPostgres:
     """A cluster with the roles and tables of the tests. `serve` says how it is to be reached from then on."""
 
     def __init__(self, bin_dir: Path | None = None) -> None:
-        self.postgres: LocalPostgres = make_postgres(bin_dir=bin_dir or binaries(), hba=(*ALWAYS, *ANYBODY))
+        self.bin_dir = bin_dir or binaries()
+        self.postgres: LocalPostgres = make_postgres(bin_dir=self.bin_dir, hba=(*ALWAYS, *ANYBODY))
 
     def __repr__(self) -> str:
         return f"<TlsPostgres {self.postgres!r}>"
+
+    @property
+    def version(self) -> int:
+        return 15 if self.bin_dir == DEBIAN else 18
 
     @property
     def address(self) -> tuple[str, int]:
