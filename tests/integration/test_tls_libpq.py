@@ -14,7 +14,18 @@ import pytest
 from tests.support import messages as m
 from tests.support.certificates import Certificates
 from tests.support.cluster import DATABASE, PASSWORDS
-from tests.support.libpq import BINDS, DIRECT, MODES, Host, Psycopg, Way, every_way, expected, other_hosts, surprises
+from tests.support.libpq import (
+    BINDS,
+    DIRECT,
+    MODES,
+    Host,
+    Psycopg,
+    Way,
+    every_way,
+    expected,
+    other_hosts,
+    surprises,
+)
 from tests.support.proxy import ProxyProcess, tls_settings
 from tests.support.stage import Stage
 from tests.support.tls_wire import TlsWire, client_context
@@ -129,7 +140,7 @@ def test_copy_both_ways(stage: Stage, proxy: ProxyProcess, certificates: Certifi
 
 def test_psycopg_cancels(stage: Stage, proxy: ProxyProcess, certificates: Certificates) -> None:
     """libpq's cancel request is encrypted as its connection is."""
-    handshakes = proxy.metrics().value("poolproxy_tls_handshakes_total", side="client", result="ok")
+    handshakes = proxy.metrics().value("poolproxy_tls_handshakes_total", result="ok")
     with Psycopg(certificates).connect(Way("verify-full", "ca"), proxy.address) as connection:
         caught: list[BaseException] = []
 
@@ -145,7 +156,7 @@ def test_psycopg_cancels(stage: Stage, proxy: ProxyProcess, certificates: Certif
         connection.cancel_safe()
         sleeping.join(30)
         assert [type(error) for error in caught] == [psycopg.errors.QueryCanceled]
-    now = proxy.metrics().value("poolproxy_tls_handshakes_total", side="client", result="ok")
+    now = proxy.metrics().value("poolproxy_tls_handshakes_total", result="ok")
     assert now - handshakes == 2
 
 
@@ -214,10 +225,9 @@ def test_bound(stage: Stage, certificates: Certificates, identity: str) -> None:
 
 def test_bound_to_another_certificate(stage: Stage, proxy: ProxyProcess, certificates: Certificates) -> None:
     """Somebody in the middle, who has a certificate of his own, gets nowhere with what he relays."""
-    stage.expect_log("28P01|28000|login")
     with TlsWire.encrypted(proxy.address) as wire:
         wire.binding = bytes(32)
-        with pytest.raises(WireError, match="28P01|28000"):
+        with pytest.raises(WireError, match="channel binding is to another certificate"):
             wire.enter("app", PASSWORDS["app"], DATABASE)
 
 
@@ -234,7 +244,11 @@ def first_message(wire: Wire, mechanism: bytes, flag: bytes) -> list[str]:
     ("mechanism", "flag", "refused"),
     [
         (b"SCRAM-SHA-256", b"n", False),
-        (b"SCRAM-SHA-256", b"y", True),  # it could, and has been told that we cannot: somebody is in the middle
+        (
+            b"SCRAM-SHA-256",
+            b"y",
+            True,
+        ),  # it could, and has been told that we cannot: somebody is in the middle
         (b"SCRAM-SHA-256", b"p=tls-server-end-point", True),
         (b"SCRAM-SHA-256-PLUS", b"n", True),
         (b"SCRAM-SHA-256-PLUS", b"y", True),

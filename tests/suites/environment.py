@@ -17,7 +17,6 @@ from tests.support.cache import cache_directory
 from tests.suites.definitions import Suite
 
 
-
 class CommandFailed(Exception):
     """A command failed; the message holds the end of its output."""
 

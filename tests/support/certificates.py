@@ -52,7 +52,9 @@ class Certificates:
         self.folder = Path(tempfile.mkdtemp(prefix="poolproxy-certificates-"))
         self.folder.chmod(0o755)
         servers, clients, strangers = CA(), CA(), CA()
-        self.ca = self._file("ca.pem", servers.cert_pem.bytes())  #: whoever believes servers believes this one
+        self.ca = self._file(
+            "ca.pem", servers.cert_pem.bytes()
+        )  #: whoever believes servers believes this one
         self.client_ca = self._file("client-ca.pem", clients.cert_pem.bytes())
         self.stranger_ca = self._file("stranger-ca.pem", strangers.cert_pem.bytes())
         #: Servers' own.

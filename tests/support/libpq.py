@@ -45,7 +45,8 @@ _MEANINGS = {
     r"certificate authentication failed|password authentication failed": "another user's",
     r"alert (certificate expired|unknown ca|certificate revoked|decrypt error)": "certificate refused",
     r"alert (protocol version|no application protocol)|unsupported protocol|no protocols available": "no tls in common",
-    r"server closed the connection unexpectedly|Connection reset|unexpected eof|Broken pipe": "closed",
+    # PostgreSQL says nothing to who begins TLS where there is none, the proxy an error in plain text.
+    r"wrong version number|server closed the connection unexpectedly|Connection reset|unexpected eof|Broken pipe": "closed",
 }
 
 
@@ -98,7 +99,13 @@ class Way:
 
     def parameters(self, certificates: Certificates) -> dict[str, str]:
         """Those of libpq."""
-        found = {"sslmode": self.sslmode, "user": self.user, "dbname": DATABASE, "host": self.host, **dict(self.more)}
+        found = {
+            "sslmode": self.sslmode,
+            "user": self.user,
+            "dbname": DATABASE,
+            "host": self.host,
+            **dict(self.more),
+        }
         found["sslrootcert"] = str(getattr(certificates, self.root)) if self.root else "/nonexistent/root.crt"
         if self.identity:
             shown = getattr(certificates, self.identity)

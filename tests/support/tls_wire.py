@@ -52,7 +52,12 @@ class TlsSocket:
     """
 
     def __init__(
-        self, sock: socket.socket, context: ssl.SSLContext, name: str | None, piece: int = 0, record: int = 16384
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        name: str | None,
+        piece: int = 0,
+        record: int = 16384,
     ) -> None:
         self.plain = sock
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -169,7 +174,9 @@ class TlsWire(Wire):
 def client_hello(context: ssl.SSLContext | None = None, name: str | None = "localhost") -> bytes:
     """The first record of a handshake."""
     outgoing = ssl.MemoryBIO()
-    tls = (context or client_context()).wrap_bio(ssl.MemoryBIO(), outgoing, server_side=False, server_hostname=name)
+    tls = (context or client_context()).wrap_bio(
+        ssl.MemoryBIO(), outgoing, server_side=False, server_hostname=name
+    )
     with contextlib.suppress(ssl.SSLWantReadError):
         tls.do_handshake()
     return outgoing.read()
