@@ -113,6 +113,7 @@ cdef class TlsStream(Stream):
                 if self._primed or self._ended or self._spoilt:
                     self._more = True
                 return opened
+            # A hang-up has no further edge: the end behind a part of a record is read now.
             if not (self._more or self._hangup or self._ended or self._spoilt):
                 errno.errno = errno.EAGAIN  # by its module: else it is a name of this function's
                 return -1

@@ -23,7 +23,7 @@ from tests.support.waiting import eventually
 from tests.support.wire import Wire, WireError
 
 #: Alerts (RFC 8446, 6).
-UNEXPECTED, BAD_RECORD, TOO_LONG, NO_VERSION, NO_ALPN = 10, 20, 22, 70, 120
+TOO_LONG, NO_VERSION = 22, 70
 
 
 @pytest.fixture(autouse=True)
@@ -141,10 +141,6 @@ def test_tls_within_tls(proxy: ProxyProcess) -> None:
 @pytest.mark.parametrize("alpn", [None, "http/1.1", "h2", "postgresql2"])
 def test_direct_tls_without_our_protocol(proxy: ProxyProcess, alpn: str | None) -> None:
     """Else a browser could be had to speak to us, with words of others (ALPACA)."""
-    with Wire(proxy.address) as wire:
-        wire.send(client_hello(client_context(alpn=alpn)))
-        if alpn is not None:
-            assert alert_in(heard_to_end(wire.sock)) == NO_ALPN
     with pytest.raises((OSError, EOFError)):
         TlsWire.encrypted(proxy.address, client_context(alpn=alpn), direct=True).enter(
             "app", PASSWORDS["app"], DATABASE
@@ -357,8 +353,9 @@ def test_words_behind_a_goodbye(trusting: ProxyProcess) -> None:
     with TlsWire.encrypted(trusting.address).enter("trusted", "", DATABASE) as wire:
         later = wire.tls.sealed(m.query("insert into note values (1, 'later')"))
         wire.tls.say_goodbye()
-        wire.tls.send_raw(later)
-        wire.tls.plain.shutdown(socket.SHUT_WR)
+        with contextlib.suppress(OSError):
+            wire.tls.send_raw(later)
+            wire.tls.plain.shutdown(socket.SHUT_WR)
         assert wire.read_to_end() == []
 
 

@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from tests.support import messages as m
 from tests.support.certificates import Identity
+from tests.support.messages import Message
 from tests.support.wire import Address, Wire
 
 ALPN = "postgresql"
@@ -124,6 +125,7 @@ class TlsWire(Wire):
     """A wire client over TLS; `tls` is its socket."""
 
     tls: TlsSocket
+    alert = ""
 
     @classmethod
     def encrypted(
@@ -159,6 +161,18 @@ class TlsWire(Wire):
             self.close()
             raise
         return self
+
+    def read_to_end(self) -> list[Message]:
+        """Likewise; an alert is remembered, by OpenSSL's name for it."""
+        read: list[Message] = []
+        try:
+            while True:
+                read.append(self.read())
+        except (EOFError, ConnectionResetError):
+            return read
+        except ssl.SSLError as error:
+            self.alert = error.reason or ""
+            return read
 
     @property
     def certificate(self) -> bytes:
