@@ -273,6 +273,17 @@ class Psycopg:
             return meaning(str(error))
 
 
+def ways_of_ours() -> Iterator[Way]:
+    """Those of the table that the proxy can be told to take to its servers: it asks for authorities where libpq has
+    a file by default, and knows no old version of TLS.
+    """
+    for way in every_way():
+        if not (way.older or (way.sslmode.startswith("verify") and not way.root)):
+            # libpq connects so, to say afterwards that it cannot be; here it is an error at the start.
+            if not (way.binds and way.sslmode == "disable"):
+                yield way
+
+
 def other_hosts(sslmode: str) -> Iterator[tuple[Way, Host]]:
     """The same mode and servers that are not whom they should be."""
     shown = ("server", "server_rsa", "server_elsewhere", "server_expired", "server_stranger")
