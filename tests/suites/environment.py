@@ -13,8 +13,8 @@ import tempfile
 from hashlib import sha256
 from pathlib import Path
 
-from tests.support.cache import cache_directory
 from tests.suites.definitions import Suite
+from tests.support.cache import cache_directory
 
 
 class CommandFailed(Exception):

@@ -58,6 +58,7 @@ class TlsPostgres:
     def __init__(self, bin_dir: Path | None = None) -> None:
         self.bin_dir = bin_dir or binaries()
         self.postgres: LocalPostgres = make_postgres(bin_dir=self.bin_dir, hba=(*ALWAYS, *ANYBODY))
+        self._superuser = self._connected()
 
     def __repr__(self) -> str:
         return f"<TlsPostgres {self.postgres!r}>"
@@ -71,13 +72,17 @@ class TlsPostgres:
         return self.postgres.host, self.postgres.port
 
     def close(self) -> None:
+        self._superuser.close()
         self.postgres.close()
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def _connected(self) -> psycopg.Connection[Any]:
         """As superuser, by the Unix socket, whatever holds for others."""
-        with psycopg.connect(self.postgres.url(unix=True), autocommit=True) as connection:
-            cursor = connection.execute(sql.encode())
-            return cursor.fetchall() if cursor.description else []
+        return psycopg.connect(self.postgres.url(unix=True), autocommit=True)
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """By a connection of the superuser's that is kept."""
+        cursor = self._superuser.execute(sql.encode())
+        return cursor.fetchall() if cursor.description else []
 
     def serve(
         self,
@@ -102,17 +107,18 @@ class TlsPostgres:
             **settings,
         }
         before = self._loaded()
-        with psycopg.connect(self.postgres.url(unix=True), autocommit=True) as connection:
-            for name, value in wanted.items():
-                connection.execute(f"alter system set {name} = '{value}'".encode())
+        for name, value in wanted.items():
+            self.rows(f"alter system set {name} = '{value}'")
         self.postgres.reload((*ALWAYS, *rules))
         eventually(lambda: self._loaded() > before, "the server has read its configuration")
-        assert self.rows("show ssl") == [("on" if identity else "off",)], self.postgres.log_text()[-2000:]
+        with self._connected() as connection:
+            served = connection.execute("show ssl").fetchone()
+        assert served == ("on" if identity else "off",), self.postgres.log_text()[-2000:]
 
     def _loaded(self) -> Any:
         """When the postmaster read its configuration, as a session knows that has just begun."""
-        ((when,),) = self.rows("select pg_conf_load_time()")
-        return when
+        with self._connected() as connection:
+            return (connection.execute("select pg_conf_load_time()").fetchone() or (None,))[0]
 
     def sessions(self) -> list[tuple[str, bool, str | None, str | None, str | None]]:
         """(user, whether by TLS, its version, its cipher, the client's certificate) of all but superusers."""

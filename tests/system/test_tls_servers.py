@@ -7,13 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 from urllib.parse import quote
 
-import asyncpg
-import psycopg
 import pytest
 
 from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
@@ -26,9 +22,8 @@ from poolproxy.transport.tls_stream import TlsStream
 from tests.support import messages as m
 from tests.support.certificates import Certificates
 from tests.support.cluster import DATABASE, PASSWORDS
-from tests.support.libpq import MODES, Host, Outcome, Way, expected, other_hosts, ways_of_ours
+from tests.support.libpq import BINDS, DIRECT, MODES, Host, Way, expected, other_hosts, ways_of_ours
 from tests.support.polling import dialer_of, served_poller
-from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.tls_postgres import DEBIAN, TlsPostgres, binaries
 from tests.support.wire import cancel
@@ -42,12 +37,11 @@ _MEANINGS = {
     r"certificate does not hold": "not believed",
     r"no encryption": "plain refused",
     r"connection requires a valid client certificate": "certificate wanted",
-    r"channel binding is required": "not bound",
+    r"channel binding is required|no channel binding, and it is required": "not bound",
     r"(password|certificate) authentication failed": "another user's",
     r"alert (certificate expired|unknown ca|certificate revoked)": "certificate refused",
     r"lost in the TLS handshake|closed the connection": "closed",
 }
-SEEN = "select ssl, version, client_dn from pg_stat_ssl where pid = pg_backend_pid()"
 
 
 @pytest.fixture(scope="module", params=["18", "15"])
@@ -87,14 +81,6 @@ def url(server: TlsPostgres, certificates: Certificates, way: Way) -> str:
         del parameters["sslrootcert"]
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in parameters.items())
     return f"postgres://{login}@{place}?{query}"
-
-
-def proxy_to(
-    stage: Stage, server: TlsPostgres, certificates: Certificates, ways: Mapping[str, Way], **more: Any
-) -> ProxyProcess:
-    """One with a database for each way."""
-    databases = {name: {"url": url(server, certificates, way)} for name, way in ways.items()}
-    return stage.fresh(databases=databases, connection_borrow_timeout=3.0, pool_size=1, **more)
 
 
 def target(server: TlsPostgres, certificates: Certificates, way: Way) -> Target:
@@ -140,8 +126,8 @@ async def entered(dialer: Dialer, server: TlsPostgres, certificates: Certificate
         said = describe(error)
         return Seen(next((kind for text, kind in _MEANINGS.items() if re.search(text, said)), said))
     try:
-        ((encrypted, name),) = await asyncio.to_thread(
-            server.rows, f"select ssl, client_dn from pg_stat_ssl where pid = {greeting.pid}"
+        ((encrypted, name),) = server.rows(
+            f"select ssl, client_dn from pg_stat_ssl where pid = {greeting.pid}"
         )
     finally:
         stream.close()
@@ -156,7 +142,9 @@ async def test_every_way_to_postgresql(server: TlsPostgres, certificates: Certif
     async with served_poller() as poller:
         dialer = dialer_of(poller)
         found = {way: await entered(dialer, server, certificates, way) for way in ways_of_ours()}
-    wrong = [f"{way}: {seen}, not {expected(way, host)}" for way, seen in found.items() if not seen.fits(way, host)]
+    wrong = [
+        f"{way}: {seen}, not {expected(way, host)}" for way, seen in found.items() if not seen.fits(way, host)
+    ]
     assert not wrong, "\n".join(wrong)
 
 
@@ -174,3 +162,30 @@ async def test_servers_that_are_not_whom_they_should_be(
                 if not seen.fits(way, host):
                     wrong.append(f"{way} to {host}: {seen}, not {expected(way, host)}")
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        Way("require", identity="app"),
+        Way("verify-full", "ca", "app", more=(DIRECT, BINDS)),
+        Way("verify-full", "ca", "app", more=(BINDS,)),
+    ],
+    ids=str,
+)
+def test_a_pool_over_tls(stage: Stage, server: TlsPostgres, certificates: Certificates, way: Way) -> None:
+    """Every connection that a proxy keeps, its own questions' too, and cancel requests."""
+    if way.direct and server.version < 17:
+        way = Way(way.sslmode, way.root, way.identity, more=(BINDS,))
+    serve(server, certificates, Host("verify-full"))
+    proxy = stage.fresh(databases={DATABASE: {"url": url(server, certificates, way)}}, pool_size=2)
+    with proxy.login() as client:
+        assert client.rows("select ssl from pg_stat_ssl where pid = pg_backend_pid()") == [["t"]]
+        text = "x" * 3_000_000
+        assert client.value(f"select '{text}'") == text
+        client.send(m.query("select pg_sleep(60)"))
+        stage.direct.wait_running("pg_sleep(60)")
+        cancel(proxy.address, client.pid, client.key)
+        assert m.errors(client.read_ready()) == ["57014"]
+        assert {encrypted for _, encrypted, *_ in server.sessions()} == {True}
+        assert all((name or "").endswith("/CN=app") for *_, name in server.sessions())
