@@ -49,7 +49,8 @@ def client_context(
 class TlsSocket:
     """What a socket has, as far as `Wire` needs it; over TLS, whose bytes go through `send_raw`.
 
-    `piece`: so many bytes in each write of the plain socket, 0 = all. `record`: so many bytes in each TLS record.
+    `piece`: so many bytes in each write of the plain socket, 0 = all. `record`: so many bytes in each TLS
+    record.
     """
 
     def __init__(

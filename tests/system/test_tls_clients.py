@@ -1,6 +1,4 @@
-"""psql with every sslmode through the proxy, as it gets into PostgreSQL itself (see test_tls_truth); and drivers of
-other languages.
-"""
+"""psql with every sslmode through the proxy, as it gets into PostgreSQL itself (see test_tls_truth)."""
 
 from __future__ import annotations
 
