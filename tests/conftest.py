@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import interpreted
+from tests.support.certificates import Certificates
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,3 +26,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_report_header() -> str:
     """Say in the header which build the results are about."""
     return interpreted.described(ROOT)
+
+
+@pytest.fixture(scope="session")
+def certificates() -> Iterator[Certificates]:
+    """Of servers, clients and strangers; made once."""
+    made = Certificates()
+    yield made
+    made.close()

@@ -222,7 +222,10 @@ class FrontDoor(Entrance):
             self._accept_again()
         if result == "failed" and self.inquirer is not None:
             self.inquirer.doubt(login.user())
-        if result == "cancel" or (result == "lost" and not login.user()):
+        if result == "cancel":
+            self._say_farewell(login.stream)
+            return
+        if result == "lost" and not login.user():
             return  # health checks of load balancers connect and leave: not worth a line
         reason = _REJECTIONS.get(type(error))
         if reason is not None:

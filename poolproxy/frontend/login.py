@@ -258,8 +258,11 @@ class Login(Handler):
             self._start(packet)
             return True
         if isinstance(packet, CancelRequest):
+            if self.encryption is None:
+                self.stream.close()
+            else:
+                self.stream.finish()  # libpq takes an end without TLS's farewell for a failure
             self._over("cancel")
-            self.stream.close()
             self._door.cancel(packet.pid, packet.key)
             return False
         if type(packet) in self._encryption_asked:

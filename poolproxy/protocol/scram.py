@@ -285,6 +285,9 @@ class ScramServer:
         same = size > repeated and cut(client_final, 0, repeated) == expected
         behind = _proof(client_final, repeated) if same else -1
         if behind < 0:
+            if self._bound and client_final.partition(b",")[0] != expected.partition(b",")[0]:
+                # What it saw was another certificate than ours: somebody in the middle has one of his own.
+                raise ProtocolViolation(what="SCRAM channel binding is to another certificate than ours")
             raise ProtocolViolation(what="SCRAM client-final-message does not continue this exchange")
         try:
             claimed = _decoded(cut(client_final, behind + 3, size))

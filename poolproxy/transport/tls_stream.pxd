@@ -5,6 +5,7 @@ cdef class TlsStream(Stream):
     cdef object _incoming
     cdef object _outgoing
     cdef bytes _partial
+    cdef str _fault
     cdef unsigned char _primed
     cdef unsigned char _ended
     cdef unsigned char _spoilt

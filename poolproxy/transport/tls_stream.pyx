@@ -113,6 +113,7 @@ cdef class TlsStream(Stream):
                 if self._primed or self._ended or self._spoilt:
                     self._more = True
                 return opened
+            # A hang-up has no further edge: the end behind a part of a record is read now.
             if not (self._more or self._hangup or self._ended or self._spoilt):
                 errno.errno = errno.EAGAIN  # by its module: else it is a name of this function's
                 return -1
@@ -153,8 +154,9 @@ cdef class TlsStream(Stream):
                     break
         except SSLWantReadError:
             pass  # it was none of data: a ticket, a new key
-        except SSLError:
+        except SSLError as error:
             self._spoilt = True
+            self._fault = f"TLS: {(error.reason or type(error).__name__).lower().replace('_', ' ')}"
         self._say_what_is_due()
         return opened
 
@@ -194,6 +196,16 @@ cdef class TlsStream(Stream):
             start += size
             sealed.append(self._outgoing.read())
         return sealed[0] if len(sealed) == 1 else b"".join(sealed)
+
+    def _lost_now(self, str reason):
+        """The peer's alert is a better reason than what its end looks like to the socket. Where a send has failed it
+        may still wait to be read: in TLS 1.3 a certificate of ours is refused after we think that all is well."""
+        cdef int looks = 4
+        while self._broken and looks and self.fd >= 0 and self._fault is None:
+            if self._receive(PyByteArray_AS_STRING(self.poller.buffer), len(self.poller.buffer)) <= 0:
+                break
+            looks -= 1
+        Stream._lost_now(self, reason if self._fault is None else self._fault)
 
     cdef int _part(self) except -1:
         """As without TLS; the peer is told first, if there is room for it."""

@@ -5,7 +5,6 @@ Both are kept in `.cache/suites` (or under POOLPROXY_CACHE_DIR), by exact versio
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.suites.definitions import Suite
-
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.support.cache import cache_directory
 
 
 class CommandFailed(Exception):
@@ -24,7 +22,7 @@ class CommandFailed(Exception):
 
 
 def cache() -> Path:
-    folder = Path(os.environ.get("POOLPROXY_CACHE_DIR") or ROOT / ".cache") / "suites"
+    folder = cache_directory() / "suites"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

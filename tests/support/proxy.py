@@ -21,6 +21,7 @@ from urllib.parse import quote
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support import interpreted, sabotage
+from tests.support.certificates import Certificates, Identity
 from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.waiting import eventually
 from tests.support.wire import Address, Wire
@@ -44,6 +45,20 @@ def toml(settings: Mapping[str, Any], prefix: str = "") -> str:
         else:
             lines.append(f"{json.dumps(name)} = {json.dumps(value)}\n")
     return "".join(lines + tables)
+
+
+def tls_settings(
+    certificates: Certificates, mode: str = "prefer", identity: Identity | None = None, **more: Any
+) -> dict[str, Any]:
+    """Settings of a proxy that takes TLS, and certificates of clients."""
+    shown = identity or certificates.server
+    return {
+        "tls_mode": mode,
+        "tls_cert_file": str(shown.certificate),
+        "tls_key_file": str(shown.key),
+        "tls_ca_file": str(certificates.client_ca),
+        **more,
+    }
 
 
 def bare_environment() -> dict[str, str]:

@@ -56,6 +56,7 @@ class Wire:
         self.key = b""
         self.status = ""
         self.notices: list[Message] = []
+        self.binding: bytes | None = None  #: to this SCRAM is bound (tls-server-end-point), when it is set
         self._buffer = bytearray()
 
     @classmethod
@@ -205,9 +206,12 @@ class Wire:
             outer = hashlib.md5(inner.encode() + body[4:8]).hexdigest()
             self.send(m.message("p", m.text("md5" + outer)))
         elif code == 10:
-            scram = ScramClient(["SCRAM-SHA-256"], user, password)
+            mechanism, binding = "SCRAM-SHA-256", None
+            if self.binding is not None:
+                mechanism, binding = "SCRAM-SHA-256-PLUS", ("tls-server-end-point", self.binding)
+            scram = ScramClient([mechanism], user, password, binding)
             first = scram.get_client_first().encode()
-            self.send(m.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
+            self.send(m.message("p", m.text(mechanism) + struct.pack("!i", len(first)) + first))
         elif code == 11 and scram is not None:
             scram.set_server_first(body[4:].decode())
             self.send(m.message("p", scram.get_client_final().encode()))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.cache import cache_directory
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -38,13 +39,6 @@ mount --rbind /dev "$root/dev"
 mount -o remount,ro,bind "$root"
 exec chroot --userspec="$user" "$root" "$@"
 """
-
-
-def cache_directory() -> Path:
-    """Where the Debian base is kept between runs: POOLPROXY_CACHE_DIR, else .cache of the checkout."""
-    directory = Path(os.environ.get("POOLPROXY_CACHE_DIR") or ROOT / ".cache")
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 def run(*command: str | Path, **options: Any) -> str:

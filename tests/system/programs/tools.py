@@ -12,7 +12,8 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.system.image import cache_directory, run
+from tests.support.cache import cache_directory
+from tests.system.image import run
 from tests.system.sources import ROOT
 
 NODE = Path(__file__).resolve().parent.parent / "node"
