@@ -14,7 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from tests.suites.definitions import Suite
-from tests.support.cache import cache_directory
+from tools.cache import cache_directory
 
 
 class CommandFailed(Exception):

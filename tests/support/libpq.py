@@ -1,8 +1,8 @@
 """How clients of libpq come in over TLS, what becomes of it, and what should (manual 32.1.2 and 32.19).
 
-A client is asked what has happened as libpq tells it, attempt by attempt: in `prefer` and `allow` it has two.
-`expected` is the rule, written down from the manual; tests hold it against PostgreSQL itself, and then everybody
-else against it.
+A client is asked what has happened as libpq tells it, attempt by attempt: in `prefer` and `allow` it has
+two. `expected` is the rule, written down from the manual; tests hold it against PostgreSQL itself, and
+then everybody else against it.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ class Way:
 
 @dataclass(frozen=True)
 class Host:
-    """What is connected to: `mode` as the proxy's `tls_mode` has it; `identity` by its name in `Certificates`."""
+    """What is connected to: `mode` as the proxy's `tls_mode` has it; `identity` by its name in
+    `Certificates`."""
 
     mode: str = "prefer"
     identity: str = "server"
@@ -274,8 +275,8 @@ class Psycopg:
 
 
 def ways_of_ours() -> Iterator[Way]:
-    """Those of the table that the proxy can be told to take to its servers: it asks for authorities where libpq has
-    a file by default, and knows no old version of TLS.
+    """Those of the table that the proxy can be told to take to its servers: it asks for authorities where
+    libpq has a file by default, and knows no old version of TLS.
     """
     for way in every_way():
         if not (way.older or (way.sslmode.startswith("verify") and not way.root)):

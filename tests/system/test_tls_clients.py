@@ -10,7 +10,7 @@ from tests.support.certificates import Certificates
 from tests.support.libpq import MODES, Host, Psql, Way, every_way, other_hosts, surprises
 from tests.support.proxy import tls_settings
 from tests.support.stage import Stage
-from tests.support.tls_postgres import binaries
+from tools.postgres_with_tls import binaries
 
 
 @pytest.mark.timeout(180)

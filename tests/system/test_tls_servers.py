@@ -25,8 +25,9 @@ from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.libpq import BINDS, DIRECT, MODES, Host, Way, expected, other_hosts, ways_of_ours
 from tests.support.polling import dialer_of, served_poller
 from tests.support.stage import Stage
-from tests.support.tls_postgres import DEBIAN, TlsPostgres, binaries
+from tests.support.tls_postgres import DEBIAN, TlsPostgres
 from tests.support.wire import cancel
+from tools.postgres_with_tls import binaries
 
 pytestmark = pytest.mark.timeout(180)
 

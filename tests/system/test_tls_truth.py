@@ -1,4 +1,5 @@
-"""What psql gets from PostgreSQL itself over TLS: the rule that other tests of TLS go by is held against it."""
+"""What psql gets from PostgreSQL itself over TLS: the rule that other tests of TLS go by is held against
+it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import pytest
 
 from tests.support.certificates import Certificates
 from tests.support.libpq import MODES, Host, Psql, Psycopg, every_way, expected, other_hosts, surprises
-from tests.support.tls_postgres import DEBIAN, TlsPostgres, binaries
+from tests.support.tls_postgres import DEBIAN, TlsPostgres
+from tools.postgres_with_tls import binaries
 
 
 @pytest.fixture(scope="module", params=["18", "15"])

@@ -12,9 +12,9 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.cache import cache_directory
 from tests.system.image import run
 from tests.system.sources import ROOT
+from tools.cache import cache_directory
 
 NODE = Path(__file__).resolve().parent.parent / "node"
 INSTALL_TIMEOUT = 300
