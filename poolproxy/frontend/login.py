@@ -412,6 +412,8 @@ class Login(Handler):
         elif self._door.holds_back(self):
             self.held = True
             self._late = error
+            if self.stream.paused:
+                self.stream.resume()  # nobody is asked any more: read on for its end
             self._over("failed", error)
         else:
             self._refuse(error, "failed")

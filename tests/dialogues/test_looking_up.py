@@ -11,7 +11,7 @@ from scramp import ScramClient  # type: ignore[import-untyped]
 
 from poolproxy.auth.credentials import UserSecret, user_secret
 from poolproxy.backend.inquiring import Tell
-from poolproxy.errors import UsersNotLookedUp
+from poolproxy.errors import AuthenticationFailed, UsersNotLookedUp
 from poolproxy.protocol.scram import secret_from_password
 from tests.dialogues.stage import ClientPeer, Stage
 from tests.dialogues.words import END, ended
@@ -92,6 +92,23 @@ def test_it_goes_on_when_it_is_told(inquiring: Make) -> None:
     client.greeted()
     assert stage.door.login_results == {("scram-sha-256", "ok"): 1}
     assert inquirer.doubted == []
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_who_is_told_later_that_it_failed_and_leaves_holds_nothing(inquiring: Make, early: bool) -> None:
+    """It was not read while it waited; it is when its answer is held back, so that its end is seen."""
+    stage, inquirer = inquiring(failed_login_delay=5)
+    client = stage.knock()
+    client >> KNOCK
+    if early:
+        client.leave()
+    inquirer.waiting.pop()[1](None, AuthenticationFailed(user="bob"))
+    stage.settle()
+    if not early:
+        assert len(stage.door.failures) == 1
+        client.leave()
+    assert len(stage.door.failures) == 0
+    assert not stage.door.logins
 
 
 def test_what_is_at_hand_is_not_waited_for(inquiring: Make) -> None:
