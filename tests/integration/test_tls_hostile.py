@@ -466,6 +466,6 @@ def test_authorities_that_are_replaced(stage: Stage, certificates: Certificates)
         authorities.write_bytes(certificates.stranger_ca.read_bytes())
         proxy.process.send_signal(signal.SIGHUP)
         proxy.wait_log(lambda line: line["event"] == "certificate renewed")
-        with pytest.raises((ssl.SSLError, ConnectionError), match="(?i)unknown ca|reset|pipe"):
+        with pytest.raises((ssl.SSLError, ConnectionError), match=r"(?i)unknown ca|reset|pipe"):
             enter()
         assert wire.value("select 1") == "1"

@@ -35,7 +35,8 @@ Outcome = tuple[str, ...]
 _MEANINGS = {
     r"server does not support SSL": "no tls",
     r"channel binding required, but (SSL not in use|server authenticated client without)": "not bound",
-    r"channel binding required( but not supported|, but server did not)|channel binding is required": "not bound",
+    r"channel binding required( but not supported|, but server did not)|"
+    r"channel binding is required": "not bound",
     r"certificate verify failed": "not believed",
     r"does not match host name": "another host's",
     r"root certificate file .* does not exist": "no authorities",
@@ -44,9 +45,11 @@ _MEANINGS = {
     # PostgreSQL asks for the password first, and says no more than that it was not enough.
     r"certificate authentication failed|password authentication failed": "another user's",
     r"alert (certificate expired|unknown ca|certificate revoked|decrypt error)": "certificate refused",
-    r"alert (protocol version|no application protocol)|unsupported protocol|no protocols available": "no tls in common",
+    r"alert (protocol version|no application protocol)|"
+    r"unsupported protocol|no protocols available": "no tls in common",
     # PostgreSQL says nothing to who begins TLS where there is none, the proxy an error in plain text.
-    r"wrong version number|server closed the connection unexpectedly|Connection reset|unexpected eof|Broken pipe": "closed",
+    r"wrong version number|server closed the connection unexpectedly|"
+    r"Connection reset|unexpected eof|Broken pipe": "closed",
 }
 
 
@@ -279,10 +282,10 @@ def ways_of_ours() -> Iterator[Way]:
     libpq has a file by default, and knows no old version of TLS.
     """
     for way in every_way():
-        if not (way.older or (way.sslmode.startswith("verify") and not way.root)):
-            # libpq connects so, to say afterwards that it cannot be; here it is an error at the start.
-            if not (way.binds and way.sslmode == "disable"):
-                yield way
+        known = not (way.older or (way.sslmode.startswith("verify") and not way.root))
+        # libpq connects so, to say afterwards that it cannot be; here it is an error at the start.
+        if known and not (way.binds and way.sslmode == "disable"):
+            yield way
 
 
 def other_hosts(sslmode: str) -> Iterator[tuple[Way, Host]]:

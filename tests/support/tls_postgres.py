@@ -97,5 +97,6 @@ class TlsPostgres:
         """(user, whether by TLS, its version, its cipher, the client's certificate) of all but superusers."""
         return self.rows(  # type: ignore[return-value]
             "select usename, ssl, version, cipher, client_dn"
-            " from pg_stat_ssl join pg_stat_activity using (pid) where backend_type = 'client backend' and usename <> 'postgres' order by 1, 2"
+            " from pg_stat_ssl join pg_stat_activity using (pid)"
+            " where backend_type = 'client backend' and usename <> 'postgres' order by 1, 2"
         )
