@@ -162,7 +162,8 @@ class _Waiting(Handler):
         self.give_up(NoTls(f"the connection was lost in the TLS handshake: {reason}"))
 
     def fail(self, error: PoolproxyError) -> None:
-        self.give_up(UnexpectedServerAnswer(what=error.message))
+        known = isinstance(error, UnexpectedServerAnswer)
+        self.give_up(error if known else UnexpectedServerAnswer(what=error.message))
 
 
 async def addresses(target: Target) -> list[tuple[int, Any]]:

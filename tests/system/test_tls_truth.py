@@ -1,5 +1,4 @@
-"""What psql gets from PostgreSQL itself over TLS: the rule that other tests of TLS go by is held against
-it."""
+"""What psql gets from PostgreSQL itself over TLS: the rule that other tests go by is held against it."""
 
 from __future__ import annotations
 

@@ -245,14 +245,23 @@ def test_a_record_that_is_cut_off_is_never_read(line: Line) -> None:
     assert line.handler.lost == ["eof"]
 
 
-@pytest.mark.parametrize("said", [b"select 1", b"\x17\x03\x03\x00\x05abcde", b"\x17\x03\x03\xff\xff"])
-def test_what_is_no_record_of_theirs_ends_it(line: Line, said: bytes) -> None:
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (b"select 1", "wrong version number"),
+        (b"\x17\x03\x03\x00\x05abcde", ""),
+        (b"\x17\x03\x03\xff\xff", "length"),
+    ],
+)
+def test_what_is_no_record_of_theirs_ends_it(line: Line, said: bytes, reason: str) -> None:
     line.meet()
     line.far.write(b"before")
     line.sock.send(line.outgoing.read() + said)
     line.table.settle()
     assert line.handler.data == b"before"
-    assert line.handler.lost == ["Protocol error"]
+    (lost,) = line.handler.lost
+    assert lost.startswith("TLS: ")
+    assert reason in lost
 
 
 def test_finishing_says_so(line: Line) -> None:
