@@ -9,10 +9,10 @@ from poolproxy.settings.model import (
     ANY_DATABASE,
     DatabaseSettings,
     InvalidSettings,
-    PoolSettings,
     Settings,
     UserSettings,
 )
+from poolproxy.settings.sections import PoolSettings
 from poolproxy.settings.sources import PasswordSource
 from poolproxy.settings.url import DatabaseUrl, parse_url, place_of
 
