@@ -90,7 +90,7 @@ class Dialer:
     async def _encrypt(self, stream: Stream, waiting: _Waiting, target: Target) -> Line:
         context = await self._context(target)
 
-        def ended(encrypted: TlsStream | None, failure: HandshakeFailed | None) -> None:
+        def ended(encrypted: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
             if encrypted is not None:
                 encrypted.pause()
                 waiting.succeed(encrypted)

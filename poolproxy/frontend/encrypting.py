@@ -5,9 +5,9 @@ Must not know OpenSSL's workings (transport/handshake.py) nor how a login goes o
 
 from __future__ import annotations
 
+import ssl
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from poolproxy.auth.hba import Rule
 from poolproxy.auth.ident import NO_MAPS, Maps
@@ -21,15 +21,36 @@ from poolproxy.transport.tls_stream import TlsStream
 from poolproxy.transport.workers import Workers
 
 
-@dataclass(frozen=True, slots=True)
 class Encryption:
-    """What a handshake has shown."""
+    """What a handshake has shown. Read when somebody asks: most logins are never asked."""
 
-    version: str
-    cipher: str
-    server_name: str | None  #: by which name the client has called us
-    end_point: bytes | None  #: what SCRAM is bound to
-    certificate: PeerCertificate | None = field(repr=False)  #: the client's, verified
+    __slots__ = ("_tls", "end_point")
+
+    def __init__(self, tls: ssl.SSLObject, end_point: bytes | None) -> None:
+        self._tls = tls
+        self.end_point = end_point  #: what SCRAM is bound to
+
+    def __repr__(self) -> str:
+        return f"<Encryption {self.version} {self.cipher}>"
+
+    @property
+    def version(self) -> str:
+        return self._tls.version() or ""
+
+    @property
+    def cipher(self) -> str:
+        cipher = self._tls.cipher()
+        return cipher[0] if cipher is not None else ""
+
+    @property
+    def server_name(self) -> str | None:
+        """By which name the client has called us."""
+        return self._tls.server_name if isinstance(self._tls, NamedObject) else None
+
+    @property
+    def certificate(self) -> PeerCertificate | None:
+        """The client's, verified."""
+        return self._tls.getpeercert() or None
 
 
 #: What is told of a handshake: the stream and what it has shown, or why there is none.
@@ -63,9 +84,9 @@ class ClientEncryption:
         assert tls is not None
         binding = tls.end_point
 
-        def over(encrypted: TlsStream | None, failure: HandshakeFailed | None) -> None:
+        def over(encrypted: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
             reason = str(failure) if failure is not None else ""
-            if encrypted is not None and direct and handshake.tls.selected_alpn_protocol() != ALPN:
+            if encrypted is not None and direct and known.selected_alpn_protocol() != ALPN:
                 # Else a page of the web's could have a browser speak to us (ALPACA).
                 reason = f"direct TLS without ALPN {ALPN}"
                 encrypted.finish()
@@ -74,9 +95,9 @@ class ClientEncryption:
                 ended(None, None, TlsHandshakeFailed(reason=reason))
             else:
                 self.handshakes["ok"] += 1
-                ended(encrypted, _shown(handshake.tls, binding), None)
+                ended(encrypted, Encryption(known, binding), None)
 
-        handshake = Handshake(stream, tls.context, self.workers, self._cost, since, over)
+        Handshake(stream, tls.context, self.workers, self._cost, since, over)
 
     def check(self, encryption: Encryption | None, local: bool, user: str) -> None:
         """Raises where a client must not go on as it came."""
@@ -114,23 +135,12 @@ def require_certificate(
     encryption: Encryption | None, user: str | None = None, rule: Rule | None = None, maps: Maps = NO_MAPS
 ) -> None:
     """Raises where the client has shown none; or where it is not this user's, by the rule's name and map."""
-    if encryption is None or encryption.certificate is None:
+    certificate = encryption.certificate if encryption is not None else None
+    if certificate is None:
         raise CertificateRequired
     if user is None:
         return
     by_dn = rule is not None and rule.clientname == "DN"
-    name = (distinguished_name if by_dn else common_name)(encryption.certificate)
+    name = (distinguished_name if by_dn else common_name)(certificate)
     if name is None or not maps.lets(rule.map if rule is not None else "", name, user):
         raise CertificateMismatch(user=user)
-
-
-def _shown(tls: object, binding: bytes | None) -> Encryption:
-    assert isinstance(tls, NamedObject)
-    cipher = tls.cipher()
-    return Encryption(
-        version=tls.version() or "",
-        cipher=cipher[0] if cipher is not None else "",
-        server_name=tls.server_name,
-        end_point=binding,
-        certificate=tls.getpeercert() or None,
-    )

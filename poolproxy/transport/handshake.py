@@ -27,8 +27,8 @@ class HandshakeFailed(Exception):
     """It could not be made; the message says why in OpenSSL's words, and nothing secret."""
 
 
-#: What is told of it: the stream, and the TLS object; or why there is none.
-Ended = Callable[[TlsStream | None, HandshakeFailed | None], None]
+#: What is told of it: the stream, or why there is none; and what OpenSSL knows of it in any case.
+Ended = Callable[[TlsStream | None, ssl.SSLObject, HandshakeFailed | None], None]
 
 
 class Cost:
@@ -144,10 +144,10 @@ class Handshake(Handler):
         self._stream.resume()
         stream = TlsStream(self._stream, self._handler, self.tls, self._incoming, self._outgoing)
         stream.hold(partial)
-        self._ended(stream, None)
+        self._ended(stream, self.tls, None)
 
     def _fail(self, reason: str) -> None:
-        self._ended(None, HandshakeFailed(reason))
+        self._ended(None, self.tls, HandshakeFailed(reason))
 
     def on_drained(self) -> None:
         """Nothing waits for it."""

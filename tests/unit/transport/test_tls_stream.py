@@ -4,14 +4,18 @@ apart."""
 from __future__ import annotations
 
 import contextlib
+import gc
 import ssl
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import trustme
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from poolproxy.frontend.encrypting import ClientEncryption, Encryption
+from poolproxy.tls import ClientTls, TlsFiles
 from poolproxy.transport.handshake import Cost, Handshake, HandshakeFailed
 from poolproxy.transport.stream import KEEP_LIMIT
 from poolproxy.transport.tls_stream import TlsStream, whole_records
@@ -63,10 +67,13 @@ class Line:
         self.failure: HandshakeFailed | None = None
         self.heard = b""
         self.ended = False
+        self._begin(table, version)
+
+    def _begin(self, table: Table, version: ssl.TLSVersion) -> None:
         workers = Workers(table.poller, 1, lambda call: None)
         Handshake(self.plain, server_context(version), workers, Light(), 0.0, self._over)
 
-    def _over(self, stream: TlsStream | None, failure: HandshakeFailed | None) -> None:
+    def _over(self, stream: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
         self.failure = failure
         if stream is not None:
             self.stream = stream
@@ -332,3 +339,52 @@ def test_whole_records() -> None:
     assert whole_records(b"\x17\x03\x03\xff\xff", 5) == 5
     with pytest.raises(ValueError, match="8 bytes of 7"):
         whole_records(record, 8)
+
+
+def ours() -> int:
+    """TLS objects of the server's side that are still there."""
+    return sum(isinstance(each, ssl.SSLObject) and each.server_side for each in gc.get_objects())
+
+
+class Entered(Line):
+    """One whose handshake is begun as the front door begins it."""
+
+    def __init__(self, table: Table, folder: Path) -> None:
+        self._folder = folder
+        super().__init__(table)
+
+    def _begin(self, table: Table, version: ssl.TLSVersion) -> None:
+        file = self._folder / "server.pem"
+        ISSUED.private_key_and_cert_chain_pem.write_to_path(file)
+        workers = Workers(table.poller, 1, lambda call: None)
+        encryption = ClientEncryption(
+            ClientTls(TlsFiles(str(file), "", "", "", "TLSv1.2")), "prefer", workers
+        )
+        encryption._cost = Light()
+        encryption.begin(self.plain, 0.0, False, self._entered)
+
+    def _entered(self, stream: TlsStream | None, shown: Encryption | None, error: Exception | None) -> None:
+        self.stream = stream
+        if stream is not None:
+            assert shown is not None
+            assert (shown.version, shown.server_name, shown.certificate) == ("TLSv1.3", "db.example", None)
+            self.handler.stream = stream
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_nothing_is_left_to_the_garbage_collector(table: Table, tmp_path: Path, finished: bool) -> None:
+    """A TLS connection is some twelve KiB, and the collector comes when it comes."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = ours()
+        line = Entered(table, tmp_path)
+        if finished:
+            line.meet().close()
+            line.stream = None
+        else:
+            line.plain.close()
+        line.handler.stream = line.plain
+        assert ours() == before
+    finally:
+        gc.enable()
