@@ -379,7 +379,8 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
     Family(
         "poolproxy_tls_handshakes_waiting",
         "gauge",
-        "Steps of TLS handshakes, of either side, that wait for one of the max_tls_handshakes threads.",
+        "Steps of TLS handshakes, of either side, and passwords of clients (method password), that wait for "
+        "one of the max_tls_handshakes threads.",
         lambda process: process.handshakes_waiting,
     ),
     Family(
