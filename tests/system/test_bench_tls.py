@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -50,10 +51,13 @@ class Ground:
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
-    folder = tmp_path_factory.mktemp("tls")
-    for path in (folder, *folder.parents[:2]):
-        path.chmod(0o755)  # servers run under another account
+def ground() -> Iterator[Ground]:
+    with tempfile.TemporaryDirectory(prefix="poolproxy-tls-") as name:
+        Path(name).chmod(0o755)  # servers run under another account
+        yield from _ground(Path(name))
+
+
+def _ground(folder: Path) -> Iterator[Ground]:
     certificate = self_signed(folder)
     password = secrets.token_urlsafe(12)
     login = Login(password, stored_secret(password))

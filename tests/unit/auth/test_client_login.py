@@ -195,7 +195,7 @@ class TestBinding:
         assert login.done
 
     def test_another_certificate_is_somebody_in_between(self) -> None:
-        with pytest.raises(ProtocolViolation, match="does not continue this exchange"):
+        with pytest.raises(ProtocolViolation, match="to another certificate than ours"):
             self.log_in(self.start(), scram.ScramClient(b"nonce", binding=b"another"), scram.MECHANISM_PLUS)
 
     def test_who_believes_that_we_cannot_has_been_told_so_by_somebody_else(self) -> None:

@@ -162,6 +162,7 @@ def test_who_has_a_certificate_is_come_to_over_tls(
 ) -> None:
     """And who has none is not."""
     monkeypatch.setattr(Proxy, "start", lambda target: None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # a target is started without settings of ours
     queries = []
     for certificate in (None, Certificate(tmp_path / "crt", tmp_path / "key")):
         endpoint = make_local(name, cast("LocalPostgres", Away()), LOGIN, tmp_path, Limits(), certificate)
