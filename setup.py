@@ -63,7 +63,9 @@ setup(
         Extension(
             "poolproxy._core",
             [source for module in modules for source in module.sources],
-            extra_compile_args=["-O2", "-g0"],
+            # A bound method of another module's class is made with a wrong signature where that is declared in
+            # its .pxd: newer compilers refuse it, so ours does.
+            extra_compile_args=["-O2", "-g0", "-Werror=incompatible-pointer-types"],
         )
     ],
     cmdclass={"build_ext": BuildCore},

@@ -77,7 +77,6 @@ cdef class Login(Handler):
     @cython.locals(dialogue=ClientLogin, length=Py_ssize_t, following=Py_ssize_t)
     cdef _messages(self, bytearray buffer, Py_ssize_t position, Py_ssize_t end)
     cdef _compute(self, ClientLogin dialogue)
-    cpdef tried(self, problem)
     cpdef _computed(self, result, error)
     cpdef on_drained(self)
     cpdef on_lost(self, str reason)
