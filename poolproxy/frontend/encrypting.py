@@ -53,7 +53,7 @@ class Encryption:
         return self._tls.getpeercert() or None
 
 
-#: What is told of a handshake: the stream and what it has shown, or why there is none.
+#: What is told of a handshake: the stream, if there is one, and what it has shown, or why that is not enough.
 Encrypted = Callable[[TlsStream | None, Encryption | None, TlsHandshakeFailed | None], None]
 
 
@@ -89,10 +89,9 @@ class ClientEncryption:
             if encrypted is not None and direct and known.selected_alpn_protocol() != ALPN:
                 # Else a page of the web's could have a browser speak to us (ALPACA).
                 reason = f"direct TLS without ALPN {ALPN}"
-                encrypted.finish()
             if reason:
                 self.handshakes["failed"] += 1
-                ended(None, None, TlsHandshakeFailed(reason=reason))
+                ended(encrypted, None, TlsHandshakeFailed(reason=reason))
             else:
                 self.handshakes["ok"] += 1
                 ended(encrypted, Encryption(known, binding), None)

@@ -245,11 +245,11 @@ class Login(Handler):
         if stream is not None:
             self._handshaking = False
             self.stream = stream
-            self.encryption = encryption
-            # Within TLS there is nothing more to ask for.
-            self._encryption_asked = _BOTH_ASKED
-        elif error is not None:
-            self.stream.finish()  # OpenSSL's alert is on its way
+        self.encryption = encryption
+        # Within TLS there is nothing more to ask for.
+        self._encryption_asked = _BOTH_ASKED
+        if error is not None:
+            self.stream.finish()  # OpenSSL's alert, or its farewell, is on its way
             self._over("refused", error)
 
     def _first_packet(self, packet: FirstPacket) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import signal
 import socket
@@ -19,6 +20,7 @@ from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
+from tests.support.waiting import eventually
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 GSSENC_REQUEST = struct.pack("!ii", 8, 80877104)
@@ -138,6 +140,20 @@ def test_direct_tls_is_for_those_who_mean_postgresql(
         encrypted.sendall(m.startup({"user": "app", "database": DATABASE}))
         assert encrypted.recv(4096) == b""
     assert proxy.metrics().value("poolproxy_rejections_total", reason="tls") == 1
+
+
+def test_who_is_refused_after_the_handshake_keeps_no_descriptor(stage: Stage, files: Files) -> None:
+    """However long it holds on to its end."""
+    stage.expect_log("handshake failed")
+    proxy = tls(stage, files)
+    made = ssl.create_default_context(cafile=files.authorities)
+    before = proxy.descriptors()
+    with contextlib.ExitStack() as held:
+        for _ in range(10):
+            sock = held.enter_context(raw(proxy))
+            held.enter_context(made.wrap_socket(sock, server_hostname="127.0.0.1"))
+        proxy.wait_gauge("poolproxy_rejections_total", 10, reason="tls")
+        eventually(lambda: proxy.descriptors() <= before, "their descriptors are free", 30)
 
 
 def test_bytes_one_by_one(stage: Stage, files: Files) -> None:
