@@ -1,7 +1,8 @@
-"""One TLS handshake, of either side, on a stream: its messages come and go here, OpenSSL computes elsewhere.
+"""One TLS handshake, of either side, on a stream: its messages come and go here, workers have OpenSSL
+compute.
 
-The stream is paused while a worker computes, and a worker is asked only when whole records have come: a
-peer that trickles bytes costs nothing. When it is over a `TlsStream` takes the stream's place. Must not
+The stream is paused meanwhile, and nothing is computed before whole records have come: a peer that trickles
+bytes costs nothing. When it is over a `TlsStream` takes the stream's place. Must not
 know certificates, users or what is said once it is over.
 """
 
@@ -19,6 +20,9 @@ from poolproxy.transport.workers import Workers
 #: Bytes a peer may send for it: more than the longest chain of certificates.
 LONGEST = 131_072
 
+#: Steps that are told apart; those behind them, of who sends his certificate in pieces, are one.
+MOST_STEPS = 4
+
 #: Seconds of CPU below which a step is not worth a thread.
 LIGHT = 0.0005
 
@@ -32,20 +36,22 @@ Ended = Callable[[TlsStream | None, ssl.SSLObject, HandshakeFailed | None], None
 
 
 class Cost:
-    """What a step of handshakes of one kind takes: the key decides it."""
+    """What the steps of handshakes of one kind take, each for itself: the first has the key's signature,
+    the last next to nothing."""
 
-    __slots__ = ("seconds",)
+    __slots__ = ("_seconds",)
 
     def __init__(self) -> None:
-        self.seconds = 1.0  #: of CPU, the longest of late; not known at first
+        self._seconds: dict[int, float] = {}  #: of CPU, by step; not known at first
 
-    def note(self, seconds: float) -> None:
+    def note(self, step: int, seconds: float) -> None:
         """One has taken so long. Longer ones count at once, shorter ones bit by bit."""
-        self.seconds = seconds if seconds > self.seconds else 0.5 * (self.seconds + seconds)
+        before = self._seconds.get(step, seconds)
+        self._seconds[step] = max(seconds, 0.5 * (before + seconds))
 
-    @property
-    def light(self) -> bool:
-        return self.seconds < LIGHT
+    def light(self, step: int) -> bool:
+        """Whether it is known not to be worth a thread."""
+        return self._seconds.get(step, LIGHT) < LIGHT
 
 
 class Handshake(Handler):
@@ -54,17 +60,9 @@ class Handshake(Handler):
     closes the stream."""
 
     __slots__ = (
-        "_cost",
-        "_ended",
-        "_handler",
-        "_incoming",
-        "_outgoing",
-        "_received",
-        "_since",
-        "_stream",
-        "_workers",
-        "tls",
-    )
+        "_cost", "_ended", "_handler", "_incoming", "_outgoing", "_received", "_since", "_steps", "_stream",
+        "_workers", "tls",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -85,6 +83,7 @@ class Handshake(Handler):
         self._since = since
         self._ended = ended
         self._received = 0
+        self._steps = 0
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         server_side = context.protocol == ssl.PROTOCOL_TLS_SERVER
@@ -109,7 +108,9 @@ class Handshake(Handler):
             self._compute()
 
     def _compute(self) -> None:
-        submit = self._workers.submit_light if self._cost.light else self._workers.submit
+        self._steps = min(self._steps + 1, MOST_STEPS)
+        light = self._cost.light(self._steps)
+        submit = self._workers.submit_light if light else self._workers.submit
         submit(self._since, self._step, self._stepped)
 
     def _step(self) -> bool:
@@ -118,7 +119,7 @@ class Handshake(Handler):
         try:
             return self._go_on()
         finally:
-            self._cost.note(time.thread_time() - begun)
+            self._cost.note(self._steps, time.thread_time() - begun)
 
     def _go_on(self) -> bool:
         try:

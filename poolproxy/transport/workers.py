@@ -1,4 +1,5 @@
-"""A few threads for short computations that must not hold the data plane: the oldest asker first.
+"""Short computations that must not hold the data plane, the oldest asker first: in a few threads, or, what is
+too short for one, between two rounds of the poller.
 
 The threads end when there is nothing to do: in a process of several threads the kernel counts references to
 each descriptor that a system call names, and every message would pay for that. Must not know what it runs.
@@ -119,6 +120,11 @@ class Workers:
                 self.close()  # the loop has ended meanwhile
 
     def _tell(self) -> None:
-        while self._over:
-            done, result, error = self._over.popleft()
-            done(result, error)
+        try:
+            while self._over:
+                done, result, error = self._over.popleft()
+                done(result, error)
+        finally:
+            # One raised, which is its own affair: the others are told in a turn of their own.
+            if self._over:
+                self._post(self._tell)

@@ -164,10 +164,31 @@ def test_what_is_ready_is_served_before_the_next_light_one(table: Table) -> None
 
 
 def test_what_a_step_costs() -> None:
+    """Each for itself: many short ones do not make the long one short."""
     cost = Cost()
-    assert not cost.light
-    for _ in range(20):
-        cost.note(LIGHT / 4)
-    assert cost.light
-    cost.note(2 * LIGHT)
-    assert not cost.light
+    assert not cost.light(1)
+    cost.note(1, 3 * LIGHT)
+    cost.note(2, LIGHT / 4)
+    assert (cost.light(1), cost.light(2)) == (False, True)
+    for _ in range(5):
+        cost.note(2, LIGHT / 4)
+    assert not cost.light(1)
+    for _ in range(5):
+        cost.note(1, LIGHT / 4)
+    assert cost.light(1)
+    cost.note(1, 2 * LIGHT)
+    assert not cost.light(1)
+
+
+def test_one_that_raises_is_told_and_so_are_the_others(bench: Bench) -> None:
+    def broken(result: Any, error: BaseException | None) -> None:
+        raise ValueError("its own affair")
+
+    gate = threading.Event()
+    bench.workers.submit(0.0, gate.wait, broken)
+    bench.workers.submit(1.0, lambda: "second", bench.done)
+    bench.workers.submit(2.0, lambda: "third", bench.done)
+    gate.set()
+    with pytest.raises(ValueError, match="its own affair"):
+        bench.hear(2)
+    assert bench.hear(2) == [("second", None), ("third", None)]
