@@ -30,7 +30,7 @@ class Router:
         self,
         settings: Settings,
         provide: Provide | None = None,
-        passing: Callable[[str], PasswordProvider] | None = None,
+        passing: Callable[[str, str, int], PasswordProvider] | None = None,
     ) -> None:
         self._settings = settings
         self._provide = provide
@@ -118,7 +118,9 @@ class Router:
             # Nobody knows a password: what the client proves to us may be worth something to the server
             # as well.
             own = entry.location.user is None and self._known_password(user) is None
-            return self._passing(user) if own and self._passing is not None else None
+            if not own or self._passing is None:
+                return None
+            return self._passing(user, entry.location.host, entry.location.port)
         assert self._provide is not None, "a source of passwords, and nobody who knows it"
         return self._provide(source, user, entry.location.host, entry.location.port)
 

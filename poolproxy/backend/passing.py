@@ -2,8 +2,8 @@
 
 Of SCRAM that is the client's key, which its proof shows to whoever holds the secret that it is checked
 against (RFC 5802, 3): it opens servers that hold the same secret, salt and iterations included, and
-nothing else. Of a password in clear text it is the password. Kept in memory, by user, as long as a pool
-of that user is there. Must not know connections.
+nothing else. Of a password in clear text it is the password. Kept in memory, by user and server, as long as
+a pool of theirs is there. Must not know connections.
 """
 
 from __future__ import annotations
@@ -54,10 +54,12 @@ class PassThrough:
     """All users whose own proofs are used."""
 
     def __init__(self) -> None:
-        self._known: WeakValueDictionary[str, PassedOn] = WeakValueDictionary()
+        self._known: WeakValueDictionary[tuple[str, str, int], PassedOn] = WeakValueDictionary()
 
-    def provider(self, user: str) -> PassedOn:
-        found = self._known.get(user)
+    def provider(self, user: str, host: str, port: int) -> PassedOn:
+        """Of this user at this server: what was proved for one is not shown to another."""
+        key = user, host, port
+        found = self._known.get(key)
         if found is None:
-            found = self._known[user] = PassedOn()
+            found = self._known[key] = PassedOn()
         return found

@@ -108,8 +108,8 @@ class Trials:
             self._believe(index, token)
         finally:
             waiting = self._waiting.pop(index, [])
-        for done in waiting:
-            done(problem)
+        for done in waiting:  # each in a turn of its own: what one raises is no affair of the others
+            asyncio.get_running_loop().call_soon(done, problem)
 
     async def _log_in(self, route: Route, token: str) -> None:
         # As the client's own user, whoever pools log in as: it is his token. A server that asks for nothing

@@ -123,6 +123,22 @@ async def test_all_who_bring_the_same_wait_for_one(poller: Poller, tmp_path: Pat
     assert len(server.heard) == 1
 
 
+async def test_one_that_cannot_hear_it_keeps_nobody_else_waiting(poller: Poller, tmp_path: Path) -> None:
+    server = Server("good")
+    problems: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: problems.append(context["exception"]))
+
+    def broken(problem: PoolproxyError | None) -> None:
+        raise ValueError("its own affair")
+
+    async with server.fake.serving(tmp_path):
+        trials = Trials(dialer_of(poller))
+        route = route_of(target=server.fake.target, user="app")
+        assert not trials.ask(route, "good", broken)
+        assert await outcome(trials, route, "good") == "taken"
+    assert [str(problem) for problem in problems] == ["its own affair"]
+
+
 async def test_a_server_that_cannot_be_asked(poller: Poller, tmp_path: Path) -> None:
     server = Server()
     async with server.fake.serving(tmp_path):
