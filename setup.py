@@ -63,8 +63,8 @@ setup(
         Extension(
             "poolproxy._core",
             [source for module in modules for source in module.sources],
-            # A bound method of another module's class gets a wrong signature where its .pxd declares it: newer
-            # compilers refuse that, so ours does.
+            # A bound method of another module's class gets a wrong signature where its .pxd declares it:
+            # newer compilers refuse that, so ours does.
             extra_compile_args=["-O2", "-g0", "-Werror=incompatible-pointer-types"],
         )
     ],

@@ -55,9 +55,8 @@ class ClientTls:
         self._files = files
         self._stamp = _stamp(files.certificate, files.key, files.authorities, files.revoked)
         self.context = client_context(files)
-        self.end_point = _own_end_point(
-            files.certificate
-        )  #: what SCRAM-SHA-256-PLUS binds to; None = it cannot
+        #: what SCRAM-SHA-256-PLUS binds to; None = it cannot
+        self.end_point = _own_end_point(files.certificate)
 
     def changed(self) -> bool:
         """Whether a file is another than the one that was read. Once for each change."""
@@ -194,10 +193,16 @@ def _missing(certificate: str, key: str) -> str:
 
 
 def _own_end_point(path: str) -> bytes | None:
-    """Of the first certificate of a file that has just been loaded."""
+    """Of the first certificate of a file that has just been loaded; None where it is written in another
+    way."""
     text = Path(path).read_text("ascii", "replace")
-    begin, end = text.find(ssl.PEM_HEADER), text.find(ssl.PEM_FOOTER)
-    return end_point(ssl.PEM_cert_to_DER_cert(text[begin : end + len(ssl.PEM_FOOTER)]))
+    _, found, behind = text.partition(ssl.PEM_HEADER)
+    try:
+        return end_point(
+            ssl.PEM_cert_to_DER_cert(found + behind.partition(ssl.PEM_FOOTER)[0] + ssl.PEM_FOOTER)
+        )
+    except ValueError:
+        return None
 
 
 def _stamp(*paths: str) -> _Stamp:

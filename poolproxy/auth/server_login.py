@@ -50,9 +50,8 @@ class Channel:
 
     private: bool = False  #: a cleartext password on it can be read by nobody else: TLS, or a Unix socket
     encrypted: bool = False
-    end_point: bytes | None = field(
-        default=None, repr=False
-    )  #: tls-server-end-point; None: nothing to bind to
+    #: tls-server-end-point; None: nothing to bind to
+    end_point: bytes | None = field(default=None, repr=False)
     binding: str = "prefer"  #: libpq's channel_binding: disable, prefer, require
 
 

@@ -48,9 +48,8 @@ class Line:
 
     stream: Stream
     encrypted: bool = False
-    end_point: bytes | None = field(
-        default=None, repr=False
-    )  #: of the server's certificate, for SCRAM to bind to
+    #: of the server's certificate, for SCRAM to bind to
+    end_point: bytes | None = field(default=None, repr=False)
 
 
 class Dialer:

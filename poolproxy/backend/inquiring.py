@@ -82,7 +82,7 @@ class _Asked:
     tell: list[Tell] = field(default_factory=list)
 
 
-class Line:
+class Asker:
     """The connection, with the query prepared on it. `until`: when it is too old, by the poller's clock."""
 
     def __init__(self, connection: asyncpg.Connection, until: float) -> None:
@@ -147,7 +147,7 @@ class Inquirer:
         self._mocks = Mocks(process_key)
         self._plain = False  #: the last password found was one itself, not what is stored of it
         self._waiting: dict[str, _Asked] = {}
-        self._line: Line | None = None
+        self._asker: Asker | None = None
         self._life: asyncio.Task[None] | None = None
         self._stirred = asyncio.Event()
         self._leave = False
@@ -155,7 +155,7 @@ class Inquirer:
         self._rest_until = 0.0
 
     def __repr__(self) -> str:
-        state = "open" if self._line is not None else "closed"
+        state = "open" if self._asker is not None else "closed"
         return f"<Inquirer {state}, {len(self._waiting)} waiting, {len(self._lookups)} known>"
 
     def ask(self, user: str, tell: Tell) -> UserSecret | None:
@@ -189,7 +189,7 @@ class Inquirer:
     def sweep(self, now: float) -> None:
         """Forget what is too old, and make room where a client needs the place."""
         self._lookups.purge(now)
-        if self._line is not None and (self._database.crowded() or self._line.connection.is_closed()):
+        if self._asker is not None and (self._database.crowded() or self._asker.connection.is_closed()):
             self.leave()
 
     def leave(self) -> None:
@@ -230,7 +230,7 @@ class Inquirer:
 
     def _unwanted(self) -> bool:
         """Whether the connection is one no more, or others need its place."""
-        return self._line is None or self._leave or self._database.crowded()
+        return self._asker is None or self._leave or self._database.crowded()
 
     async def _next(self) -> None:
         """Answer the name that has waited for longest. Raises where nobody can be answered."""
@@ -239,7 +239,7 @@ class Inquirer:
             async with asyncio.timeout(max(0.0, asked.deadline - self._poller.now)):
                 answer = await self._answer(user, asked.deadline)
         except (TimeoutError, asyncpg.PostgresError) as error:
-            if self._line is None:
+            if self._asker is None:
                 raise  # there is no connection to ask anybody else on
             if isinstance(error, TimeoutError):
                 self._hang_up()
@@ -251,23 +251,23 @@ class Inquirer:
 
     async def _answer(self, user: str, deadline: float) -> Answer:
         """On the connection that is open, or on a new one where that one is of no use any more."""
-        if self._line is not None and self._poller.now < self._line.until:
+        if self._asker is not None and self._poller.now < self._asker.until:
             try:
                 return await self._look_up(user)
             except UNANSWERED as error:
-                if self._line is None or not self._line.worn_out(error):
+                if self._asker is None or not self._asker.worn_out(error):
                     raise
         self._hang_up()
         await self._connect(deadline)
         return await self._look_up(user)
 
     async def _look_up(self, user: str) -> Answer:
-        assert self._line is not None
+        assert self._asker is not None
         try:
             user.encode()
         except UnicodeEncodeError:  # no text at all
             return self._mocks.answer(user)
-        rows, valid_until = await self._line.ask(user)
+        rows, valid_until = await self._asker.ask(user)
         try:
             password = password_of(user, rows)
             if password is not None:
@@ -295,7 +295,7 @@ class Inquirer:
             raise OddAnswer(str(error)) from None
 
     async def _connect(self, deadline: float) -> None:
-        """Have a line. Every question on it ends by itself: one that hangs must not outlive us."""
+        """Have a connection. Every question on it ends by itself: one that hangs must not outlive us."""
         route = self._question.route
         await self._database.lodge()
         try:
@@ -306,7 +306,7 @@ class Inquirer:
             try:
                 # As servers of pools: its address may have become another server's.
                 lifetime = route.server_lifetime or math.inf
-                await self._settle(Line(connection, self._poller.now + lifetime))
+                await self._settle(Asker(connection, self._poller.now + lifetime))
             except BaseException:
                 connection.terminate()
                 raise
@@ -314,9 +314,9 @@ class Inquirer:
             self._database.leave()
             raise
 
-    async def _settle(self, line: Line) -> None:
+    async def _settle(self, asker: Asker) -> None:
         """What has to be known before the first question."""
-        connection = line.connection
+        connection = asker.connection
         if self._database.unmeasured():
             try:
                 self._database.measured(await usable(connection, self._question.timeout))
@@ -324,21 +324,21 @@ class Inquirer:
                 self._database.not_measured(describe(error))
         ((encryption, iterations),) = await connection.fetch(_MADE_UP)
         self._mocks.learn(encryption, iterations or DEFAULT_ITERATIONS)
-        await line.prepare(self._question.sql)
-        self._line = line
+        await asker.prepare(self._question.sql)
+        self._asker = asker
 
     def _hang_up(self) -> None:
         """End the connection now."""
-        line, self._line = self._line, None
-        if line is not None:
-            line.connection.terminate()
+        asker, self._asker = self._asker, None
+        if asker is not None:
+            asker.connection.terminate()
             self._database.leave()
 
     async def _part(self) -> None:
         """End the connection as one should."""
-        if self._line is not None:
+        if self._asker is not None:
             with contextlib.suppress(*UNANSWERED):
-                await self._line.connection.close(timeout=_PARTING)
+                await self._asker.connection.close(timeout=_PARTING)
             self._hang_up()
 
     async def close(self) -> None:

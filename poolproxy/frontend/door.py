@@ -115,7 +115,8 @@ class FrontDoor(Entrance):
 
     def method_of(self, login: Login, startup: StartupMessage) -> AuthMethod:
         if self.tls is not None:
-            self.tls.check(login.encryption, login.local(), startup.user)
+            if self.tls.required and not login.local():
+                self.tls.check(login.encryption, startup.user)
             if login.encryption is not None:
                 startup.database = self.tls.database(login.encryption, startup.database)
         if self._rules is not None:

@@ -68,14 +68,10 @@ class ClientEncryption:
         self.workers = workers
         self.handshakes: Counter[str] = Counter()  #: by result
         self._cost = Cost()
-        self._required = mode in ("require", "verify-ca", "verify-full")
+        self.required = mode in ("require", "verify-ca", "verify-full")
         self._certified = mode in ("verify-ca", "verify-full")
         self._named = mode == "verify-full"
         self._hostnames = hostnames or {}
-
-    def offered(self, local: bool) -> bool:
-        """Whether a connection may have it. Over a Unix socket nobody can listen, as PostgreSQL has it."""
-        return self.tls is not None and not local
 
     def begin(self, stream: Stream, since: float, direct: bool, ended: Encrypted) -> None:
         """Answer the client's handshake, whose first bytes are to come; `direct`: it was not asked for
@@ -98,10 +94,8 @@ class ClientEncryption:
 
         Handshake(stream, tls.context, self.workers, self._cost, since, over)
 
-    def check(self, encryption: Encryption | None, local: bool, user: str) -> None:
-        """Raises where a client must not go on as it came."""
-        if not self._required or local:
-            return
+    def check(self, encryption: Encryption | None, user: str) -> None:
+        """Raises where a client must not go on as it came, where TLS is `required`."""
         if encryption is None:
             raise TlsRequired
         if self._certified:

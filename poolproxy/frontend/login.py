@@ -222,13 +222,15 @@ class Login(Handler):
         return str(self.address) == "unix"
 
     def _may_encrypt(self) -> bool:
-        """Whether a handshake may begin now."""
-        tls = self._door.tls
+        """Whether a handshake may begin now. Over a Unix socket nobody can listen, and there is none, as
+        PostgreSQL has it."""
+        encryption = self._door.tls
         return (
-            tls is not None
+            encryption is not None
+            and encryption.tls is not None
             and self.encryption is None
             and SslRequest not in self._encryption_asked
-            and tls.offered(self.local())
+            and not self.local()
         )
 
     def _encrypt(self, direct: bool) -> None:

@@ -152,9 +152,10 @@ class PoolSettings(Section):
     min_pool_size: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Servers that a pool keeps open when there is no work."""
     max_connections: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Connections poolproxy may open on one database, over all pools and with its own control connections;
-    0 = `max_connections_percent` counts. Names of one database (same host, port and dbname) share them, and
-    must have the same value."""
+    """Connections poolproxy may open on one database, over all pools and with its own control
+    connections; 0 = `max_connections_percent` counts. Cancel requests (32 at once) and trials of clients'
+    tokens (8, method `iam`), which last as long as a login, come on top. Names of one database (same
+    host, port and dbname) share them, and must have the same value."""
     max_connections_percent: Percent = 100
     """The same in percent of what the server allows (its `max_connections` less its reserved ones), but at
     least 2. Until the server has said how many that is, one server is open for all clients; below 100 it
