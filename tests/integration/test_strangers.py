@@ -1,4 +1,5 @@
-"""The timing run that tells known names from unknown ones, in its shortest form: that it runs, not what it finds."""
+"""The timing run that tells known names from unknown ones, in its shortest form: that it runs, not what
+it finds."""
 
 from __future__ import annotations
 
