@@ -11,7 +11,7 @@ cdef class Pollable:
     cdef int on_events(self, unsigned int events) except -1
     cdef int register(self, unsigned int events) except -1
     cdef int modify(self, unsigned int events) except -1
-    cdef int succeed(self, Pollable other, unsigned int events) except -1
+    cdef void succeed(self, Pollable other)
     cdef void release(self) noexcept
     cdef void queue(self)
 

@@ -98,14 +98,12 @@ cdef class Pollable:
             raise OSError(errno, os.strerror(errno))
         return 0
 
-    cdef int succeed(self, Pollable other, unsigned int events) except -1:
-        """Take the other's place and its descriptor; what it was to be told this one is told, as a new edge."""
-        cdef Poller poller = self.poller
+    cdef void succeed(self, Pollable other):
+        """Take the other's place, its descriptor and its registration: the next event is this one's, also that of a
+        batch that is being served. What the other has been told already is the caller's to take over."""
         self.fd, other.fd = other.fd, -1
-        poller._generation += 1
-        self.generation = poller._generation
-        poller._slots[self.fd] = self
-        return self.modify(events)
+        self.generation = other.generation
+        self.poller._slots[self.fd] = self
 
     cdef void release(self) noexcept:
         """Close the descriptor and forget it; an event of it still in the batch is ignored by its generation."""

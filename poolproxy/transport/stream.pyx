@@ -334,6 +334,7 @@ cdef class Stream(Pollable):
     cdef int _take_over(self, Stream other) except -1:
         """Go on with the other's descriptor, with what it has not sent yet, and in its handler's place; it is closed,
         as far as it knows. What it kept, and what has arrived, is the caller's to take before."""
+        cdef unsigned int registered = other._interest()
         self.poller = other.poller
         self.handler = other.handler
         self.eager = other.eager
@@ -341,7 +342,9 @@ cdef class Stream(Pollable):
         self._backlog, self._flushed, self.backlog = other._backlog, other._flushed, other.backlog
         self._readable, self._hangup = other._readable, other._hangup
         self._broken, self._lost = other._broken, other._lost
-        self.succeed(other, self._interest())
+        self.succeed(other)
+        if self._interest() != registered:
+            self.modify(self._interest())
         other.handler = None
         other._backlog = None
         other.backlog = 0
