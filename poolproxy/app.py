@@ -85,7 +85,7 @@ class App:
         router = Router(settings, Providers(settings).provider, PassThrough().provider)
         process_key = os.urandom(32)
         credentials = Credentials.from_passwords(settings.user_passwords(), process_key)
-        self._workers = Workers(poller, settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
+        self._workers = Workers(settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
         self._renewal = Renewal(tls) if tls is not None else None
         self._encryption = ClientEncryption(
             tls, settings.client_tls_mode, self._workers, settings.tls_hostnames()

@@ -243,7 +243,7 @@ def _connect_all(settings: Settings) -> bool:
             routes.append(router.route(location.user, location.dbname or location.user))
 
     async def try_all(poller: Poller) -> list[tuple[bool, str]]:
-        workers = Workers(poller, 2, asyncio.get_running_loop().call_soon_threadsafe)
+        workers = Workers(2, asyncio.get_running_loop().call_soon_threadsafe)
         control = Control(Dialer(poller, TcpOptions(), workers), ScramKeyCache())
         return await asyncio.gather(*(_try(control, route) for route in routes))
 

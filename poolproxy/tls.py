@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from poolproxy.protocol.certificates import end_point
 from poolproxy.protocol.codes import ALPN
@@ -25,12 +25,6 @@ _Stamp = tuple[tuple[int, int, int] | None, ...]
 
 class BrokenTls(Exception):
     """Files that no context can be made of; the message is for a person, and names the file."""
-
-
-class NamedObject(ssl.SSLObject):
-    """It remembers by which name the client has called us (SNI)."""
-
-    server_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +78,8 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = VERSIONS[files.least]
     # No resumption, as PostgreSQL has it: a ticket's key would outlive the certificate, and be one more
-    # secret.
+    # secret. (OpenSSL's cache of TLS 1.2 sessions cannot be turned off from here; it forgets those whose
+    # client has left, and keeps the others for five minutes, 20,480 at most.)
     context.num_tickets = 0
     context.options |= (
         ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION | ssl.OP_CIPHER_SERVER_PREFERENCE
@@ -95,8 +90,6 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
         _load_authorities(context, files.authorities, files.revoked)
         # Asked for, not demanded: who shows none is told so by a message that his driver shows.
         context.verify_mode = ssl.CERT_OPTIONAL
-    context.sslobject_class = NamedObject
-    context.sni_callback = _note_name
     return context
 
 
@@ -144,10 +137,6 @@ class ServerContexts:
 
 def _server_stamp(tls: ServerTls) -> _Stamp:
     return _stamp("" if tls.sslrootcert == SYSTEM else tls.sslrootcert, tls.sslcert, tls.sslkey)
-
-
-def _note_name(tls: Any, name: str | None, context: ssl.SSLContext) -> None:
-    tls.server_name = name
 
 
 def _load_own(context: ssl.SSLContext, certificate: str, key: str) -> None:

@@ -22,7 +22,7 @@ from poolproxy.protocol.codes import ALPN
 from poolproxy.protocol.messages import ssl_request
 from poolproxy.route import Target
 from poolproxy.tls import BrokenTls, ServerContexts
-from poolproxy.transport.handshake import Cost, Handshake, HandshakeFailed
+from poolproxy.transport.handshake import Handshake, HandshakeFailed
 from poolproxy.transport.poller import Poller
 from poolproxy.transport.sockets import TcpOptions
 from poolproxy.transport.stream import Handler, Stream
@@ -60,7 +60,6 @@ class Dialer:
         self._options = options
         self._workers = workers
         self._contexts = ServerContexts()
-        self._cost = Cost()
 
     async def dial(self, target: Target, encrypted: bool) -> Line:
         """`encrypted`: one of `ways_to` the target. Where sslmode leaves it to the server, and it has no
@@ -89,7 +88,7 @@ class Dialer:
     async def _encrypt(self, stream: Stream, waiting: _Waiting, target: Target) -> Line:
         context = await self._context(target)
 
-        def ended(encrypted: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
+        def ended(encrypted: TlsStream | None, _: Handshake, failure: HandshakeFailed | None) -> None:
             if encrypted is not None:
                 encrypted.pause()
                 waiting.succeed(encrypted)
@@ -97,7 +96,7 @@ class Dialer:
                 waiting.give_up(NoTls(f"the TLS handshake failed: {failure}"))
 
         # Ahead of all clients: there are few of these, and somebody waits for each.
-        handshake = Handshake(stream, context, self._workers, self._cost, 0.0, ended, target.host)
+        handshake = Handshake(stream, context, self._workers, 0.0, ended, target.host)
         handshake.begin()
         encrypted = await waiting.done
         if target.tls.sslnegotiation == "direct" and handshake.tls.selected_alpn_protocol() != ALPN:

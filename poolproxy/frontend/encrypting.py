@@ -1,6 +1,7 @@
 """TLS towards clients: who may have it, who must, and what is known of a connection that has it.
 
-Must not know OpenSSL's workings (transport/handshake.py) nor how a login goes on.
+Must not know OpenSSL's workings (transport/handshake.py) nor how a login goes on. Compiled: every login over
+TLS begins here.
 """
 
 from __future__ import annotations
@@ -14,8 +15,15 @@ from poolproxy.auth.ident import NO_MAPS, Maps
 from poolproxy.errors import CertificateMismatch, CertificateRequired, TlsHandshakeFailed, TlsRequired
 from poolproxy.protocol.certificates import PeerCertificate, common_name, distinguished_name
 from poolproxy.protocol.codes import ALPN
-from poolproxy.tls import ClientTls, NamedObject
-from poolproxy.transport.handshake import Cost, Handshake, HandshakeFailed
+from poolproxy.tls import ClientTls
+from poolproxy.transport.client_hello import (
+    FINITE_FIELDS,
+    HANDSHAKE_FAILURE,
+    NO_APPLICATION_PROTOCOL,
+    ClientHello,
+    HelloRefused,
+)
+from poolproxy.transport.handshake import Accepting, Cost, Handshake, HandshakeFailed
 from poolproxy.transport.stream import Stream
 from poolproxy.transport.tls_stream import TlsStream
 from poolproxy.transport.workers import Workers
@@ -24,10 +32,11 @@ from poolproxy.transport.workers import Workers
 class Encryption:
     """What a handshake has shown. Read when somebody asks: most logins are never asked."""
 
-    __slots__ = ("_tls", "end_point")
+    __slots__ = ("_tls", "end_point", "server_name")
 
-    def __init__(self, tls: ssl.SSLObject, end_point: bytes | None) -> None:
+    def __init__(self, tls: ssl.SSLObject, server_name: str | None, end_point: bytes | None) -> None:
         self._tls = tls
+        self.server_name = server_name  #: by which name the client has called us
         self.end_point = end_point  #: what SCRAM is bound to
 
     def __repr__(self) -> str:
@@ -43,15 +52,12 @@ class Encryption:
         return cipher[0] if cipher is not None else ""
 
     @property
-    def server_name(self) -> str | None:
-        """By which name the client has called us."""
-        return self._tls.server_name if isinstance(self._tls, NamedObject) else None
-
-    @property
     def certificate(self) -> PeerCertificate | None:
         """The client's, verified."""
         return self._tls.getpeercert() or None
 
+
+_ALPN = ALPN.encode()
 
 #: What is told of a handshake: the stream, if there is one, and what it has shown, or why that is not enough.
 Encrypted = Callable[[TlsStream | None, Encryption | None, TlsHandshakeFailed | None], None]
@@ -67,7 +73,8 @@ class ClientEncryption:
         self.tls = tls
         self.workers = workers
         self.handshakes: Counter[str] = Counter()  #: by result
-        self._cost = Cost()
+        self._context: ssl.SSLContext | None = None
+        self._cost = Cost()  #: of the context's key
         self.required = mode in ("require", "verify-ca", "verify-full")
         self._certified = mode in ("verify-ca", "verify-full")
         self._named = mode == "verify-full"
@@ -79,20 +86,23 @@ class ClientEncryption:
         tls = self.tls
         assert tls is not None
         binding = tls.end_point
+        if tls.context is not self._context:
+            self._context = tls.context  # its key may be another
+            self._cost = Cost()
 
-        def over(encrypted: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
-            reason = str(failure) if failure is not None else ""
-            if encrypted is not None and direct and known.selected_alpn_protocol() != ALPN:
-                # Else a page of the web's could have a browser speak to us (ALPACA).
-                reason = f"direct TLS without ALPN {ALPN}"
-            if reason:
+        def over(encrypted: TlsStream | None, handshake: Handshake, failure: HandshakeFailed | None) -> None:
+            if failure is not None:
                 self.handshakes["failed"] += 1
-                ended(encrypted, None, TlsHandshakeFailed(reason=reason))
-            else:
-                self.handshakes["ok"] += 1
-                ended(encrypted, Encryption(known, binding), None)
+                ended(None, None, TlsHandshakeFailed(reason=str(failure)))
+                return
+            self.handshakes["ok"] += 1
+            assert isinstance(handshake, Accepting)
+            hello = handshake.hello
+            name = hello.server_name if hello is not None else None
+            ended(encrypted, Encryption(handshake.tls, name, binding), None)
 
-        Handshake(stream, tls.context, self.workers, self._cost, since, over)
+        look = _look_directly if direct else _look_asked
+        Accepting(stream, tls.context, self.workers, since, over, self._cost, look)
 
     def check(self, encryption: Encryption | None, user: str) -> None:
         """Raises where a client must not go on as it came, where TLS is `required`."""
@@ -105,6 +115,24 @@ class ClientEncryption:
         """Which database the client gets: that of the name it has called us by, if it has one."""
         name = encryption.server_name
         return self._hostnames.get(name.lower(), asked) if name is not None and self._hostnames else asked
+
+
+def _look_asked(hello: ClientHello) -> None:
+    """Whether a client that has asked for TLS is answered. Raises HelloRefused."""
+    if hello.protocols is not None and _ALPN not in hello.protocols:
+        raise HelloRefused(f"the client speaks no {ALPN} (ALPN)", NO_APPLICATION_PROTOCOL)
+    if hello.group in FINITE_FIELDS:
+        # Up to 140 ms of computing for a stranger's one packet; PostgreSQL has only curves as well
+        # (ssl_groups).
+        raise HelloRefused("key exchange over a finite field is not offered", HANDSHAKE_FAILURE)
+
+
+def _look_directly(hello: ClientHello) -> None:
+    """The same for one that has not asked: else a page of the web's could have a browser speak to us
+    (ALPACA)."""
+    if hello.protocols is None:
+        raise HelloRefused(f"direct TLS without ALPN {ALPN}", NO_APPLICATION_PROTOCOL)
+    _look_asked(hello)
 
 
 def check_channel(

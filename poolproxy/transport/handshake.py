@@ -1,9 +1,8 @@
-"""One TLS handshake, of either side, on a stream: its messages come and go here, workers have OpenSSL
-compute.
+"""One TLS handshake, of either side, on a stream: its messages come and go here, OpenSSL computes.
 
-The stream is paused meanwhile, and nothing is computed before whole records have come: a peer that trickles
-bytes costs nothing. When it is over a `TlsStream` takes the stream's place. Must not
-know certificates, users or what is said once it is over.
+The stream is paused meanwhile, and nothing is computed before whole records have come, nor before a client's
+hello has been read: a peer that trickles bytes costs nothing. When it is over a `TlsStream` takes the
+stream's place. Must not know certificates, users or what is said once it is over.
 """
 
 from __future__ import annotations
@@ -13,6 +12,15 @@ import time
 from collections.abc import Callable
 
 from poolproxy.errors import PoolproxyError
+from poolproxy.transport.client_hello import (
+    UNEXPECTED_MESSAGE,
+    ClientHello,
+    HelloRefused,
+    alert_record,
+    first_word,
+    is_hello,
+    read_client_hello,
+)
 from poolproxy.transport.stream import Handler, Stream
 from poolproxy.transport.tls_stream import TlsStream, whole_records
 from poolproxy.transport.workers import Workers
@@ -23,45 +31,49 @@ LONGEST = 131_072
 #: Steps that are told apart; those behind them, of who sends his certificate in pieces, are one.
 MOST_STEPS = 4
 
-#: Seconds of CPU below which a step is not worth a thread.
-LIGHT = 0.0005
+#: Seconds below which a step is not worth a thread, and those below which it need not even wait for its turn.
+LIGHT = 0.001
+INSTANT = 0.0001
 
 
 class HandshakeFailed(Exception):
     """It could not be made; the message says why in OpenSSL's words, and nothing secret."""
 
 
-#: What is told of it: the stream, or why there is none; and what OpenSSL knows of it in any case.
-Ended = Callable[[TlsStream | None, ssl.SSLObject, HandshakeFailed | None], None]
+#: What is told of it: the stream, or why there is none; and the handshake, which knows the rest.
+Ended = Callable[[TlsStream | None, "Handshake", HandshakeFailed | None], None]
 
 
 class Cost:
-    """What the steps of handshakes of one kind take, each for itself: the first has the key's signature,
-    the last next to nothing."""
+    """What the steps of handshakes with one key take, by the group of their key exchange and each for itself:
+    the first has the key's signature, the last next to nothing. At best, that is: what it took more was
+    somebody else's doing."""
 
     __slots__ = ("_seconds",)
 
     def __init__(self) -> None:
-        self._seconds: dict[int, float] = {}  #: of CPU, by step; not known at first
+        self._seconds: dict[int, float] = {}
 
-    def note(self, step: int, seconds: float) -> None:
-        """One has taken so long. Longer ones count at once, shorter ones bit by bit."""
-        before = self._seconds.get(step, seconds)
-        self._seconds[step] = max(seconds, 0.5 * (before + seconds))
+    def note(self, group: int, step: int, seconds: float) -> None:
+        """One has taken so long."""
+        if seconds < self.of(group, step):
+            self._seconds[group << 3 | step] = seconds
 
-    def light(self, step: int) -> bool:
-        """Whether it is known not to be worth a thread."""
-        return self._seconds.get(step, LIGHT) < LIGHT
+    def of(self, group: int, step: int) -> float:
+        """Seconds; infinite where it is not known."""
+        return self._seconds.get(group << 3 | step, _UNKNOWN)
+
+
+_UNKNOWN = float("inf")
 
 
 class Handshake(Handler):
     """See the module. Takes the place of the stream's handler until `ended` is called, once; the new
     stream has that handler again, which also hears of the connection's loss meanwhile. Whoever gives up
-    closes the stream."""
+    closes the stream. This one is the connecting side's: workers compute."""
 
     __slots__ = (
-        "_cost", "_ended", "_handler", "_incoming", "_outgoing", "_received", "_since", "_steps", "_stream",
-        "_workers", "tls",
+        "_ended", "_handler", "_incoming", "_outgoing", "_received", "_since", "_stream", "_workers", "tls",
     )  # fmt: skip
 
     def __init__(
@@ -69,86 +81,91 @@ class Handshake(Handler):
         stream: Stream,
         context: ssl.SSLContext,
         workers: Workers,
-        cost: Cost,
         since: float,
         ended: Ended,
         server_name: str | None = None,
     ) -> None:
-        """`context` says which side we are; `server_name`: whom we connect to. `since`: who came earlier
-        is served first."""
+        """`server_name`: whom we connect to. `since`: who came earlier is served first."""
         self._stream = stream
         self._handler = stream.handler
         self._workers = workers
-        self._cost = cost
         self._since = since
         self._ended = ended
         self._received = 0
-        self._steps = 0
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        server_side = context.protocol == ssl.PROTOCOL_TLS_SERVER
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        self.tls = context.wrap_bio(self._incoming, self._outgoing, self._accepts(), server_name)
         stream.handler = self
 
     def begin(self) -> None:
         """Say the first word: the client's part."""
-        self._stream.pause()
         self._compute()
 
     def on_data(self, buffer: bytearray, end: int) -> None:
         whole = whole_records(buffer, end)
-        self._received += whole
-        if self._received > LONGEST:
-            self._fail("it is too long")
+        try:
+            ready = self._ready(whole) if whole else 0
+        except HelloRefused as refused:
+            self._stream.send(alert_record(refused.alert))
+            self._fail(str(refused))
             return
-        self._stream.keep(whole, end)
-        if whole:
-            self._incoming.write(memoryview(buffer)[:whole])
-            self._stream.pause()
+        self._stream.keep(ready, end)
+        self._received += ready
+        if self._received > LONGEST or end - ready > LONGEST:
+            self._fail("it is too long")
+        elif ready:
+            self._incoming.write(memoryview(buffer)[:ready])
             self._compute()
 
+    def _accepts(self) -> bool:
+        return False
+
+    def _ready(self, whole: int) -> int:
+        """How much of what has come, so many bytes of whole records, OpenSSL may have. Raises
+        HelloRefused."""
+        return whole
+
     def _compute(self) -> None:
-        self._steps = min(self._steps + 1, MOST_STEPS)
-        light = self._cost.light(self._steps)
-        submit = self._workers.submit_light if light else self._workers.submit
-        submit(self._since, self._step, self._stepped)
+        """Have a step taken."""
+        self._stream.pause()
+        self._workers.submit(self._since, self.step, self.stepped)
 
-    def _step(self) -> bool:
+    def step(self) -> bool:
         """As far as what has come allows; whether that is its end. On whatever thread."""
-        begun = time.thread_time()
-        try:
-            return self._go_on()
-        finally:
-            self._cost.note(self._steps, time.thread_time() - begun)
-
-    def _go_on(self) -> bool:
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
         return True
 
-    def _stepped(self, over: bool | None, error: BaseException | None) -> None:
+    def stepped(self, over: bool | None, error: BaseException | None) -> None:
+        """What came of it. The stream may have been closed meanwhile."""
+        self._go_on(bool(over), error)
+
+    def _go_on(self, over: bool, error: BaseException | None) -> None:
         if self._stream.closed:
             return
-        if said := self._outgoing.read():
+        said = self._outgoing.read()
+        if said:
             self._stream.send(said)
         if error is not None:
             self._fail(_in_words(error))
         elif over:
             self._finish()
-        else:
+        elif self._stream.paused or self._stream.kept:
             self._stream.resume()
 
     def _finish(self) -> None:
         partial = self._stream.look_at_kept()
-        self._stream.resume()
+        if self._stream.paused:
+            self._stream.resume()
         stream = TlsStream(self._stream, self._handler, self.tls, self._incoming, self._outgoing)
-        stream.hold(partial)
-        self._ended(stream, self.tls, None)
+        if partial:
+            stream.hold(partial)
+        self._ended(stream, self, None)
 
     def _fail(self, reason: str) -> None:
-        self._ended(None, self.tls, HandshakeFailed(reason))
+        self._ended(None, self, HandshakeFailed(reason))
 
     def on_drained(self) -> None:
         """Nothing waits for it."""
@@ -158,6 +175,85 @@ class Handshake(Handler):
 
     def fail(self, error: PoolproxyError) -> None:
         self._handler.fail(error)
+
+
+class Accepting(Handshake):
+    """The accepting side's: OpenSSL has a client's hello when it has been looked at, and who computes depends
+    on how long that will take."""
+
+    __slots__ = ("_cost", "_group", "_look", "_open", "_steps", "hello")
+
+    def __init__(
+        self,
+        stream: Stream,
+        context: ssl.SSLContext,
+        workers: Workers,
+        since: float,
+        ended: Ended,
+        cost: Cost,
+        look: Callable[[ClientHello], None],
+    ) -> None:
+        """`cost`: of the context's key. `look` raises HelloRefused where a hello is not to be answered."""
+        super().__init__(stream, context, workers, since, ended)
+        self._cost = cost
+        self._look = look
+        self._open = True  #: a hello is to come, or may come again
+        self._group = 0
+        self._steps = 0
+        self.hello: ClientHello | None = None
+
+    def _accepts(self) -> bool:
+        return True
+
+    def _ready(self, whole: int) -> int:
+        """Whoever is not understood at once says a second hello: each is looked at, and none passes behind
+        another."""
+        if not self._open:
+            return whole
+        records = self._stream.copy(0, whole)
+        position = first_word(records)
+        if position < 0:
+            return whole  # an alert, or no record at all: OpenSSL knows what to make of it
+        if not is_hello(records, position):
+            if self.hello is None:
+                raise HelloRefused("the client has not said hello", UNEXPECTED_MESSAGE)
+            self._open = False
+            return whole
+        hello = read_client_hello(records, position)
+        if hello is None:
+            return 0
+        self._look(hello)
+        self.hello = hello
+        self._group = hello.group
+        return hello.end
+
+    def _compute(self) -> None:
+        if self._steps < MOST_STEPS:
+            self._steps += 1
+        seconds = self._cost.of(self._group, self._steps)
+        if seconds < INSTANT:
+            self.turn()
+            return
+        self._stream.pause()
+        if seconds < LIGHT:
+            self._stream.poller.defer(self._since, self.turn)
+        else:
+            self._workers.submit(self._since, self.step, self.stepped)
+
+    def step(self) -> bool:
+        begun = time.monotonic()
+        over = Handshake.step(self)
+        self._cost.note(self._group, self._steps, time.monotonic() - begun)
+        return over
+
+    def turn(self) -> None:
+        """A step, on the data plane's thread."""
+        try:
+            over = self.step()
+        except Exception as error:
+            self._go_on(False, error)
+        else:
+            self._go_on(over, None)
 
 
 def _in_words(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 from poolproxy.transport.stream cimport Stream
 
+cpdef Py_ssize_t whole_records(data, Py_ssize_t size) except -1
+
 cdef class TlsStream(Stream):
     cdef object _tls
     cdef object _incoming

@@ -66,7 +66,7 @@ cdef Py_ssize_t _whole(const char *data, Py_ssize_t size, Py_ssize_t most) noexc
     return position
 
 
-def whole_records(data, Py_ssize_t size):
+cpdef Py_ssize_t whole_records(data, Py_ssize_t size) except -1:
     if size > len(data):
         raise ValueError(f"{size} bytes of {len(data)}")
     if type(data) is bytearray:

@@ -1,5 +1,4 @@
-"""Short computations that must not hold the data plane, the oldest asker first: in a few threads, or, what is
-too short for one, between two rounds of the poller.
+"""Computations that must not hold the data plane, in a few threads, the oldest asker first.
 
 The threads end when there is nothing to do: in a process of several threads the kernel counts references to
 each descriptor that a system call names, and every message would pay for that. Must not know what it runs.
@@ -14,8 +13,6 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
-from poolproxy.transport.poller import Poller
-
 #: Seconds that a thread without work waits for more: a storm starts it once.
 LINGER = 1.0
 
@@ -28,10 +25,9 @@ class Workers:
     """Runs at most `limit` calls at once; `submit` is for the data plane's thread alone, which hears of
     results."""
 
-    def __init__(self, poller: Poller, limit: int, post: Callable[[Callable[[], None]], object]) -> None:
+    def __init__(self, limit: int, post: Callable[[Callable[[], None]], object]) -> None:
         """`post`: has the data plane's thread call something soon; any thread may use it. RuntimeError
         where that has ended."""
-        self._poller = poller
         self._limit = limit
         self._post = post
         self._turn = count()
@@ -47,20 +43,6 @@ class Workers:
     def waiting(self) -> int:
         """Calls that no thread has begun."""
         return len(self._waiting)
-
-    def submit_light(self, since: float, call: Call, done: Done) -> None:
-        """The same for what is so short that to wake a thread for it costs more: on this thread, one
-        between two rounds of the poller."""
-
-        def turn() -> None:
-            try:
-                outcome = call(), None
-            except Exception as error:
-                done(None, error)
-            else:
-                done(*outcome)
-
-        self._poller.defer(since, turn)
 
     def submit(self, since: float, call: Call, done: Done) -> None:
         """Run `call` in its turn - who has waited since earlier goes first - and tell `done` on this

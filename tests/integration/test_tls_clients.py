@@ -20,6 +20,7 @@ from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
+from tests.support.tls_wire import client_hello
 from tests.support.waiting import eventually
 
 SSL_REQUEST = struct.pack("!ii", 8, 80877103)
@@ -136,13 +137,51 @@ def test_direct_tls_is_for_those_who_mean_postgresql(
     made = ssl.create_default_context(cafile=files.authorities)
     if offered is not None:
         made.set_alpn_protocols(offered)
-    with raw(proxy) as sock, made.wrap_socket(sock, server_hostname="127.0.0.1") as encrypted:
-        encrypted.sendall(m.startup({"user": "app", "database": DATABASE}))
-        assert encrypted.recv(4096) == b""
+    with raw(proxy) as sock, pytest.raises(ssl.SSLError, match="no application protocol"):
+        made.wrap_socket(sock, server_hostname="127.0.0.1")
     assert proxy.metrics().value("poolproxy_rejections_total", reason="tls") == 1
 
 
-def test_who_is_refused_after_the_handshake_keeps_no_descriptor(stage: Stage, files: Files) -> None:
+def test_who_has_asked_for_tls_may_name_no_protocol_but_no_other(stage: Stage, files: Files) -> None:
+    """As PostgreSQL has it."""
+    stage.expect_log("handshake failed")
+    proxy = tls(stage, files)
+    made = ssl.create_default_context(cafile=files.authorities)
+    made.set_alpn_protocols(["http/1.1"])
+    with raw(proxy) as sock:
+        sock.sendall(SSL_REQUEST)
+        assert sock.recv(1) == b"S"
+        with pytest.raises(ssl.SSLError, match="no application protocol"):
+            made.wrap_socket(sock, server_hostname="127.0.0.1")
+
+
+@pytest.mark.parametrize("group", ["ffdhe2048", "ffdhe8192"])
+def test_nobody_has_us_compute_over_a_large_field(stage: Stage, files: Files, group: str) -> None:
+    """A packet of a stranger's would hold everybody up for 140 ms; PostgreSQL offers curves alone, too."""
+    stage.expect_log("handshake failed")
+    proxy = tls(stage, files)
+    made = context(files)
+    made.set_ecdh_curve(group)
+    with raw(proxy) as sock:
+        sock.sendall(SSL_REQUEST)
+        assert sock.recv(1) == b"S"
+        with pytest.raises(ssl.SSLError, match="handshake failure"):
+            made.wrap_socket(sock, server_hostname="127.0.0.1")
+    assert proxy.metrics().value("poolproxy_tls_handshakes_total", result="failed") == 1
+
+
+@pytest.mark.parametrize("group", ["X25519", "prime256v1", "secp384r1", "secp521r1", "X448"])
+async def test_curves(stage: Stage, files: Files, group: str) -> None:
+    proxy = tls(stage, files)
+    made = context(files)
+    made.set_ecdh_curve(group)
+    for _ in range(3):  # in a thread first, then as what it takes is known
+        connection = await connect(proxy, made)
+        assert await connection.fetchval("select 1") == 1
+        await connection.close()
+
+
+def test_who_is_refused_in_the_handshake_keeps_no_descriptor(stage: Stage, files: Files) -> None:
     """However long it holds on to its end."""
     stage.expect_log("handshake failed")
     proxy = tls(stage, files)
@@ -151,7 +190,7 @@ def test_who_is_refused_after_the_handshake_keeps_no_descriptor(stage: Stage, fi
     with contextlib.ExitStack() as held:
         for _ in range(10):
             sock = held.enter_context(raw(proxy))
-            held.enter_context(made.wrap_socket(sock, server_hostname="127.0.0.1"))
+            sock.sendall(client_hello(made))
         proxy.wait_gauge("poolproxy_rejections_total", 10, reason="tls")
         eventually(lambda: proxy.descriptors() <= before, "their descriptors are free", 30)
 

@@ -48,5 +48,5 @@ async def served_poller() -> AsyncIterator[Poller]:
 
 def dialer_of(poller: Poller) -> Dialer:
     """What connects to servers in this loop."""
-    workers = Workers(poller, 2, asyncio.get_running_loop().call_soon_threadsafe)
+    workers = Workers(2, asyncio.get_running_loop().call_soon_threadsafe)
     return Dialer(poller, TcpOptions(), workers)

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 from poolproxy.frontend.encrypting import ClientEncryption, Encryption
 from poolproxy.tls import ClientTls, TlsFiles
-from poolproxy.transport.handshake import Cost, Handshake, HandshakeFailed
+from poolproxy.transport.client_hello import ClientHello
+from poolproxy.transport.handshake import LIGHT, Accepting, Cost, Handshake, HandshakeFailed
 from poolproxy.transport.stream import KEEP_LIMIT
 from poolproxy.transport.tls_stream import TlsStream, whole_records
-from poolproxy.transport.workers import Workers
+from poolproxy.transport.workers import Call, Done, Workers
 from tests.unit.transport.table import Table, laid
 
 AUTHORITY = trustme.CA()
@@ -45,8 +46,23 @@ class Light(Cost):
 
     __slots__ = ()
 
-    def light(self, step: int) -> bool:
-        return True
+    def of(self, group: int, step: int) -> float:
+        return LIGHT / 2
+
+
+class Here(Workers):
+    """Computes at once, on the thread that asks."""
+
+    def __init__(self) -> None:
+        super().__init__(1, lambda call: None)
+
+    def submit(self, since: float, call: Call, done: Done) -> None:
+        try:
+            result = call()
+        except Exception as error:
+            done(None, error)
+        else:
+            done(result, None)
 
 
 class Line:
@@ -62,15 +78,22 @@ class Line:
         self.far = client_context().wrap_bio(self.incoming, self.outgoing, server_hostname="db.example")
         self.stream: TlsStream | None = None
         self.failure: HandshakeFailed | None = None
+        self.cost: Cost = Light()
+        self.workers: Workers = Here()
+        self.since = 0.0
+        self.hellos: list[ClientHello] = []
         self.heard = b""
         self.ended = False
         self._begin(table, version)
 
     def _begin(self, table: Table, version: ssl.TLSVersion) -> None:
-        workers = Workers(table.poller, 1, lambda call: None)
-        Handshake(self.plain, server_context(version), workers, Light(), 0.0, self._over)
+        context = server_context(version)
+        Accepting(self.plain, context, self.workers, self.since, self._over, self.cost, self._look)
 
-    def _over(self, stream: TlsStream | None, known: ssl.SSLObject, failure: HandshakeFailed | None) -> None:
+    def _look(self, hello: ClientHello) -> None:
+        self.hellos.append(hello)
+
+    def _over(self, stream: TlsStream | None, _: Handshake, failure: HandshakeFailed | None) -> None:
         self.failure = failure
         if stream is not None:
             self.stream = stream
@@ -353,12 +376,9 @@ class Entered(Line):
     def _begin(self, table: Table, version: ssl.TLSVersion) -> None:
         file = self._folder / "server.pem"
         ISSUED.private_key_and_cert_chain_pem.write_to_path(file)
-        workers = Workers(table.poller, 1, lambda call: None)
-        encryption = ClientEncryption(
-            ClientTls(TlsFiles(str(file), "", "", "", "TLSv1.2")), "prefer", workers
-        )
-        encryption._cost = Light()
-        encryption.begin(self.plain, 0.0, False, self._entered)
+        tls = ClientTls(TlsFiles(str(file), "", "", "", "TLSv1.2"))
+        self._encryption = ClientEncryption(tls, "prefer", self.workers)
+        self._encryption.begin(self.plain, 0.0, False, self._entered)
 
     def _entered(self, stream: TlsStream | None, shown: Encryption | None, error: Exception | None) -> None:
         self.stream = stream

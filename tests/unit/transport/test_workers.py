@@ -11,19 +11,17 @@ from typing import Any
 import pytest
 
 from poolproxy.transport import workers as module
-from poolproxy.transport.handshake import LIGHT, Cost
 from poolproxy.transport.workers import Workers
-from tests.unit.transport.table import Table
 
 
 class Bench:
     """Workers, and the thread that hears of them: this one, when it is told to."""
 
-    def __init__(self, table: Table, limit: int) -> None:
+    def __init__(self, limit: int) -> None:
         self.posted: deque[Callable[[], None]] = deque()
         self.told = threading.Semaphore(0)
         self.results: list[tuple[Any, BaseException | None]] = []
-        self.workers = Workers(table.poller, limit, self._post)
+        self.workers = Workers(limit, self._post)
 
     def _post(self, call: Callable[[], None]) -> None:
         self.posted.append(call)
@@ -41,8 +39,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(table: Table) -> Bench:
-    return Bench(table, 1)
+def bench() -> Bench:
+    return Bench(1)
 
 
 def test_results_and_errors_are_told_on_this_thread(bench: Bench) -> None:
@@ -71,8 +69,8 @@ def test_who_has_waited_longest_is_next(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_so_many_at_once_and_no_more(table: Table, limit: int) -> None:
-    bench = Bench(table, limit)
+def test_so_many_at_once_and_no_more(limit: int) -> None:
+    bench = Bench(limit)
     lock, gate = threading.Lock(), threading.Barrier(limit)
     inside = most = 0
 
@@ -91,9 +89,9 @@ def test_so_many_at_once_and_no_more(table: Table, limit: int) -> None:
     assert most == limit
 
 
-def test_threads_end_when_there_is_nothing_to_do(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_end_when_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LINGER", 0.01)
-    bench = Bench(table, 2)
+    bench = Bench(2)
     threads: list[threading.Thread] = []
     for _ in range(2):
         bench.workers.submit(0.0, lambda: threads.append(threading.current_thread()), bench.done)
@@ -120,64 +118,6 @@ def test_nothing_is_told_once_they_are_closed(bench: Bench) -> None:
     bench.workers.submit(2.0, call, bench.done)
     assert not bench.told.acquire(timeout=0.1)
     assert bench.results == []
-
-
-def test_light_ones_are_done_here_one_between_two_rounds(table: Table, bench: Bench) -> None:
-    ran: list[float] = []
-    for since in (2.0, 1.0, 3.0):
-        bench.workers.submit_light(since, lambda since=since: ran.append(since), bench.done)  # type: ignore[misc]
-    assert ran == []
-    assert table.poller.pending
-    table.poller.wait(0.0)
-    assert ran == [1.0]
-    table.poller.wait(0.0)
-    table.poller.wait(0.0)
-    assert ran == [1.0, 2.0, 3.0]
-    assert bench.results == [(None, None)] * 3
-    assert not table.poller.pending
-
-
-def test_a_light_one_that_fails_is_told_so(table: Table, bench: Bench) -> None:
-    bench.workers.submit_light(0.0, lambda: 1 // 0, bench.done)
-    table.poller.wait(0.0)
-    ((result, error),) = bench.results
-    assert result is None
-    assert isinstance(error, ZeroDivisionError)
-
-
-def test_what_is_ready_is_served_before_the_next_light_one(table: Table) -> None:
-    """However many wait: a round in between for whom there is traffic."""
-    order: list[str] = []
-    _, handler, far = table.pair()
-    handler.on = lambda data: order.append("read")
-    bench = Bench(table, 1)
-
-    def light() -> None:
-        order.append("light")
-        far.send(b"x")
-
-    for _ in range(3):
-        bench.workers.submit_light(0.0, light, bench.done)
-    for _ in range(4):
-        table.poller.wait(0.0)
-    assert order == ["light", "read", "light", "read", "light", "read"]
-
-
-def test_what_a_step_costs() -> None:
-    """Each for itself: many short ones do not make the long one short."""
-    cost = Cost()
-    assert not cost.light(1)
-    cost.note(1, 3 * LIGHT)
-    cost.note(2, LIGHT / 4)
-    assert (cost.light(1), cost.light(2)) == (False, True)
-    for _ in range(5):
-        cost.note(2, LIGHT / 4)
-    assert not cost.light(1)
-    for _ in range(5):
-        cost.note(1, LIGHT / 4)
-    assert cost.light(1)
-    cost.note(1, 2 * LIGHT)
-    assert not cost.light(1)
 
 
 def test_one_that_raises_is_told_and_so_are_the_others(bench: Bench) -> None:

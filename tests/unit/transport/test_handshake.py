@@ -1,0 +1,238 @@
+"""The accepting side of a handshake: which hello OpenSSL gets to see, and who computes."""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+
+from poolproxy.transport.client_hello import FINITE_FIELDS, ClientHello, HelloRefused
+from poolproxy.transport.handshake import INSTANT, LIGHT, Cost
+from poolproxy.transport.workers import Workers
+from tests.unit.transport.table import Table
+from tests.unit.transport.test_client_hello import (
+    EMPTY,
+    NOTHING_SAID,
+    VERSIONS,
+    WARNING,
+    cut,
+    hello,
+    message,
+    offered,
+    record,
+    shares,
+)
+from tests.unit.transport.test_tls_stream import Line
+
+MAKES_US_ASK_AGAIN = message(
+    VERSIONS,
+    shares(0x11EC),
+    offered(0x11EC, 29),
+    b"\x00\x0d\x00\x04\x00\x02\x04\x03",  # signatures: ECDSA with P-256
+)
+
+
+class Refusing(Line):
+    """It has no key exchange over finite fields."""
+
+    def _look(self, hello: ClientHello) -> None:
+        super()._look(hello)
+        if hello.group in FINITE_FIELDS:
+            raise HelloRefused("not with us", 40)
+
+
+class Watched(Cost):
+    """Which steps OpenSSL was asked for."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.taken: list[tuple[int, int]] = []
+
+    def of(self, group: int, step: int) -> float:
+        self.taken.append((group, step))
+        return self.seconds
+
+    def note(self, group: int, step: int, seconds: float) -> None:
+        """It is what we say it is."""
+
+
+def watched(line: Line, seconds: float = INSTANT / 2) -> Watched:
+    """The next handshake of this line; the one before is forgotten."""
+    cost = Watched(seconds)
+    line.cost = cost
+    line._begin(line.table, ssl.TLSVersion.TLSv1_3)
+    return cost
+
+
+@pytest.fixture
+def line(table: Table) -> Line:
+    return Refusing(table)
+
+
+def test_a_hello_that_is_refused_is_never_computed(line: Line) -> None:
+    cost = watched(line)
+    line.sock.send(hello("ffdhe8192"))
+    line.table.settle()
+    assert cost.taken == []
+    assert str(line.failure) == "not with us"
+    assert line.table.heard(line.sock) == b"\x15\x03\x03\x00\x02\x02\x28"
+
+
+@pytest.mark.parametrize("before", [NOTHING_SAID, WARNING, EMPTY, NOTHING_SAID + WARNING + EMPTY])
+@pytest.mark.parametrize("together", [True, False])
+def test_nothing_takes_it_past_us(line: Line, before: bytes, together: bool) -> None:
+    cost = watched(line)
+    line.sock.send(before)
+    if not together:
+        line.table.settle()
+    if line.failure is None:
+        line.sock.send(hello("ffdhe8192"))
+        line.table.settle()
+    assert line.failure is not None
+    assert (260, len(cost.taken)) not in cost.taken
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("between", [b"", NOTHING_SAID, WARNING])
+def test_nor_behind_another(line: Line, together: bool, between: bytes) -> None:
+    """Who offers no key that we know is asked for another, and may have sent it already."""
+    cost = watched(line)
+    line.sock.send(MAKES_US_ASK_AGAIN)
+    if not together:
+        line.table.settle()
+        assert line.table.heard(line.sock)[:1] == b"\x16"
+        assert line.failure is None
+    line.sock.send(between + hello("ffdhe8192"))
+    line.table.settle()
+    assert line.failure is not None
+    assert [group for group, _ in cost.taken if group] == []
+    if between != WARNING:
+        assert [known.group for known in line.hellos] == [0, 260]
+
+
+def test_nobody_begins_without_a_hello(line: Line) -> None:
+    cost = watched(line)
+    line.sock.send(record(b"\x10\x00\x00\x01a") + hello())
+    line.table.settle()
+    assert str(line.failure) == "the client has not said hello"
+    assert cost.taken == []
+
+
+def test_a_hello_in_pieces_costs_nothing_until_it_is_whole(line: Line) -> None:
+    cost = watched(line)
+    with pytest.raises(ssl.SSLWantReadError):
+        line.far.do_handshake()
+    said = cut(line.outgoing.read(), 1, 2, 60)
+    for byte in said[:-1]:
+        line.sock.send(bytes((byte,)))
+        line.table.settle()
+    assert cost.taken == []
+    line.sock.send(said[-1:])
+    line.meet()
+    assert cost.taken == [(29, 1), (29, 2)]
+    assert line.hellos[0].server_name == "db.example"
+
+
+def test_empty_records_do_not_go_on_for_ever(line: Line) -> None:
+    watched(line)
+    line.sock.setblocking(True)
+    line.sock.send(cut(hello(), 10)[:15])
+    for _ in range(100):
+        line.sock.sendall(EMPTY * 1000)
+        line.table.settle()
+        if line.failure is not None:
+            break
+    assert line.failure is not None
+
+
+def test_a_handshake_of_tls_1_2(table: Table) -> None:
+    line = Line(table, ssl.TLSVersion.TLSv1_2)
+    line.meet()
+    assert [known.group for known in line.hellos] == [29]
+
+
+# Who computes.
+
+
+def test_what_next_to_nothing_is_needed_for_is_done_at_once(line: Line) -> None:
+    """In the turn that reads it."""
+    watched(line)
+    with pytest.raises(ssl.SSLWantReadError):
+        line.far.do_handshake()
+    line.sock.send(line.outgoing.read())
+    line.table.turn()
+    assert line.sock.recv(5)[:1] == b"\x16"
+    assert not line.table.poller.pending
+
+
+def test_light_steps_are_taken_one_between_two_rounds_and_the_oldest_first(table: Table) -> None:
+    """However many wait: a round in between for whom there is traffic."""
+    order: list[str] = []
+    _, traffic, far = table.pair()
+    traffic.on = lambda data: order.append("read")
+    lines = [Line(table) for _ in range(3)]
+
+    class Ordered(Watched):
+        def __init__(self, name: str) -> None:
+            super().__init__(LIGHT / 2)
+            self.name = name
+
+        def note(self, group: int, step: int, seconds: float) -> None:
+            order.append(self.name)
+            far.send(b"x")
+
+    for since, line in zip((2.0, 1.0, 3.0), lines, strict=True):
+        line.cost = Ordered(str(since))
+        line.since = since
+        line._begin(table, ssl.TLSVersion.TLSv1_3)
+        line.sock.send(hello())
+    table.settle()
+    assert order == ["1.0", "read", "2.0", "read", "3.0", "read"]
+
+
+def test_what_is_not_known_or_takes_long_is_for_threads(line: Line) -> None:
+    posted: deque[Callable[[], None]] = deque()
+    told = threading.Semaphore(0)
+
+    def post(call: Callable[[], None]) -> None:
+        posted.append(call)
+        told.release()
+
+    threads: list[int] = []
+
+    class Noted(Cost):
+        def note(self, group: int, step: int, seconds: float) -> None:
+            threads.append(threading.get_ident())
+
+    line.cost = Noted()
+    line.workers = Workers(1, post)
+    line._begin(line.table, ssl.TLSVersion.TLSv1_3)
+    for _ in range(2):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            line.far.do_handshake()
+        line.carry()
+        assert told.acquire(timeout=20)
+        posted.popleft()()
+        line.carry()
+    assert line.stream is not None
+    assert len(threads) == 2
+    assert threading.get_ident() not in threads
+
+
+def test_what_a_step_costs() -> None:
+    """By group and place, each for itself, and at best: what it took more was the machine's doing."""
+    cost = Cost()
+    assert cost.of(29, 1) == float("inf")
+    cost.note(29, 1, 0.002)
+    cost.note(29, 2, 0.0001)
+    cost.note(24, 1, 0.005)
+    assert (cost.of(29, 1), cost.of(29, 2), cost.of(24, 1)) == (0.002, 0.0001, 0.005)
+    cost.note(29, 1, 0.0004)
+    cost.note(29, 1, 0.1)
+    assert cost.of(29, 1) == 0.0004
+    assert cost.of(24, 2) == float("inf")
