@@ -32,12 +32,16 @@ class Beside(Workload):
 
     def run(self, target: Target, plan: Plan) -> Sample:
         """Raises Void when one of the two generators was late."""
-        count = min(plan.crowd, target.clients - STEADY)
+        return self.apart(target, target, plan)
+
+    def apart(self, target: Target, crowded: Target, plan: Plan) -> Sample:
+        """The same where the crowd logs in at another target than that of the steady clients."""
+        count = min(plan.crowd, crowded.clients - STEADY)
         steady_arguments, crowd_arguments = self._arguments(count, plan)
         start = self.programs.start_lean
         with (
             start(target, *steady_arguments, module="benchmarks.steady") as steady,
-            start(target, *crowd_arguments, module="benchmarks.crowd") as crowd,
+            start(crowded, *crowd_arguments, module="benchmarks.crowd") as crowd,
         ):
             until_standing(steady)
             until_standing(crowd)
