@@ -83,7 +83,7 @@ def _line(fields: list[list[Token]]) -> _Line:
     if user.text.startswith("+") and not user.quoted:
         raise Problem(f"{user.text} is not supported: who is a member of a role only PostgreSQL knows")
     if "\\1" in user.text and (pattern is None or not pattern.groups):
-        raise Problem("\\\\1 stands for a group of a regular expression, and there is none")
+        raise Problem("\\1 stands for a group of a regular expression, and there is none")
     return _Line(
         map_name,
         pattern if pattern is not None else system,

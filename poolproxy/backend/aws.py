@@ -239,7 +239,7 @@ def _fields(text: str) -> dict[str, Any]:
     """An object of JSON, {} for anything else. The error of the parser would carry the text along."""
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

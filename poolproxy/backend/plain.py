@@ -21,9 +21,19 @@ def usable(setting: str, password: str) -> str:
         raise NoPassword(
             f"{setting}: it is no password: it has a zero byte, or more than {_LONGEST} characters"
         )
+    if not _encodable(password):  # JSON can say half of a character
+        raise NoPassword(f"{setting}: it is no text that UTF-8 can hold")
     if stored_form(password) is not None:
         raise NoPassword(f"{setting}: it is a stored form of a password: servers want the password itself")
     return password
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class FileSource:

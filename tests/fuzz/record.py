@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -253,6 +254,23 @@ def _keep_message(letter: str, body: bytes) -> None:
 
 
 #: What no driver sends us.
+def _hellos() -> tuple[bytes, ...]:
+    """As OpenSSL says them, in one record and in three; and with what may stand before and behind."""
+    said: list[bytes] = []
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.maximum_version = version
+        context.set_alpn_protocols(["postgresql"])
+        outgoing = ssl.MemoryBIO()
+        with contextlib.suppress(ssl.SSLWantReadError):
+            context.wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="db.example").do_handshake()
+        said.append(outgoing.read())
+    message = said[1][5:]
+    pieces = (message[:3], message[3:80], message[80:])
+    cut = b"".join(b"\x16\x03\x01" + len(piece).to_bytes(2, "big") + piece for piece in pieces)
+    return *said, cut, b"\x14\x03\x03\x00\x01\x01" + said[1] + b"\x15\x03\x03\x00\x02\x01\x00"
+
+
 WRITTEN: dict[str, tuple[bytes, ...]] = {
     "proxy_header": (
         b"PROXY TCP4 10.1.2.3 10.0.0.1 40000 5432\r\n",
@@ -267,6 +285,21 @@ WRITTEN: dict[str, tuple[bytes, ...]] = {
     ),
     "userlist": (b'"app" "secret"\n; more\n"a""b" "SCRAM-SHA-256$4096:x$y:z"\n',),
     "urls": (b"postgres://app:p%40ss@[::1]:5432/shop?sslmode=disable&host=/run", b"postgresql://db/x"),
+    "ident_maps": (
+        b"m app app\nm x all\n\napp",
+        b'# why\nm /^(.*)@example$ \\1\nm "a b" "all"\nm c /^a\ninclude more\n\napp@example',
+    ),
+    "auth_rows": (
+        b"app,SCRAM-SHA-256$4096:c2FsdA==$" + b"A" * 43 + b"=:" + b"B" * 43 + b"=,2030-01-01T00:00:00+00:00",
+        b"app,md5" + b"0" * 32,
+        b"app,\napp,",
+    ),
+    "passwords": (b'{"username":"app","password":"secret","port":5432}', b"secret", b'{"a":{"a":[1]}}'),
+    "records": (
+        b"\x16\x03\x01\x00\x02ab\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x03abc\x15\x03",
+        b"\x17\x03\x03\x00\x00\x17\x03\x03\xff\xff",
+    ),
+    "client_hello": _hellos(),
     "require_auth": (b"scram-sha-256,md5", b"!password,!none"),
     "secrets": (dialogues._SECRET.format().encode(),),
     "http": (

@@ -53,7 +53,7 @@ def test_whom_a_name_may_be(line: str, name: str, user: str, lets: bool) -> None
         ("crew Robert bob alice", "'alice' is too much"),
         ("crew Robert,Bob bob", "is one word, not a list"),
         ("crew /( bob", "is no regular expression"),
-        (r"crew Robert \1", "there is none"),
+        (r"crew Robert \1", r": \1 stands for a group of a regular expression, and there is none"),
         (r"crew /bob \1", "there is none"),
         ("crew Robert +admins", "only PostgreSQL knows"),
     ],

@@ -154,10 +154,12 @@ class TestSecrets:
             ('{"username": "app", "password": ["hunter2"]}', 'it begins like JSON and has no "password"'),
             ('{"username": "app", "password": ""}', "it is empty"),
             ('{"username": "app", "password": "hunter2\\u0000"}', "it is no password: it has a zero byte"),
+            ('{"username": "app", "password": "hunter2\\ud800"}', "it is no text that UTF-8 can hold"),
+            ('{"a":' * 13_000 + "hunter2", 'it begins like JSON and has no "password"'),
             ("hunter2" * 3000, "it is no password"),
             ("SCRAM-SHA-256$4096:hunter2", "it is a stored form of a password"),
         ],
-        ids=range(7),
+        ids=range(9),
     )
     def test_what_is_no_password(self, secret: Secret, text: str, message: str) -> None:
         problem = secret.says("AWSCURRENT", text).problem()
