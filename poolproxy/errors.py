@@ -118,6 +118,13 @@ class CertificateMismatch(PoolproxyError):
     cure = "Connect as the user whom the certificate names, or map that name to this user."
 
 
+class ChannelBindingFailed(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = "SCRAM channel binding check failed: {reason}"
+    cause = "The client has seen another certificate than ours, or another offer: somebody is in between."
+    cure = "Find who ends TLS on the way; behind a load balancer that does, use channel_binding=disable."
+
+
 class TlsHandshakeFailed(PoolproxyError):
     sqlstate, severity, fault = "08P01", "FATAL", "client"
     template = "TLS handshake failed: {reason}"

@@ -19,7 +19,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from poolproxy.errors import ProtocolViolation, UnexpectedServerAnswer
+from poolproxy.errors import ChannelBindingFailed, ProtocolViolation, UnexpectedServerAnswer
 from poolproxy.protocol.pieces import cut, find, xor
 from poolproxy.protocol.saslprep import saslprep
 
@@ -233,7 +233,8 @@ class ScramServer:
         self.client_key = b""  #: the client's, once it has proved that it knows the password
 
     def first(self, client_first: bytes) -> bytes:
-        """server-first-message. ProtocolViolation where the message is malformed or wants binding."""
+        """server-first-message. ProtocolViolation where the message is malformed or wants binding,
+        ChannelBindingFailed where it does not want what we have offered."""
         # [reserved-mext ","] username "," nonce ["," extensions]. PostgreSQL ignores the name: the startup
         # message's counts. Unknown extensions are ignored as well; a mandatory one ("m=") is not a name, so
         # it is refused.
@@ -263,9 +264,7 @@ class ScramServer:
             raise ProtocolViolation(what=_gs2_fault(header, False))
         if self._binding is not None and header == UNOFFERED_HEADER:
             # We have offered it: somebody in between has taken that out (RFC 5802, 6).
-            raise ProtocolViolation(
-                what="SCRAM channel binding was offered, and the client believes it was not"
-            )
+            raise ChannelBindingFailed(reason="it was offered, and the client believes it was not")
         return encoded
 
     def ahead(self) -> None:
@@ -275,8 +274,8 @@ class ScramServer:
     def final(self, client_final: bytes) -> bytes:
         """server-final-message, which proves to the client that we hold the secret.
 
-        Raises ProtocolViolation where the message does not continue this exchange, ProofRejected where it
-        does but the proof is wrong.
+        Raises ProtocolViolation where the message does not continue this exchange, ChannelBindingFailed where
+        it is bound to another certificate, ProofRejected where it continues, but the proof is wrong.
         """
         expected = self._expected
         size, repeated = len(client_final), len(expected)
@@ -287,7 +286,7 @@ class ScramServer:
         if behind < 0:
             if self._bound and client_final.partition(b",")[0] != expected.partition(b",")[0]:
                 # What it saw was another certificate than ours: somebody in the middle has one of his own.
-                raise ProtocolViolation(what="SCRAM channel binding is to another certificate than ours")
+                raise ChannelBindingFailed(reason="it is to another certificate than ours")
             raise ProtocolViolation(what="SCRAM client-final-message does not continue this exchange")
         try:
             claimed = _decoded(cut(client_final, behind + 3, size))

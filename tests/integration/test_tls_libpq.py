@@ -227,7 +227,9 @@ def test_bound_to_another_certificate(stage: Stage, proxy: ProxyProcess, certifi
     """Somebody in the middle, who has a certificate of his own, gets nowhere with what he relays."""
     with TlsWire.encrypted(proxy.address) as wire:
         wire.binding = bytes(32)
-        with pytest.raises(WireError, match="channel binding is to another certificate"):
+        with pytest.raises(
+            WireError, match="28000: SCRAM channel binding check failed: it is to another certificate"
+        ):
             wire.enter("app", PASSWORDS["app"], DATABASE)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from poolproxy.auth.client_login import AuthMethod, Secrets, client_login
 from poolproxy.auth.credentials import Credentials, UserSecret
-from poolproxy.errors import AuthenticationFailed, ProtocolViolation
+from poolproxy.errors import AuthenticationFailed, ChannelBindingFailed, ProtocolViolation
 from poolproxy.protocol import codes, messages, scram
 from poolproxy.protocol.md5 import md5_hash, md5_response
 from tests.unit.auth.driven import DrivenClient, split
@@ -195,12 +195,12 @@ class TestBinding:
         assert login.done
 
     def test_another_certificate_is_somebody_in_between(self) -> None:
-        with pytest.raises(ProtocolViolation, match="to another certificate than ours"):
+        with pytest.raises(ChannelBindingFailed, match="to another certificate than ours"):
             self.log_in(self.start(), scram.ScramClient(b"nonce", binding=b"another"), scram.MECHANISM_PLUS)
 
     def test_who_believes_that_we_cannot_has_been_told_so_by_somebody_else(self) -> None:
         client = scram.ScramClient(b"nonce", header=scram.UNOFFERED_HEADER)
-        with pytest.raises(ProtocolViolation, match="believes it was not"):
+        with pytest.raises(ChannelBindingFailed, match="believes it was not"):
             self.log_in(self.start(), client, scram.MECHANISM)
         login = self.start(None)
         self.log_in(login, scram.ScramClient(b"nonce", header=scram.UNOFFERED_HEADER), scram.MECHANISM)
