@@ -137,9 +137,9 @@ class TlsSettings(Section):
     tls_min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
     """Least version of TLS that clients may use."""
     max_tls_handshakes: Annotated[int, Field(ge=1, le=64)] = 2
-    """Threads for TLS handshakes whose steps take long (an RSA key's, say; short ones are computed between
-    two looks at the traffic), and for passwords that clients say in clear text. The oldest connection is
-    served first, and `client_login_timeout` counts for those that wait."""
+    """Threads for TLS handshakes whose steps take long (a large RSA key's, say; short ones are computed
+    between two looks at the traffic), and for passwords that clients say in clear text. The oldest connection
+    is served first, and `client_login_timeout` counts for those that wait."""
 
 
 class PoolSettings(Section):

@@ -25,6 +25,11 @@ _CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22  #: kinds of records
 _CLIENT_HELLO = 1  #: kind of message
 _SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
 _TLS_1_3 = b"\x03\x04"
+_SESSION = 38  #: where a session stands that is to be resumed: behind the message's head, version and random
+
+#: Kinds of hellos, but for TLS 1.3's, which are those of their groups: before it, with the group; with a
+#: session that may spare us the signature; and one that can only be answered by asking for another key.
+_BEFORE_1_3, _RESUMED, _ASKED_AGAIN = 1 << 16, -1, 2 << 16
 
 
 class HelloRefused(Exception):
@@ -37,16 +42,22 @@ class HelloRefused(Exception):
 
 class ClientHello:
     """What a client has said. `end`: how many bytes of the records are its; `group`: that of the key
-    exchange, as far as it can be told, 0 where it cannot; `server_name`: SNI; `protocols`: ALPN, None where
-    none is offered."""
+    exchange, as far as it can be told, 0 where it cannot; `kind`: those of one kind take as long to answer,
+    below 0 where that cannot be told; `server_name`: SNI; `protocols`: ALPN, None where none is offered."""
 
-    __slots__ = ("end", "group", "protocols", "server_name")
+    __slots__ = ("end", "group", "kind", "protocols", "server_name")
 
     def __init__(
-        self, end: int, group: int, server_name: str | None, protocols: tuple[bytes, ...] | None
+        self,
+        end: int,
+        group: int,
+        kind: int,
+        server_name: str | None,
+        protocols: tuple[bytes, ...] | None,
     ) -> None:
         self.end = end
         self.group = group
+        self.kind = kind
         self.server_name = server_name
         self.protocols = protocols
 
@@ -97,9 +108,17 @@ def read_client_hello(records: bytes, position: int) -> ClientHello | None:
             raise _broken()  # nobody says more before it has an answer
         if len(message) == size:
             extensions = _extensions(message)
+            newest = _speaks_1_3(extensions)
+            group = _group(extensions, newest)
+            kind = group
+            if newest and not group:
+                kind = _ASKED_AGAIN
+            elif not newest:
+                kind = _RESUMED if message[_SESSION] else group | _BEFORE_1_3
             return ClientHello(
                 position,
-                _group(extensions),
+                group,
+                kind,
                 _server_name(extensions.get(_SERVER_NAME)),
                 _protocols(extensions.get(_ALPN)),
             )
@@ -124,7 +143,7 @@ def _vector(data: bytes, position: int, width: int) -> bytes:
 def _extensions(message: bytes) -> dict[int, bytes]:
     """By number. A hello without any is that of TLS 1.2."""
     known: dict[int, bytes] = {}
-    position = 38  # the message's head, version, random
+    position = _SESSION
     position += 1 + len(_vector(message, position, 1))  # session
     position += 2 + len(_vector(message, position, 2))  # cipher suites
     position += 1 + len(_vector(message, position, 1))  # compression
@@ -145,10 +164,14 @@ def _extensions(message: bytes) -> dict[int, bytes]:
     return known
 
 
-def _group(extensions: dict[int, bytes]) -> int:
-    """That of the first share of a key that OpenSSL knows; before TLS 1.3, the one that it prefers."""
+def _speaks_1_3(extensions: dict[int, bytes]) -> bool:
     versions = extensions.get(_SUPPORTED_VERSIONS)
-    if versions is not None and _TLS_1_3 in _pairs(_vector(versions, 0, 1)):
+    return versions is not None and _TLS_1_3 in _pairs(_vector(versions, 0, 1))
+
+
+def _group(extensions: dict[int, bytes], newest: bool) -> int:
+    """That of the first share of a key that OpenSSL knows; before TLS 1.3, the one that it prefers."""
+    if newest:
         return _shared(_vector(extensions.get(_KEY_SHARE, b"\0\0"), 0, 2))
     offered = _pairs(_vector(extensions.get(_SUPPORTED_GROUPS, b"\0\0"), 0, 2))
     for group in CURVES:

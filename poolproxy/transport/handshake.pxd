@@ -6,8 +6,8 @@ from poolproxy.transport.tls_stream cimport TlsStream, whole_records
 
 cdef class Cost:
     cdef dict _seconds
-    cpdef note(self, int group, int step, double seconds)
-    cpdef double of(self, int group, int step) except -1.0
+    cpdef note(self, int kind, int step, double seconds)
+    cpdef double of(self, int kind, int step) except -1.0
 
 cdef class Handshake(Handler):
     cdef Stream _stream
@@ -37,7 +37,7 @@ cdef class Accepting(Handshake):
     cdef Cost _cost
     cdef object _look
     cdef bint _open
-    cdef int _group
+    cdef int _kind
     cdef int _steps
     cdef readonly ClientHello hello
     @cython.locals(records=bytes, position=Py_ssize_t, hello=ClientHello)

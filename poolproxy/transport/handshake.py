@@ -45,23 +45,23 @@ Ended = Callable[[TlsStream | None, "Handshake", HandshakeFailed | None], None]
 
 
 class Cost:
-    """What the steps of handshakes with one key take, by the group of their key exchange and each for itself:
-    the first has the key's signature, the last next to nothing. At best, that is: what it took more was
-    somebody else's doing."""
+    """What the steps of handshakes with one key take, by the kind of their hello and each for itself: the
+    first has the key's signature, the last next to nothing. At best, that is: what it took more was somebody
+    else's doing. So none is noted that somebody could have made a short one."""
 
     __slots__ = ("_seconds",)
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
 
-    def note(self, group: int, step: int, seconds: float) -> None:
+    def note(self, kind: int, step: int, seconds: float) -> None:
         """One has taken so long."""
-        if seconds < self.of(group, step):
-            self._seconds[group << 3 | step] = seconds
+        if seconds < self.of(kind, step):
+            self._seconds[kind << 3 | step] = seconds
 
-    def of(self, group: int, step: int) -> float:
+    def of(self, kind: int, step: int) -> float:
         """Seconds; infinite where it is not known."""
-        return self._seconds.get(group << 3 | step, _UNKNOWN)
+        return self._seconds.get(kind << 3 | step, _UNKNOWN)
 
 
 _UNKNOWN = float("inf")
@@ -181,7 +181,7 @@ class Accepting(Handshake):
     """The accepting side's: OpenSSL has a client's hello when it has been looked at, and who computes depends
     on how long that will take."""
 
-    __slots__ = ("_cost", "_group", "_look", "_open", "_steps", "hello")
+    __slots__ = ("_cost", "_kind", "_look", "_open", "_steps", "hello")
 
     def __init__(
         self,
@@ -198,8 +198,8 @@ class Accepting(Handshake):
         self._cost = cost
         self._look = look
         self._open = True  #: a hello is to come, or may come again
-        self._group = 0
-        self._steps = 0
+        self._kind = -1  #: of the last hello
+        self._steps = 0  #: since the last hello
         self.hello: ClientHello | None = None
 
     def _accepts(self) -> bool:
@@ -224,13 +224,14 @@ class Accepting(Handshake):
             return 0
         self._look(hello)
         self.hello = hello
-        self._group = hello.group
+        self._kind = hello.kind
+        self._steps = 0
         return hello.end
 
     def _compute(self) -> None:
         if self._steps < MOST_STEPS:
             self._steps += 1
-        seconds = self._cost.of(self._group, self._steps)
+        seconds = self._cost.of(self._kind, self._steps)
         if seconds < INSTANT:
             self.turn()
             return
@@ -243,7 +244,9 @@ class Accepting(Handshake):
     def step(self) -> bool:
         begun = time.monotonic()
         over = Handshake.step(self)
-        self._cost.note(self._group, self._steps, time.monotonic() - begun)
+        # Of others it may be a piece of one, or nothing that they all have to do.
+        if self._kind >= 0 and (over or self._steps == 1):
+            self._cost.note(self._kind, self._steps, time.monotonic() - begun)
         return over
 
     def turn(self) -> None:

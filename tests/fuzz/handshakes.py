@@ -68,6 +68,7 @@ def client_hello(data: bytes) -> None:
     if hello is None:
         return
     holds(position + 5 + 42 <= hello.end <= len(cut), "more than there is")
+    holds(hello.kind < 0 or hello.kind & 0xFFFF in (0, hello.group), "another group's kind")
     holds(hello.server_name is None or hello.server_name.isascii(), "a name that is none")
     again = read_client_hello(cut[: hello.end], position)
     holds(repr(again) == repr(hello), "what stands behind it was read")

@@ -121,6 +121,29 @@ def test_the_first_share_that_is_known_counts() -> None:
     assert not set(CURVES) & set(FINITE_FIELDS)
 
 
+def test_those_of_one_kind_take_as_long() -> None:
+    """Nobody can make a dear one pass for a cheap one."""
+    newest, before = read(hello()), read(hello(most=V12))
+    assert newest.group == before.group == X25519
+    asked_again = read(message(VERSIONS, shares(0x11EC), offered(X25519)))
+    plain = read(message())
+    kinds = {read(hello(group)).kind for group in ("X25519", "prime256v1", "secp384r1")}
+    assert newest.kind in kinds
+    assert len({*kinds, before.kind, asked_again.kind, plain.kind}) == 6
+    assert all(kind >= 0 for kind in (*kinds, before.kind, asked_again.kind, plain.kind))
+
+
+def test_what_a_session_that_is_resumed_takes_cannot_be_told() -> None:
+    said = bytearray(message(offered(X25519)))
+    said[43:44] = b"\x01s"
+    said[3:5] = (len(said) - 5).to_bytes(2, "big")
+    said[6:9] = (len(said) - 9).to_bytes(3, "big")
+    resumed = read(bytes(said))
+    assert resumed.group == X25519
+    assert resumed.kind < 0
+    assert read(hello()).kind >= 0  # TLS 1.3 has such a session for the sake of middleboxes
+
+
 def test_names() -> None:
     known = read(hello(name="Orders.db.example", alpn=("h2", "postgresql")))
     assert (known.server_name, known.protocols) == ("Orders.db.example", (b"h2", b"postgresql"))

@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -53,19 +54,21 @@ class Watched(Cost):
         self.seconds = seconds
         self.taken: list[tuple[int, int]] = []
 
-    def of(self, group: int, step: int) -> float:
-        self.taken.append((group, step))
+    def of(self, kind: int, step: int) -> float:
+        self.taken.append((kind, step))
         return self.seconds
 
-    def note(self, group: int, step: int, seconds: float) -> None:
+    def note(self, kind: int, step: int, seconds: float) -> None:
         """It is what we say it is."""
 
 
-def watched(line: Line, seconds: float = INSTANT / 2) -> Watched:
+Kept = TypeVar("Kept", bound=Watched)
+
+
+def watched(line: Line, *, cost: Kept, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> Kept:
     """The next handshake of this line; the one before is forgotten."""
-    cost = Watched(seconds)
     line.cost = cost
-    line._begin(line.table, ssl.TLSVersion.TLSv1_3)
+    line._begin(line.table, version)
     return cost
 
 
@@ -75,7 +78,7 @@ def line(table: Table) -> Line:
 
 
 def test_a_hello_that_is_refused_is_never_computed(line: Line) -> None:
-    cost = watched(line)
+    cost = watched(line, cost=Watched(INSTANT / 2))
     line.sock.send(hello("ffdhe8192"))
     line.table.settle()
     assert cost.taken == []
@@ -86,7 +89,7 @@ def test_a_hello_that_is_refused_is_never_computed(line: Line) -> None:
 @pytest.mark.parametrize("before", [NOTHING_SAID, WARNING, EMPTY, NOTHING_SAID + WARNING + EMPTY])
 @pytest.mark.parametrize("together", [True, False])
 def test_nothing_takes_it_past_us(line: Line, before: bytes, together: bool) -> None:
-    cost = watched(line)
+    cost = watched(line, cost=Watched(INSTANT / 2))
     line.sock.send(before)
     if not together:
         line.table.settle()
@@ -101,7 +104,7 @@ def test_nothing_takes_it_past_us(line: Line, before: bytes, together: bool) -> 
 @pytest.mark.parametrize("between", [b"", NOTHING_SAID, WARNING])
 def test_nor_behind_another(line: Line, together: bool, between: bytes) -> None:
     """Who offers no key that we know is asked for another, and may have sent it already."""
-    cost = watched(line)
+    cost = watched(line, cost=Watched(INSTANT / 2))
     line.sock.send(MAKES_US_ASK_AGAIN)
     if not together:
         line.table.settle()
@@ -110,13 +113,13 @@ def test_nor_behind_another(line: Line, together: bool, between: bytes) -> None:
     line.sock.send(between + hello("ffdhe8192"))
     line.table.settle()
     assert line.failure is not None
-    assert [group for group, _ in cost.taken if group] == []
+    assert 260 not in [kind for kind, _ in cost.taken]
     if between != WARNING:
         assert [known.group for known in line.hellos] == [0, 260]
 
 
 def test_nobody_begins_without_a_hello(line: Line) -> None:
-    cost = watched(line)
+    cost = watched(line, cost=Watched(INSTANT / 2))
     line.sock.send(record(b"\x10\x00\x00\x01a") + hello())
     line.table.settle()
     assert str(line.failure) == "the client has not said hello"
@@ -124,7 +127,7 @@ def test_nobody_begins_without_a_hello(line: Line) -> None:
 
 
 def test_a_hello_in_pieces_costs_nothing_until_it_is_whole(line: Line) -> None:
-    cost = watched(line)
+    cost = watched(line, cost=Watched(INSTANT / 2))
     with pytest.raises(ssl.SSLWantReadError):
         line.far.do_handshake()
     said = cut(line.outgoing.read(), 1, 2, 60)
@@ -139,7 +142,7 @@ def test_a_hello_in_pieces_costs_nothing_until_it_is_whole(line: Line) -> None:
 
 
 def test_empty_records_do_not_go_on_for_ever(line: Line) -> None:
-    watched(line)
+    watched(line, cost=Watched(INSTANT / 2))
     line.sock.setblocking(True)
     line.sock.send(cut(hello(), 10)[:15])
     for _ in range(100):
@@ -161,7 +164,7 @@ def test_a_handshake_of_tls_1_2(table: Table) -> None:
 
 def test_what_next_to_nothing_is_needed_for_is_done_at_once(line: Line) -> None:
     """In the turn that reads it."""
-    watched(line)
+    watched(line, cost=Watched(INSTANT / 2))
     with pytest.raises(ssl.SSLWantReadError):
         line.far.do_handshake()
     line.sock.send(line.outgoing.read())
@@ -182,7 +185,7 @@ def test_light_steps_are_taken_one_between_two_rounds_and_the_oldest_first(table
             super().__init__(LIGHT / 2)
             self.name = name
 
-        def note(self, group: int, step: int, seconds: float) -> None:
+        def note(self, kind: int, step: int, seconds: float) -> None:
             order.append(self.name)
             far.send(b"x")
 
@@ -205,11 +208,11 @@ def test_what_is_not_known_or_takes_long_is_for_threads(line: Line) -> None:
 
     threads: list[int] = []
 
-    class Noted(Cost):
-        def note(self, group: int, step: int, seconds: float) -> None:
+    class Threads(Cost):
+        def note(self, kind: int, step: int, seconds: float) -> None:
             threads.append(threading.get_ident())
 
-    line.cost = Noted()
+    line.cost = Threads()
     line.workers = Workers(1, post)
     line._begin(line.table, ssl.TLSVersion.TLSv1_3)
     for _ in range(2):
@@ -222,6 +225,56 @@ def test_what_is_not_known_or_takes_long_is_for_threads(line: Line) -> None:
     assert line.stream is not None
     assert len(threads) == 2
     assert threading.get_ident() not in threads
+
+
+class Noted(Watched):
+    """What has been noted."""
+
+    def __init__(self) -> None:
+        super().__init__(INSTANT / 2)
+        self.noted: list[tuple[int, int]] = []
+
+    def note(self, kind: int, step: int, seconds: float) -> None:
+        self.noted.append((kind, step))
+
+
+@pytest.mark.parametrize("before", [WARNING, MAKES_US_ASK_AGAIN])
+def test_what_came_before_a_hello_makes_it_no_later_step(line: Line, before: bytes) -> None:
+    """The step behind it takes next to nothing, and would be taken at once."""
+    cost = watched(line, cost=Noted())
+    line.sock.send(before)
+    line.table.settle()
+    line.sock.send(hello())
+    line.table.settle()
+    assert cost.taken[-1] == (29, 1)
+
+
+def test_pieces_and_failures_tell_nothing(table: Table) -> None:
+    """A stranger could have any step look short by them."""
+    line = Line(table, ssl.TLSVersion.TLSv1_2)
+    cost = watched(line, cost=Noted(), version=ssl.TLSVersion.TLSv1_2)
+    with pytest.raises(ssl.SSLWantReadError):
+        line.far.do_handshake()
+    line.carry()
+    kind = line.hellos[0].kind
+    assert cost.noted == [(kind, 1)]
+    with pytest.raises(ssl.SSLWantReadError):
+        line.far.do_handshake()
+    flight = line.outgoing.read()
+    first = 5 + int.from_bytes(flight[3:5], "big")
+    line.sock.send(flight[:first])
+    table.settle()
+    assert cost.taken[-1] == (kind, 2)
+    line.sock.send(flight[first:])
+    table.settle()
+    assert cost.noted == [(kind, 1), (kind, 3)]
+    other = Line(table)
+    cost = watched(other, cost=Noted())
+    other.sock.send(message(VERSIONS, shares(29)))  # it offers no signature
+    table.settle()
+    assert other.failure is not None
+    assert cost.taken == [(29, 1)]
+    assert cost.noted == []
 
 
 def test_what_a_step_costs() -> None:

@@ -46,7 +46,7 @@ class Light(Cost):
 
     __slots__ = ()
 
-    def of(self, group: int, step: int) -> float:
+    def of(self, kind: int, step: int) -> float:
         return LIGHT / 2
 
 
