@@ -6,8 +6,13 @@ strangers who say it have proved nothing. Sans-IO. Must not know what is done wi
 
 from __future__ import annotations
 
-#: A post-quantum hello has some 2,000 bytes, one with a long list of names some more.
-LONGEST_HELLO = 32_768
+#: Bytes. A post-quantum hello has some 2,000; of what is longer than `ORDINARY` OpenSSL may compare each part
+#: with each, for 30 ms.
+LONGEST_HELLO = 16_384
+ORDINARY = 4096
+
+#: Records that it may come in, or behind: drivers use one.
+MOST_RECORDS = 64
 
 #: Alerts (RFC 8446, 6.2).
 UNEXPECTED_MESSAGE = 10
@@ -15,21 +20,15 @@ HANDSHAKE_FAILURE = 40
 DECODE_ERROR = 50
 NO_APPLICATION_PROTOCOL = 120
 
-#: Groups (RFC 8446, 4.2.7) as OpenSSL prefers them: X25519, P-256, X448, P-521, P-384.
-CURVES = (29, 23, 30, 25, 24)
-#: ffdhe2048 to ffdhe8192.
-FINITE_FIELDS = (256, 257, 258, 259, 260)
+#: ffdhe2048 to ffdhe8192 (RFC 8446, 4.2.7).
+FINITE_FIELDS = range(256, 261)
 
 HEADER = 5  #: bytes of a record's
-_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE = 20, 21, 22  #: kinds of records
-_CLIENT_HELLO = 1  #: kind of message
-_SERVER_NAME, _SUPPORTED_GROUPS, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 10, 16, 43, 51
+_CHANGE_CIPHER_SPEC, _ALERT, _HANDSHAKE, _APPLICATION_DATA = 20, 21, 22, 23  #: kinds of records
+_CLIENT_HELLO, _SERVER_HELLO = 1, 2  #: kinds of messages
+_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS, _KEY_SHARE = 0, 16, 43, 51
 _TLS_1_3 = b"\x03\x04"
-_SESSION = 38  #: where a session stands that is to be resumed: behind the message's head, version and random
-
-#: Kinds of hellos, but for TLS 1.3's, which are those of their groups: before it, with the group; with a
-#: session that may spare us the signature; and one that can only be answered by asking for another key.
-_BEFORE_1_3, _RESUMED, _ASKED_AGAIN = 1 << 16, -1, 2 << 16
+_RETRY = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
 
 
 class HelloRefused(Exception):
@@ -42,22 +41,23 @@ class HelloRefused(Exception):
 
 class ClientHello:
     """What a client has said. `end`: how many bytes of the records are its; `group`: that of the key
-    exchange, as far as it can be told, 0 where it cannot; `kind`: those of one kind take as long to answer,
-    below 0 where that cannot be told; `server_name`: SNI; `protocols`: ALPN, None where none is offered."""
+    exchange, one over a finite field before all others, 0 where it cannot be told; `ordinary`: the first
+    answer to it takes as long as to any of its group; `server_name`: SNI; `protocols`: ALPN, None where none
+    is offered."""
 
-    __slots__ = ("end", "group", "kind", "protocols", "server_name")
+    __slots__ = ("end", "group", "ordinary", "protocols", "server_name")
 
     def __init__(
         self,
         end: int,
         group: int,
-        kind: int,
+        ordinary: bool,
         server_name: str | None,
         protocols: tuple[bytes, ...] | None,
     ) -> None:
         self.end = end
         self.group = group
-        self.kind = kind
+        self.ordinary = ordinary
         self.server_name = server_name
         self.protocols = protocols
 
@@ -70,19 +70,36 @@ def alert_record(alert: int) -> bytes:
     return bytes((_ALERT, 3, 3, 0, 2, 2, alert))
 
 
+def is_answer(said: bytes) -> bool:
+    """Whether what the server says begins with a ServerHello."""
+    return said[0] == _HANDSHAKE and said[HEADER] == _SERVER_HELLO
+
+
+def asks_again(answer: bytes) -> bool:
+    """Whether that is a HelloRetryRequest (RFC 8446, 4.1.3): another hello has to follow."""
+    return answer[HEADER + 6 : HEADER + 38] == _RETRY
+
+
 def first_word(records: bytes) -> int:
     """The position of the first record that says something of the handshake: neither empty, nor an alert,
     nor one that has only been put there for the sake of middleboxes (RFC 8446, D.4). -1 where none does, or
-    where one is cut off: that is no record (`whole_records`)."""
+    where one is cut off: that is no record (`whole_records`). Raises HelloRefused where it is not near."""
     position = 0
-    while position + HEADER <= len(records):
+    for _ in range(MOST_RECORDS):
+        if position == len(records):
+            return -1
+        kind = records[position]
+        if not _CHANGE_CIPHER_SPEC <= kind <= _APPLICATION_DATA:
+            return position  # SSL 2, for one, which OpenSSL would still hear
+        if position + HEADER > len(records):
+            return -1
         size = (records[position + 3] << 8) | records[position + 4]
         if position + HEADER + size > len(records):
-            break
-        if size and records[position] not in (_CHANGE_CIPHER_SPEC, _ALERT):
+            return -1
+        if size and kind not in (_CHANGE_CIPHER_SPEC, _ALERT):
             return position
         position += HEADER + size
-    return -1
+    raise _broken()
 
 
 def is_hello(records: bytes, position: int) -> bool:
@@ -94,7 +111,9 @@ def read_client_hello(records: bytes, position: int) -> ClientHello | None:
     """The one that begins at this position; None while a record is missing. Raises HelloRefused."""
     message = b""
     size = 0
-    while position + HEADER <= len(records):
+    for _ in range(MOST_RECORDS):
+        if position + HEADER > len(records):
+            return None
         size = (records[position + 3] << 8) | records[position + 4]
         if records[position] != _HANDSHAKE or position + HEADER + size > len(records):
             raise _broken()
@@ -109,20 +128,15 @@ def read_client_hello(records: bytes, position: int) -> ClientHello | None:
         if len(message) == size:
             extensions = _extensions(message)
             newest = _speaks_1_3(extensions)
-            group = _group(extensions, newest)
-            kind = group
-            if newest and not group:
-                kind = _ASKED_AGAIN
-            elif not newest:
-                kind = _RESUMED if message[_SESSION] else group | _BEFORE_1_3
+            group = _shared(extensions) if newest else 0
             return ClientHello(
                 position,
                 group,
-                kind,
+                0 < group < FINITE_FIELDS.start and size <= ORDINARY,
                 _server_name(extensions.get(_SERVER_NAME)),
                 _protocols(extensions.get(_ALPN)),
             )
-    return None
+    raise _broken()
 
 
 def _broken() -> HelloRefused:
@@ -143,7 +157,7 @@ def _vector(data: bytes, position: int, width: int) -> bytes:
 def _extensions(message: bytes) -> dict[int, bytes]:
     """By number. A hello without any is that of TLS 1.2."""
     known: dict[int, bytes] = {}
-    position = _SESSION
+    position = 38  # the message's head, version, random
     position += 1 + len(_vector(message, position, 1))  # session
     position += 2 + len(_vector(message, position, 2))  # cipher suites
     position += 1 + len(_vector(message, position, 1))  # compression
@@ -165,35 +179,27 @@ def _extensions(message: bytes) -> dict[int, bytes]:
 
 
 def _speaks_1_3(extensions: dict[int, bytes]) -> bool:
-    versions = extensions.get(_SUPPORTED_VERSIONS)
-    return versions is not None and _TLS_1_3 in _pairs(_vector(versions, 0, 1))
+    """Of older versions a session may be resumed, or the key be used otherwise: no group tells what they
+    take."""
+    versions = _vector(extensions.get(_SUPPORTED_VERSIONS, b"\0"), 0, 1)
+    return any(versions[i : i + 2] == _TLS_1_3 for i in range(0, len(versions), 2))
 
 
-def _group(extensions: dict[int, bytes], newest: bool) -> int:
-    """That of the first share of a key that OpenSSL knows; before TLS 1.3, the one that it prefers."""
-    if newest:
-        return _shared(_vector(extensions.get(_KEY_SHARE, b"\0\0"), 0, 2))
-    offered = _pairs(_vector(extensions.get(_SUPPORTED_GROUPS, b"\0\0"), 0, 2))
-    for group in CURVES:
-        if bytes((group >> 8, group & 255)) in offered:
-            return group
-    return 0
-
-
-def _shared(shares: bytes) -> int:
+def _shared(extensions: dict[int, bytes]) -> int:
+    """The group of the first share of a key that OpenSSL may take; over a finite field, of any."""
+    shares = _vector(extensions.get(_KEY_SHARE, b"\0\0"), 0, 2)
     position = 0
+    first = 0
     while position < len(shares):
         if position + 4 > len(shares):
             raise _broken()
         group = (shares[position] << 8) | shares[position + 1]
-        if group in CURVES or group in FINITE_FIELDS:
+        if 256 <= group <= 260:  # FINITE_FIELDS
             return group
+        if not first and (23 <= group <= 25 or 29 <= group <= 30):  # P-256, P-384, P-521; X25519, X448
+            first = group
         position += 4 + len(_vector(shares, position + 2, 2))
-    return 0
-
-
-def _pairs(data: bytes) -> set[bytes]:
-    return {data[i : i + 2] for i in range(0, len(data), 2)}
+    return first
 
 
 def _server_name(value: bytes | None) -> str | None:
@@ -203,11 +209,7 @@ def _server_name(value: bytes | None) -> str | None:
     names = _vector(value, 0, 2)
     if len(names) < 3 or names[0] != 0:
         raise _broken()
-    name = _vector(names, 1, 2)
-    try:
-        return name.decode("ascii")
-    except UnicodeDecodeError:
-        raise _broken() from None
+    return _vector(names, 1, 2).decode("utf-8", "surrogateescape")
 
 
 def _protocols(value: bytes | None) -> tuple[bytes, ...] | None:
@@ -219,6 +221,8 @@ def _protocols(value: bytes | None) -> tuple[bytes, ...] | None:
     position = 0
     while position < len(names):
         name = _vector(names, position, 1)
+        if not name:
+            raise _broken()
         found.append(name)
         position += 1 + len(name)
     return tuple(found)

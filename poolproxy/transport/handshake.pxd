@@ -1,13 +1,13 @@
 cimport cython
 
-from poolproxy.transport.client_hello cimport ClientHello, first_word, is_hello, read_client_hello
+from poolproxy.transport.client_hello cimport ClientHello, asks_again, first_word, is_answer, is_hello, read_client_hello
 from poolproxy.transport.stream cimport Handler, Stream
 from poolproxy.transport.tls_stream cimport TlsStream, whole_records
 
 cdef class Cost:
     cdef dict _seconds
-    cpdef note(self, int kind, int step, double seconds)
-    cpdef double of(self, int kind, int step) except -1.0
+    cpdef note(self, int group, int step, double seconds)
+    cpdef double of(self, int group, int step) except -1.0
 
 cdef class Handshake(Handler):
     cdef Stream _stream
@@ -26,6 +26,7 @@ cdef class Handshake(Handler):
     cdef _compute(self)
     @cython.locals(said=bytes)
     cdef _go_on(self, bint over, error)
+    cdef _answered(self, bytes said)
     @cython.locals(partial=bytes, stream=TlsStream)
     cdef _finish(self)
     cdef _fail(self, str reason)
@@ -37,10 +38,19 @@ cdef class Accepting(Handshake):
     cdef Cost _cost
     cdef object _look
     cdef bint _open
-    cdef int _kind
+    cdef bint _again
+    cdef bint _alone
+    cdef Py_ssize_t _seen
     cdef int _steps
+    cdef double _took
+    cdef double _answer
     cdef readonly ClientHello hello
     @cython.locals(records=bytes, position=Py_ssize_t, hello=ClientHello)
     cdef Py_ssize_t _ready(self, Py_ssize_t whole) except -1
-    @cython.locals(seconds=double)
+    @cython.locals(hello=ClientHello, seconds=double)
     cdef _compute(self)
+    @cython.locals(hello=ClientHello)
+    cdef ClientHello _known(self)
+    cdef _answered(self, bytes said)
+    @cython.locals(hello=ClientHello)
+    cdef _finish(self)

@@ -17,7 +17,9 @@ from poolproxy.transport.client_hello import (
     ClientHello,
     HelloRefused,
     alert_record,
+    asks_again,
     first_word,
+    is_answer,
     is_hello,
     read_client_hello,
 )
@@ -28,8 +30,10 @@ from poolproxy.transport.workers import Workers
 #: Bytes a peer may send for it: more than the longest chain of certificates.
 LONGEST = 131_072
 
-#: Steps that are told apart; those behind them, of who sends his certificate in pieces, are one.
-MOST_STEPS = 4
+#: Steps: the hello's answer, and what has to be done for a client's Finished. That is alone in so many bytes
+#: at most; with a certificate before it they are more.
+ANSWER, FINISH = 1, 2
+ALONE = 256
 
 #: Seconds below which a step is not worth a thread, and those below which it need not even wait for its turn.
 LIGHT = 0.001
@@ -45,23 +49,24 @@ Ended = Callable[[TlsStream | None, "Handshake", HandshakeFailed | None], None]
 
 
 class Cost:
-    """What the steps of handshakes with one key take, by the kind of their hello and each for itself: the
-    first has the key's signature, the last next to nothing. At best, that is: what it took more was somebody
-    else's doing. So none is noted that somebody could have made a short one."""
+    """What the steps of handshakes with one key take, by the group of their key exchange and each for itself:
+    the first has the key's signature, the last next to nothing. At best, that is: what it took more was
+    somebody else's doing."""
 
     __slots__ = ("_seconds",)
 
     def __init__(self) -> None:
         self._seconds: dict[int, float] = {}
 
-    def note(self, kind: int, step: int, seconds: float) -> None:
-        """One has taken so long."""
-        if seconds < self.of(kind, step):
-            self._seconds[kind << 3 | step] = seconds
+    def note(self, group: int, step: int, seconds: float) -> None:
+        """One has taken so long. Of such only as everybody has to take: a stranger could have a dear one look
+        short else."""
+        if seconds < self.of(group, step):
+            self._seconds[group << 2 | step] = seconds
 
-    def of(self, kind: int, step: int) -> float:
+    def of(self, group: int, step: int) -> float:
         """Seconds; infinite where it is not known."""
-        return self._seconds.get(kind << 3 | step, _UNKNOWN)
+        return self._seconds.get(group << 2 | step, _UNKNOWN)
 
 
 _UNKNOWN = float("inf")
@@ -147,6 +152,7 @@ class Handshake(Handler):
             return
         said = self._outgoing.read()
         if said:
+            self._answered(said)
             self._stream.send(said)
         if error is not None:
             self._fail(_in_words(error))
@@ -154,6 +160,9 @@ class Handshake(Handler):
             self._finish()
         elif self._stream.paused or self._stream.kept:
             self._stream.resume()
+
+    def _answered(self, said: bytes) -> None:
+        """This is what OpenSSL has to say now."""
 
     def _finish(self) -> None:
         partial = self._stream.look_at_kept()
@@ -179,9 +188,21 @@ class Handshake(Handler):
 
 class Accepting(Handshake):
     """The accepting side's: OpenSSL has a client's hello when it has been looked at, and who computes depends
-    on how long that will take."""
+    on how long that will take. That is known of TLS 1.3's two steps, as all but a few take them; all others
+    are for threads."""
 
-    __slots__ = ("_cost", "_kind", "_look", "_open", "_steps", "hello")
+    __slots__ = (
+        "_again",
+        "_alone",
+        "_answer",
+        "_cost",
+        "_look",
+        "_open",
+        "_seen",
+        "_steps",
+        "_took",
+        "hello",
+    )
 
     def __init__(
         self,
@@ -197,41 +218,46 @@ class Accepting(Handshake):
         super().__init__(stream, context, workers, since, ended)
         self._cost = cost
         self._look = look
-        self._open = True  #: a hello is to come, or may come again
-        self._kind = -1  #: of the last hello
-        self._steps = 0  #: since the last hello
+        self._open = True  #: a hello is to come next
+        self._again = False  #: for the second time
+        self._alone = True  #: what has come last is a hello, or may be no more than a Finished
+        self._seen = 0  #: bytes of whole records in which there is no whole hello
+        self._steps = 0  #: since the hello
+        self._took = 0.0  #: seconds, the last one
+        self._answer = 0.0  #: seconds, the first one
         self.hello: ClientHello | None = None
 
     def _accepts(self) -> bool:
         return True
 
     def _ready(self, whole: int) -> int:
-        """Whoever is not understood at once says a second hello: each is looked at, and none passes behind
-        another."""
+        """No hello passes unread: not behind another, nor among records that say nothing."""
         if not self._open:
+            self._alone = whole <= ALONE
             return whole
+        if whole == self._seen:
+            return 0
+        self._seen = whole
         records = self._stream.copy(0, whole)
         position = first_word(records)
         if position < 0:
+            self._seen = 0
             return whole  # an alert, or no record at all: OpenSSL knows what to make of it
         if not is_hello(records, position):
-            if self.hello is None:
-                raise HelloRefused("the client has not said hello", UNEXPECTED_MESSAGE)
-            self._open = False
-            return whole
+            raise HelloRefused("the client has not said hello", UNEXPECTED_MESSAGE)
         hello = read_client_hello(records, position)
         if hello is None:
             return 0
         self._look(hello)
-        self.hello = hello
-        self._kind = hello.kind
+        self._seen = 0
         self._steps = 0
+        self.hello = hello
         return hello.end
 
     def _compute(self) -> None:
-        if self._steps < MOST_STEPS:
-            self._steps += 1
-        seconds = self._cost.of(self._kind, self._steps)
+        self._steps += 1
+        hello = self._known()
+        seconds = self._cost.of(hello.group, self._steps) if hello is not None else _UNKNOWN
         if seconds < INSTANT:
             self.turn()
             return
@@ -241,12 +267,17 @@ class Accepting(Handshake):
         else:
             self._workers.submit(self._since, self.step, self.stepped)
 
+    def _known(self) -> ClientHello | None:
+        """The hello, where this step is one of those whose cost is noted."""
+        hello = self.hello
+        if hello is None or not hello.ordinary or self._again or not self._alone or self._steps > FINISH:
+            return None
+        return hello
+
     def step(self) -> bool:
         begun = time.monotonic()
         over = Handshake.step(self)
-        # Of others it may be a piece of one, or nothing that they all have to do.
-        if self._kind >= 0 and (over or self._steps == 1):
-            self._cost.note(self._kind, self._steps, time.monotonic() - begun)
+        self._took = time.monotonic() - begun
         return over
 
     def turn(self) -> None:
@@ -257,6 +288,19 @@ class Accepting(Handshake):
             self._go_on(False, error)
         else:
             self._go_on(over, None)
+
+    def _answered(self, said: bytes) -> None:
+        if self._open and is_answer(said):
+            self._open = self._again = asks_again(said)
+            self._answer = self._took
+
+    def _finish(self) -> None:
+        # The system's settings may hold us to TLS 1.2, whatever the client speaks.
+        hello = self._known()
+        if hello is not None and self._steps == FINISH and self.tls.version() == "TLSv1.3":
+            self._cost.note(hello.group, ANSWER, self._answer)
+            self._cost.note(hello.group, FINISH, self._took)
+        Handshake._finish(self)
 
 
 def _in_words(error: BaseException) -> str:

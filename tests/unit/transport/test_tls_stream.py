@@ -35,8 +35,9 @@ def server_context(version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLC
     return context
 
 
-def client_context() -> ssl.SSLContext:
+def client_context(newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
     context = ssl.create_default_context()
+    context.maximum_version = newest
     AUTHORITY.configure_trust(context)
     return context
 
@@ -46,7 +47,7 @@ class Light(Cost):
 
     __slots__ = ()
 
-    def of(self, kind: int, step: int) -> float:
+    def of(self, group: int, step: int) -> float:
         return LIGHT / 2
 
 
