@@ -251,7 +251,7 @@ class Login(Handler):
         # Within TLS there is nothing more to ask for.
         self._encryption_asked = _BOTH_ASKED
         if error is not None:
-            self.stream.finish()  # OpenSSL's alert, or its farewell, is on its way
+            self.stream.finish()  # an alert is on its way
             self._over("refused", error)
 
     def _first_packet(self, packet: FirstPacket) -> bool:

@@ -41,7 +41,7 @@ INSTANT = 0.0001
 
 
 class HandshakeFailed(Exception):
-    """It could not be made; the message says why in OpenSSL's words, and nothing secret."""
+    """It could not be made; the message says why, in OpenSSL's words or ours, and nothing secret."""
 
 
 #: What is told of it: the stream, or why there is none; and the handshake, which knows the rest.

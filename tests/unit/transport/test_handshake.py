@@ -68,6 +68,13 @@ def watched(line: Line, *, cost: Kept, version: ssl.TLSVersion = ssl.TLSVersion.
     return cost
 
 
+def greet(line: Line) -> None:
+    """The hello, and its answer."""
+    with pytest.raises(ssl.SSLWantReadError):
+        line.far.do_handshake()
+    line.carry()
+
+
 @pytest.fixture
 def line(table: Table) -> Line:
     return Refusing(table)
@@ -221,9 +228,7 @@ class Noted(Watched):
 def test_both_steps_are_noted_when_all_is_over(table: Table) -> None:
     line = Line(table)
     cost = watched(line, cost=Noted())
-    with pytest.raises(ssl.SSLWantReadError):
-        line.far.do_handshake()
-    line.carry()
+    greet(line)
     assert cost.noted == []
     line.meet()
     assert cost.noted == [(29, 1), (29, 2)]
@@ -264,9 +269,7 @@ def test_a_flight_in_pieces_is_for_threads_behind_the_second(table: Table) -> No
     """A stranger could have any step look short by them."""
     line = Line(table)
     cost = watched(line, cost=Noted())
-    with pytest.raises(ssl.SSLWantReadError):
-        line.far.do_handshake()
-    line.carry()
+    greet(line)
     line.far.do_handshake()
     line.sock.send(NOTHING_SAID)
     table.settle()
@@ -281,9 +284,7 @@ def test_certificates_are_for_threads(table: Table) -> None:
     """There may be 90 KB of them, and OpenSSL looks at each."""
     line = Line(table)
     cost = watched(line, cost=Noted())
-    with pytest.raises(ssl.SSLWantReadError):
-        line.far.do_handshake()
-    line.carry()
+    greet(line)
     line.far.do_handshake()
     line.sock.send(record(bytes(ALONE), 23))
     table.settle()
