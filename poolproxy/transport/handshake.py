@@ -31,9 +31,9 @@ from poolproxy.transport.workers import Workers
 LONGEST = 131_072
 
 #: Steps: the hello's answer, and what has to be done for a client's Finished. That is alone in so many bytes
-#: at most; with a certificate before it they are more.
+#: at most, a startup message behind it included; with a certificate before it they are more.
 ANSWER, FINISH = 1, 2
-ALONE = 256
+ALONE = 512
 
 #: Seconds below which a step is not worth a thread, and those below which it need not even wait for its turn.
 LIGHT = 0.001

@@ -280,6 +280,17 @@ def test_a_flight_in_pieces_is_for_threads_behind_the_second(table: Table) -> No
     assert cost.noted == []
 
 
+def test_a_startup_message_behind_the_last_word_is_no_certificate(table: Table) -> None:
+    line = Line(table)
+    cost = watched(line, cost=Noted())
+    greet(line)
+    line.far.do_handshake()
+    line.far.write(bytes(300))
+    line.carry()
+    assert cost.noted == [(29, 1), (29, 2)]
+    assert line.handler.data == bytes(300)
+
+
 def test_certificates_are_for_threads(table: Table) -> None:
     """There may be 90 KB of them, and OpenSSL looks at each."""
     line = Line(table)
