@@ -288,7 +288,6 @@ def test_a_startup_message_behind_the_last_word_is_no_certificate(table: Table) 
     line.far.write(bytes(300))
     line.carry()
     assert cost.noted == [(29, 1), (29, 2)]
-    assert line.handler.data == bytes(300)
 
 
 def test_certificates_are_for_threads(table: Table) -> None:
