@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import resource
 import signal
 import time
@@ -16,7 +15,7 @@ from typing import Any, TypeVar
 
 from poolproxy import __version__, metrics
 from poolproxy.access import advice, read_rules, read_tls
-from poolproxy.auth.credentials import Credentials
+from poolproxy.auth.credentials import Credentials, process_key
 from poolproxy.auth.hba import Rules
 from poolproxy.backend.dialing import Dialer
 from poolproxy.backend.inquiring import Question
@@ -83,8 +82,8 @@ class App:
         )
         self._options = options
         router = Router(settings, Providers(settings).provider, PassThrough().provider)
-        process_key = os.urandom(32)
-        credentials = Credentials.from_passwords(settings.user_passwords(), process_key)
+        salt_key = process_key(settings.mock_salt_key.get_secret_value())
+        credentials = Credentials.from_passwords(settings.user_passwords(), salt_key)
         self._workers = Workers(settings.max_tls_handshakes, self._loop.call_soon_threadsafe)
         self._renewal = Renewal(tls) if tls is not None else None
         self._encryption = ClientEncryption(
@@ -100,7 +99,7 @@ class App:
             # A client has the other half of its time for its own part.
             timeout = min(settings.client_login_timeout / 2, where.server_connect_timeout)
             question = Question(settings.auth_query, settings.auth_query_ttl, timeout, where)
-            self._door.inquirer = self._pools.inquirer(question, process_key)
+            self._door.inquirer = self._pools.inquirer(question, salt_key)
         for route in router.fixed_routes():
             if route.min_pool_size:
                 self._pools.pool(route)

@@ -2,20 +2,24 @@
 
 Everything slow (key stretching, about a millisecond for each password) happens here when settings are loaded;
 a login only looks up. A mock is what makes an unknown user look like a known one: it has the salt length and
-the iterations of a real secret, a salt that is the same at every attempt, and no proof in the world matches
-it.
+the iterations of one of the real secrets and serves the same methods, its salt is the same at every attempt,
+and no proof in the world matches it.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2s
 
 from poolproxy.protocol.md5 import is_md5_hash, md5_hash
 from poolproxy.protocol.scram import DEFAULT_ITERATIONS, SALT_LENGTH, ScramSecret, secret_from_password
 
 _SCRAM_PREFIX = "SCRAM-SHA-256$"
+
+#: Bytes of the salt of a mock, at most, and of the lot that is drawn for it beside that.
+LONGEST_SALT = 28
+_LOT = 3
 
 
 class UserSecret:
@@ -39,35 +43,62 @@ class UserSecret:
         return hash((self.scram, self.md5, self.known))
 
 
+class _Kind:
+    """What of a real secret can be seen without knowing it: `secret` has its iterations."""
+
+    __slots__ = ("salt_length", "scram_only", "secret")
+
+    def __init__(self, iterations: int, salt_length: int, scram_only: bool) -> None:
+        self.secret = ScramSecret(iterations, b"", os.urandom(32), os.urandom(32))
+        self.salt_length = salt_length
+        self.scram_only = scram_only
+
+
 class _Mocks:
     """Makes secrets that nobody can match: their keys are random and derived from nothing."""
 
-    __slots__ = ("_salt", "_secret", "md5")
+    __slots__ = ("_kinds", "_salt", "md5")
 
-    def __init__(self, process_key: bytes) -> None:
+    def __init__(self, process_key: bytes, users: Iterable[UserSecret] = ()) -> None:
+        """`users`: whose secrets there are. Each name that nobody has is of the kind of one of them, as if
+        drawn by lot, and always of the same one."""
         # The key just goes ahead of the name: BLAKE2 has no length extension, so this is as good as its keyed
         # mode, and one block instead of two: a tenth of what an HMAC costs, and every login has to pay it.
-        self._salt = blake2s(process_key, digest_size=SALT_LENGTH)
-        self._secret = ScramSecret(DEFAULT_ITERATIONS, b"", os.urandom(32), os.urandom(32))
+        self._salt = blake2s(process_key, digest_size=LONGEST_SALT + _LOT)
+        seen = sorted((user.scram.iterations, len(user.scram.salt), user.scram_only) for user in users)
+        seen = seen or [(DEFAULT_ITERATIONS, SALT_LENGTH, False)]
+        kinds = {each: _Kind(*each) for each in seen}
+        self._kinds = [kinds[each] for each in seen]
         self.md5 = "md5" + os.urandom(16).hex()
+
+    def _drawn(self, user: str) -> bytes:
+        digest = self._salt.copy()
+        digest.update(user.encode("utf-8", "surrogateescape"))
+        return digest.digest()
 
     def salt(self, user: str) -> bytes:
         """A salt for this user, the same as long as the process key is: across logins and across reloads."""
-        salt = self._salt.copy()
-        salt.update(user.encode("utf-8", "surrogateescape"))
-        return salt.digest()
+        return self._drawn(user)[:SALT_LENGTH]
 
     def scram(self, user: str) -> ScramSecret:
-        return self._secret.salted(self.salt(user))
+        return self.secret(user).scram
 
     def secret(self, user: str) -> UserSecret:
+        drawn = self._drawn(user)
+        lot = drawn[LONGEST_SALT] << 16 | drawn[LONGEST_SALT + 1] << 8 | drawn[LONGEST_SALT + 2]
+        kind = self._kinds[lot * len(self._kinds) >> 24]
         # Not by a call of the class, which costs more than all that is done here but the salt.
         mock = UserSecret.__new__(UserSecret)
-        mock.scram = self.scram(user)
+        mock.scram = kind.secret.salted(drawn[: min(kind.salt_length, LONGEST_SALT)])
         mock.md5 = self.md5
         mock.known = False
-        mock.scram_only = False
+        mock.scram_only = kind.scram_only
         return mock
+
+
+def process_key(configured: str) -> bytes:
+    """What salts are derived from: the same wherever the same is configured; random where nothing is."""
+    return blake2s(configured.encode(), person=b"salt key").digest() if configured else os.urandom(32)
 
 
 def is_stored(text: str) -> bool:
@@ -100,11 +131,11 @@ class Credentials:
     __slots__ = ("_mocks", "_users")
 
     def __init__(self, users: Mapping[str, UserSecret], process_key: bytes) -> None:
-        """`process_key`: at least 16 random bytes, chosen once in the life of the process."""
+        """`process_key`: at least 16 random bytes, chosen once in the life of the process, or longer ago."""
         if len(process_key) < 16:
             raise ValueError("the process key has at least 16 bytes")
         self._users = dict(users)
-        self._mocks = _Mocks(process_key)
+        self._mocks = _Mocks(process_key, self._users.values())
 
     @classmethod
     def from_passwords(cls, passwords: Mapping[str, str], process_key: bytes) -> Credentials:

@@ -31,7 +31,7 @@ _METHOD_NAMES = {2: "Kerberos V5", 7: "GSSAPI", 9: "SSPI"}
 
 
 class ServerRefusedLogin(Exception):
-    """The server said no, or asks for what we cannot or must not give. A log line, not an answer to a client.
+    """The server said no, or we did (`RefusedByUs`). A log line, not an answer to a client.
 
     `sqlstate` is the server's; 28P01 or 28000 where the refusal is ours. `message` is fit for a log line.
     """
@@ -42,6 +42,10 @@ class ServerRefusedLogin(Exception):
         self.sqlstate = sqlstate
         self.message = message
         self.at_once = at_once
+
+
+class RefusedByUs(ServerRefusedLogin):
+    """The server asks for what we cannot or must not give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +132,13 @@ def server_login(
     except ServerRefusedLogin as refusal:
         raise ServerRefusedLogin(refusal.sqlstate, refusal.message, at_once=True) from None
     if code in _ASKED and _ASKED[code][0] not in methods:
-        raise ServerRefusedLogin("28000", f"the server asks for {_ASKED[code][1]}: not by require_auth")
+        raise RefusedByUs("28000", f"the server asks for {_ASKED[code][1]}: not by require_auth")
     if channel.binding == "require" and code != codes.AUTH_SASL:
         # Whatever else it would take, it could pass on to another server (CVE-2025-49146).
-        raise ServerRefusedLogin("28000", "channel binding is required, and the server asks for no SCRAM")
+        raise RefusedByUs("28000", "channel binding is required, and the server asks for no SCRAM")
     if code != codes.AUTH_OK:
         if password is None:
-            raise ServerRefusedLogin("28P01", _NO_PASSWORD)
+            raise RefusedByUs("28P01", _NO_PASSWORD)
         yield from _authenticate(code, data, user, password, channel, keys)
         # Asked once only: a server that went on asking could step down to a weaker method, or ask for ever.
         yield from _authentication_data(codes.AUTH_OK)
@@ -154,13 +158,13 @@ def _authenticate(
         yield from _scram(data, password, channel, keys)
     elif isinstance(password, scram.ScramProof):
         asked = _ASKED[code][1] if code in _ASKED else f"method {code}"
-        raise ServerRefusedLogin("28P01", f"the server asks for {asked}: what clients prove by SCRAM is none")
+        raise RefusedByUs("28P01", f"the server asks for {asked}: what clients prove by SCRAM is none")
     elif code == codes.AUTH_MD5:
         yield from _md5(data, user, password)
     elif code == codes.AUTH_CLEARTEXT and channel.private:
         yield Send(messages.password_message(password))
     else:
-        raise ServerRefusedLogin("28000", _unsupported(code))
+        raise RefusedByUs("28000", _unsupported(code))
 
 
 def _unsupported(code: int) -> str:
@@ -221,7 +225,7 @@ def _passed_on(proof: scram.ScramProof, salt: bytes, iterations: int) -> scram.S
     """The keys of a client that has logged in, where the server holds the secret that it was checked
     against."""
     if proof.salt != salt or proof.iterations != iterations:
-        raise ServerRefusedLogin(
+        raise RefusedByUs(
             "28P01",
             "the server's SCRAM secret of this user is not the one that clients are checked against here: "
             "copy it from pg_authid, or configure the password",
@@ -236,10 +240,10 @@ def _chosen(offered: Sequence[bytes], channel: Channel) -> tuple[bytes, scram.Sc
     if could and scram.MECHANISM_PLUS in offered:
         return scram.MECHANISM_PLUS, scram.ScramClient(nonce, binding=channel.end_point)
     if channel.binding == "require":
-        raise ServerRefusedLogin("28000", f"no channel binding, and it is required: {_unbound(channel)}")
+        raise RefusedByUs("28000", f"no channel binding, and it is required: {_unbound(channel)}")
     if scram.MECHANISM not in offered:
         names = shown(b", ".join(offered).decode("ascii", "replace"))
-        raise ServerRefusedLogin("28000", f"the server offers no SASL mechanism that we speak: {names}")
+        raise RefusedByUs("28000", f"the server offers no SASL mechanism that we speak: {names}")
     # "y": we could, and you say that you cannot. A server that can knows then that somebody is in between.
     return scram.MECHANISM, scram.ScramClient(nonce, header=scram.UNOFFERED_HEADER if could else b"n,,")
 

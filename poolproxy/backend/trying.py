@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Final
 
-from poolproxy.auth.server_login import ScramKeyCache, ServerRefusedLogin
+from poolproxy.auth.server_login import RefusedByUs, ScramKeyCache, ServerRefusedLogin
 from poolproxy.backend.connecting import describe, log_in
 from poolproxy.backend.dialing import Dialer
 from poolproxy.errors import AuthenticationFailed, PoolproxyError, TokenNotTried, UnexpectedServerAnswer
@@ -125,9 +125,12 @@ class Trials:
         stream.close()
 
     def _refused(self, route: Route, refusal: ServerRefusedLogin) -> PoolproxyError:
-        if refusal.sqlstate.startswith(_WRONG):
-            return AuthenticationFailed(user=route.user)
-        return self._not_tried(route, refusal.message)
+        if not refusal.sqlstate.startswith(_WRONG):
+            return self._not_tried(route, refusal.message)
+        if isinstance(refusal, RefusedByUs):
+            # The client hears what it hears of a wrong one: whom PostgreSQL asks how is not its affair.
+            self._not_tried(route, refusal.message)
+        return AuthenticationFailed(user=route.user)
 
     def _not_tried(self, route: Route, reason: str) -> PoolproxyError:
         repeated(_log, ("token", route.database), "token not tried", database=route.database, reason=reason)

@@ -38,6 +38,7 @@ cdef class FrontDoor(Entrance):
     cpdef bint balanced(self, address) except -1
     cpdef str method_of(self, Login login, StartupMessage startup)
     cdef str _by_rule(self, Login login, StartupMessage startup)
+    cdef str _by_secret(self, str user)
     cpdef bint inquire(self, Login login) except -1
     cpdef bint try_out(self, Login login, str token) except -1
     cpdef admit(self, Login login)

@@ -124,7 +124,7 @@ class FrontDoor(Entrance):
             return self._by_rule(login, startup)
         if self.method in _TOLD_BY_TLS:
             check_channel(self.method, login.encryption, login.local(), startup.user)
-        return self.method
+        return self._by_secret(startup.user) if self.method == "md5" else self.method
 
     def _by_rule(self, login: Login, startup: StartupMessage) -> AuthMethod:
         assert self._rules is not None
@@ -138,9 +138,14 @@ class FrontDoor(Entrance):
             )  # fmt: skip
         if rule.method in _TOLD_BY_TLS or rule.clientcert:
             check_channel(rule.method, login.encryption, login.local(), startup.user, rule, self._rules.maps)
-        if rule.method == "md5" and self._credentials.lookup(startup.user).scram_only:
-            return "scram-sha-256"  # as PostgreSQL does (manual 20.5: Password Authentication)
-        return rule.method
+        return self._by_secret(startup.user) if rule.method == "md5" else rule.method
+
+    def _by_secret(self, user: str) -> AuthMethod:
+        """Method md5 as PostgreSQL has it (manual 20.5, Password Authentication): SCRAM for whom that alone
+        serves. Who is looked up will be known by then (`Login.prove`)."""
+        if self.inquirer is not None and user not in self._credentials:
+            return "md5"
+        return "scram-sha-256" if self._credentials.lookup(user).scram_only else "md5"
 
     def inquire(self, login: Login) -> bool:
         assert self.inquirer is not None
@@ -245,6 +250,7 @@ class FrontDoor(Entrance):
         repeated(
             _log, ("login", address.rpartition(":")[0], error.sqlstate), "login refused", level="info",
             client=address, user=login.user(), sqlstate=error.sqlstate, reason=error.message,
+            **_told_of(login.encryption),
         )  # fmt: skip
 
     def cancel(self, pid: int, key: bytes) -> None:

@@ -245,9 +245,10 @@ class Settings(
     def _check_users(self) -> None:
         for name, user in self.users.items():
             form = stored_form(user.password.get_secret_value())
-            if form is not None and not self.auth_hba_file and self.auth_method in _OTHER_FORMS.get(form, ()):
+            if form == "md5" and self.auth_method == "scram-sha-256" and not self.auth_hba_file:
                 raise ValueError(
-                    f"auth_method {self.auth_method} cannot use the {form} form stored for user {name!r}"
+                    f"auth_method scram-sha-256 cannot use the md5 form stored for user {name!r}: "
+                    "md5 can, and asks those for SCRAM whose SCRAM secret is stored"
                 )
         if self.auth_query:
             self._check_auth_query()
@@ -377,9 +378,6 @@ class Settings(
             )
         return tuple(lines)
 
-
-#: Methods that a stored form of a password is no use for.
-_OTHER_FORMS: Final = {"scram-sha-256": ("md5",), "md5": ("scram-sha-256",)}
 
 #: The chapters of the settings page, in order; a class's docstring is its title.
 CHAPTERS: Final = (ListenSettings, ClientSettings, TlsSettings, PoolSettings, NetworkSettings, LogSettings)

@@ -6,9 +6,9 @@ repeat a value in an error: a value may be a secret.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from poolproxy.settings.kinds import (
     Address,
@@ -28,6 +28,9 @@ from poolproxy.settings.kinds import (
     Seconds,
     SslMode,
 )
+
+#: Characters of a key that nobody can guess.
+SHORTEST_KEY: Final = 16
 
 
 class Section(BaseModel):
@@ -63,7 +66,8 @@ class ClientSettings(Section):
     """Clients"""
 
     auth_method: AuthMethod = "scram-sha-256"
-    """How clients prove who they are: `scram-sha-256` (bound to the TLS connection where they can), `md5`,
+    """How clients prove who they are: `scram-sha-256` (bound to the TLS connection where they can), `md5`
+    (SCRAM all the same for a user of whom no more than a SCRAM secret is known, as PostgreSQL has it),
     `password` (in clear text, over TLS or a Unix socket alone), `iam` (likewise, a token that PostgreSQL
     takes, as Amazon RDS does: it is tried there, and believed until it expires), `cert` (a certificate of
     `tls_ca_file` with their name as its CN), or `trust` (they need not)."""
@@ -90,6 +94,10 @@ class ClientSettings(Section):
     auth_query_ttl: Seconds = 60.0
     """Seconds for which an answer of `auth_query` is used again, also that there is no such user; 5 where a
     login has failed by it. 0 = every login is asked for."""
+    mock_salt_key: SecretStr = SecretStr("")
+    """What the salts of users that do not exist are derived from: 16 characters or more that nobody can guess
+    (`openssl rand -hex 16`), the same on every replica. Without it they change with every start, while those
+    of SCRAM secrets that are stored stay, which tells one who asks twice which names exist."""
     max_client_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     """Clients connected at the same time; one more gets 53300. Each needs an open file (`ulimit -Hn`)."""
     client_login_timeout: PositiveSeconds = 60.0
@@ -114,6 +122,15 @@ class ClientSettings(Section):
     max_pools: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """Pools, that is (database, user) pairs in use, at the same time. Each may open `pool_size` servers, and
     each server needs an open file as well."""
+
+    @field_validator("mock_salt_key")
+    @classmethod
+    def _long_enough(cls, value: SecretStr) -> SecretStr:
+        if 0 < len(value) < SHORTEST_KEY:
+            raise ValueError(
+                f"at least {SHORTEST_KEY} characters: whoever guesses it can tell which users exist"
+            )
+        return value
 
 
 class TlsSettings(Section):
@@ -177,7 +194,7 @@ class PoolSettings(Section):
     """Seconds a connection attempt to PostgreSQL may take, login included."""
     require_auth: RequireAuth = ""
     """How a server may have us prove who we are, as libpq's `require_auth` has it: `scram-sha-256`, `md5`,
-    `password` (asked for in clear text, which is answered over Unix sockets only) and `none` between commas,
+    `password` (asked for in clear text, which is answered over TLS or a Unix socket only) and `none` between commas,
     or all but those that have a `!` before them. A server that asks otherwise is refused. Empty = any."""
     sslmode: SslMode = "prefer"
     """TLS towards servers, as libpq's `sslmode` has it: `disable`, `allow`, `prefer` (where the server has

@@ -11,6 +11,7 @@ import pytest
 from scramp import ScramClient, ScramException  # type: ignore[import-untyped]
 
 from poolproxy.metrics.families import PROCESS
+from poolproxy.protocol.scram import secret_from_password
 from tests.dialogues.stage import PASSWORD, ClientPeer, Stage
 from tests.dialogues.words import END, answer, ended
 from tests.support import messages as m
@@ -127,6 +128,37 @@ def test_md5(stages: Callable[..., Stage], password: str) -> None:
     else:
         client << ended("28P01") << END
         assert not server.heard
+    stage.nothing_more()
+
+
+ASKED_MD5 = struct.pack("!i", 5)
+ASKED_SCRAM = struct.pack("!i", 10)
+
+
+@pytest.mark.parametrize(
+    ("password", "asked"), [(PASSWORD, ASKED_MD5), (secret_from_password(PASSWORD).format(), ASKED_SCRAM)]
+)
+def test_md5_asks_whom_scram_alone_serves_for_scram(
+    stages: Callable[..., Stage], password: str, asked: bytes
+) -> None:
+    """As PostgreSQL does; and whoever does not exist as those who do."""
+    stage = stages(auth_method="md5", users={"app": {"password": password}})
+    for user in ("app", "nobody"):
+        client = stage.knock()
+        client >> m.startup({"user": user, "database": "app"})
+        assert client.take().body[:4] == asked, user
+        client.hang_up()
+    server, client = stage.server(), stage.knock()
+    client >> STARTUP
+    if asked == ASKED_MD5:
+        md5(client, "app", PASSWORD)
+        server.learn()
+    else:
+        dialogue = scram(client)
+        server.learn()
+        dialogue.set_server_final(client.take().body[4:].decode())
+    client.greeted()
+    stage.ask(client, server, "select 1")
     stage.nothing_more()
 
 

@@ -65,8 +65,8 @@ def tls(stage: Stage, files: Files, **settings: Any) -> ProxyProcess:
 
 async def connect(proxy: ProxyProcess, tls: ssl.SSLContext, user: str = "app", **options: Any) -> Any:
     return await asyncpg.connect(
-        host="127.0.0.1", port=proxy.port, user=user, password=PASSWORDS[user], ssl=tls,
-        **{"database": DATABASE, **options},
+        host="127.0.0.1", port=proxy.port, user=user, ssl=tls,
+        **{"database": DATABASE, "password": PASSWORDS[user], **options},
     )  # fmt: skip
 
 
@@ -305,6 +305,11 @@ async def test_a_database_by_the_name_of_ours(stage: Stage, files: Files) -> Non
         assert await connection.fetchval("select current_database()") == database
         await connection.close()
     assert proxy.wait_log(lambda line: line.get("tls_name") == "Orders.db.example")["tls"] == "TLSv1.3"
+    stage.expect_log("28P01|login")
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await connect(proxy, Renamed(made, "mistaken.example"), password="wrong")
+    refused = proxy.wait_log(lambda line: line.get("tls_name") == "mistaken.example")
+    assert (refused["event"], refused["tls"]) == ("login refused", "TLSv1.3")
 
 
 class Renamed(ssl.SSLContext):

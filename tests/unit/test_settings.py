@@ -349,12 +349,12 @@ class TestWrongValues:
             ({"DATABASE_URL": URL, "POOLPROXY_DRAIN_TIMEOUT": "nan"}, "POOLPROXY_DRAIN_TIMEOUT"),
             ({"DATABASE_URL": URL, "POOLPROXY_UNIX_SOCKET_MODE": "0999"}, "POOLPROXY_UNIX_SOCKET_MODE"),
             (
-                {"DATABASE_URL": URL, "POOLPROXY_USERS__A__PASSWORD": SCRAM, "POOLPROXY_AUTH_METHOD": "md5"},
-                "'a'",
-            ),
-            (
                 {"DATABASE_URL": URL, "POOLPROXY_USERS__A__PASSWORD": "md5" + "0" * 32},
                 "md5 form stored for user 'a'",
+            ),
+            (
+                {"DATABASE_URL": URL, "POOLPROXY_MOCK_SALT_KEY": "guessed"},
+                "^POOLPROXY_MOCK_SALT_KEY: at least 16 characters: [^']*$",
             ),
             (
                 {"DATABASE_URL": URL, "POOLPROXY_USERS__A__POOL_SIZE": "3"},
@@ -405,6 +405,10 @@ class TestWrongValues:
             is None
         )
         assert settings(POOLPROXY_USERS__A__PASSWORD="md5 is old").users["a"].plain_password == "md5 is old"
+        both = settings(
+            POOLPROXY_USERS__A__PASSWORD=md5, POOLPROXY_USERS__B__PASSWORD=SCRAM, POOLPROXY_AUTH_METHOD="md5"
+        )
+        assert both.user_passwords().keys() >= {"a", "b"}
 
 
 class TestSecretsStaySecret:

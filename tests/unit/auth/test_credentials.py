@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from poolproxy.auth.credentials import Credentials, user_secret
+from poolproxy.auth.credentials import LONGEST_SALT, Credentials, process_key, user_secret
 from poolproxy.protocol.md5 import md5_hash
 from poolproxy.protocol.scram import ScramSecret, secret_from_password
 
@@ -98,3 +98,65 @@ class TestLookup:
     def test_a_weak_process_key_is_refused(self) -> None:
         with pytest.raises(ValueError, match="at least 16"):
             Credentials({}, b"short")
+
+
+def of_a_kind(iterations: int, salt_length: int = 16) -> str:
+    return secret_from_password("pencil", iterations, b"s" * salt_length).format()
+
+
+def kind(credentials: Credentials, user: str) -> tuple[int, int, bool]:
+    """What of a secret can be seen by who does not know it."""
+    secret = credentials.lookup(user)
+    return secret.scram.iterations, len(secret.scram.salt), secret.scram_only
+
+
+STRANGERS = [f"stranger {number}" for number in range(400)]
+
+
+class TestKindsOfMocks:
+    """Whoever does not exist is of the kind of somebody who does."""
+
+    @pytest.mark.parametrize(
+        "stored",
+        ["pencil", of_a_kind(4096), of_a_kind(10_000), of_a_kind(4096, 24), md5_hash("bob", "pencil")],
+        ids=["password", "scram", "iterations", "salt", "md5"],
+    )
+    def test_where_all_are_of_one(self, stored: str) -> None:
+        credentials = Credentials.from_passwords({"bob": stored, "pete": stored}, KEY)
+        assert {kind(credentials, user) for user in ("bob", "pete", *STRANGERS)} == {kind(credentials, "bob")}
+
+    def test_where_there_are_several(self) -> None:
+        """As many of each as there are of that kind, and each always of its own."""
+        users = {"a": of_a_kind(4096), "b": of_a_kind(10_000), "c": of_a_kind(10_000, 20), "d": "pencil"}
+        credentials = Credentials.from_passwords(users, KEY)
+        again = Credentials.from_passwords(users, KEY)
+        kinds = [kind(credentials, user) for user in STRANGERS]
+        for user in users:
+            assert 60 <= kinds.count(kind(credentials, user)) <= 140, "400 of 4 kinds"
+        assert kinds == [kind(again, user) for user in STRANGERS]
+
+    def test_one_who_comes_changes_few(self) -> None:
+        users = {f"user {number}": of_a_kind(4096 if number % 2 else 10_000) for number in range(20)}
+        before = Credentials.from_passwords(users, KEY)
+        after = Credentials.from_passwords({**users, "new": of_a_kind(4096)}, KEY)
+        assert sum(kind(before, user) != kind(after, user) for user in STRANGERS) < 40
+
+    def test_a_salt_of_any_length(self) -> None:
+        credentials = Credentials.from_passwords({"bob": of_a_kind(4096, 100)}, KEY)
+        assert kind(credentials, "nobody") == (4096, LONGEST_SALT, True)
+
+    def test_none_can_be_matched(self) -> None:
+        credentials = Credentials.from_passwords({"bob": of_a_kind(10_000)}, KEY)
+        first, second = (Credentials.from_passwords({"bob": of_a_kind(10_000)}, KEY) for _ in range(2))
+        assert not credentials.lookup("nobody").known
+        assert first.lookup("nobody").scram.stored_key != second.lookup("nobody").scram.stored_key
+
+
+class TestTheKeyOfSalts:
+    def test_it_is_the_same_wherever_the_same_is_configured(self) -> None:
+        salts = [
+            Credentials({}, process_key(text)).lookup("nobody").scram.salt
+            for text in ("a key of ours 16", "a key of ours 16", "another of 16 or", "", "")
+        ]
+        assert salts[0] == salts[1]
+        assert len(set(salts)) == 4

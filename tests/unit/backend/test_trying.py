@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from poolproxy.backend import trying
 from poolproxy.backend.trying import PLAIN_LIFETIME, Trials, expiry
 from poolproxy.errors import AuthenticationFailed, PoolproxyError, TokenNotTried
+from poolproxy.protocol.auth_methods import SCRAM
 from poolproxy.route import Route
 from poolproxy.transport.poller import Poller
 from tests.dialogues.words import fatal
@@ -107,6 +109,23 @@ async def test_a_server_that_asks_for_nothing_has_taken_nothing(poller: Poller, 
         trials = Trials(dialer_of(poller))
         route = route_of(target=fake.target, user="app")
         assert await outcome(trials, route, "anything") == AuthenticationFailed.__name__
+
+
+async def test_why_a_token_is_not_shown_is_logged(
+    poller: Poller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client hears what it hears of a wrong one; of a wrong one there is no line."""
+    told: list[object] = []
+    monkeypatch.setattr(trying, "repeated", lambda *_, **fields: told.append(fields["reason"]))
+    server = Server("good")
+    async with server.fake.serving(tmp_path):
+        route = route_of(target=server.fake.target, user="app")
+        assert await outcome(Trials(dialer_of(poller)), route, "bad") == AuthenticationFailed.__name__
+        assert not told
+        only_scram = replace(server.fake.target, methods=frozenset({SCRAM}))
+        route = route_of(target=only_scram, user="app")
+        assert await outcome(Trials(dialer_of(poller)), route, "good") == AuthenticationFailed.__name__
+    assert told == ["the server asks for a cleartext password: not by require_auth"]
 
 
 async def test_all_who_bring_the_same_wait_for_one(poller: Poller, tmp_path: Path) -> None:
