@@ -194,8 +194,9 @@ class PoolSettings(Section):
     """Seconds a connection attempt to PostgreSQL may take, login included."""
     require_auth: RequireAuth = ""
     """How a server may have us prove who we are, as libpq's `require_auth` has it: `scram-sha-256`, `md5`,
-    `password` (asked for in clear text, which is answered over TLS or a Unix socket only) and `none` between commas,
-    or all but those that have a `!` before them. A server that asks otherwise is refused. Empty = any."""
+    `password` (asked for in clear text, which is answered over TLS or a Unix socket only) and `none` between
+    commas, or all but those that have a `!` before them. A server that asks otherwise is refused. Empty =
+    any."""
     sslmode: SslMode = "prefer"
     """TLS towards servers, as libpq's `sslmode` has it: `disable`, `allow`, `prefer` (where the server has
     it), `require`, `verify-ca` (certificate of an authority in `sslrootcert`), `verify-full` (and of this
