@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from poolproxy.protocol.scram import secret_from_password
 from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS, Direct
 from tests.support.messages import Message
@@ -56,22 +57,40 @@ def test_wrong_password_and_wrong_user_look_alike(stage: Stage, method: str) -> 
     assert known.fields["M"].replace("app", "nobody") == unknown.fields["M"]
 
 
+def challenge(proxy: ProxyProcess, user: str) -> bytes:
+    """Salt and rounds that this user is asked to prove a password with."""
+    with Wire(proxy.address) as wire:
+        wire.send(m.startup({"user": user, "database": DATABASE}))
+        wire.read()
+        first = b"n,,n=,r=clientnonce"
+        wire.send(m.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
+        server_first = wire.read().body[4:]
+        return b",".join(server_first.split(b",")[1:])
+
+
 def test_the_dialogue_of_an_unknown_user_is_stable(proxy: ProxyProcess, stage: Stage) -> None:
     """The salt of an unknown user must not change from login to login: a real one does not."""
     stage.expect_log(".")
+    assert challenge(proxy, "stranger") == challenge(proxy, "stranger")
+    assert challenge(proxy, "stranger") != challenge(proxy, "another stranger")
+    assert len(challenge(proxy, "stranger")) == len(challenge(proxy, "app"))
 
-    def salt(user: str) -> bytes:
-        with Wire(proxy.address) as wire:
-            wire.send(m.startup({"user": user, "database": DATABASE}))
-            wire.read()
-            first = b"n,,n=,r=clientnonce"
-            wire.send(m.message("p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first))
-            server_first = wire.read().body[4:]
-            return b",".join(server_first.split(b",")[1:])
 
-    assert salt("stranger") == salt("stranger")
-    assert salt("stranger") != salt("another stranger")
-    assert len(salt("stranger")) == len(salt("app"))
+def test_unknown_users_are_of_the_kind_of_those_whose_secrets_are_stored(stage: Stage) -> None:
+    """With as many rounds, a salt as long, and the same one from another process that has the same key."""
+    stage.expect_log(".")
+    secret = secret_from_password("pencil", 10_000, b"s" * 20).format()
+    asked = []
+    for key in ("of all replicas 1", "of all replicas 1", "of another set 2"):
+        proxy = stage.fresh(users={"app": {"password": secret}}, mock_salt_key=key)
+        asked.append([challenge(proxy, user) for user in ("app", "stranger")])
+        assert proxy.stop() == 0
+    for known, unknown in asked:
+        assert known.endswith(b",i=10000")
+        assert (unknown[-8:], len(unknown)) == (known[-8:], len(known))
+    assert asked[0] == asked[1]
+    assert [known == asked[0][0] for known, _ in asked] == [True] * 3
+    assert asked[2][1] != asked[0][1]
 
 
 def test_unknown_database_only_after_the_login(proxy: ProxyProcess, stage: Stage) -> None:
