@@ -21,7 +21,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from poolproxy.protocol.md5 import is_md5_hash
 from poolproxy.protocol.scram import ScramSecret
-from poolproxy.settings.kinds import HostNames, PoolMode
+from poolproxy.settings.kinds import HostNames, PoolMode, SslMode
 from poolproxy.settings.sections import (
     ClientSettings,
     ListenSettings,
@@ -82,6 +82,12 @@ class DatabaseSettings(PoolSettings):
     def tls(self) -> dict[str, str]:
         """How its servers are reached, by libpq's names: what the url says, else what the settings say."""
         return {name: getattr(self, name) for name in SERVER_TLS} | dict(self.location.tls)
+
+    def sslmode_with(self, inherited: str) -> SslMode:
+        """Where nobody has set it: `system` is no use in a weaker mode (manual: libpq, sslrootcert).
+        `inherited`: an sslrootcert that counts where none is its own."""
+        authorities = dict(self.location.tls).get("sslrootcert") or self.sslrootcert or inherited
+        return "verify-full" if authorities == "system" else self.sslmode
 
     def check_tls(self) -> None:
         """ValueError where libpq would not connect that way either."""
@@ -193,7 +199,10 @@ class Settings(
             unset = PoolSettings.model_fields.keys() - database.model_fields_set
             if database.own_source():
                 unset -= set(SOURCES)
-            complete = database.model_copy(update={key: getattr(self, key) for key in unset})
+            inherited = {key: getattr(self, key) for key in unset}
+            if "sslmode" not in database.model_fields_set | self.model_fields_set:
+                inherited["sslmode"] = database.sslmode_with(inherited.get("sslrootcert", ""))
+            complete = database.model_copy(update=inherited)
             self.databases[name] = complete
             try:
                 complete.check_tls()

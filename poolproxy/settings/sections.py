@@ -203,7 +203,8 @@ class PoolSettings(Section):
     host). The url's own wins, here and below."""
     sslrootcert: str = ""
     """Authorities in PEM that servers' certificates are checked against, in every mode (for Amazon RDS its
-    `global-bundle.pem`), or `system` for those that the system trusts; empty = none."""
+    `global-bundle.pem`), or `system` for those that the system trusts, with which `sslmode` is `verify-full`
+    where it is not set; empty = none."""
     sslcert: str = ""
     """Certificate in PEM that we show to servers; empty = none."""
     sslkey: str = ""

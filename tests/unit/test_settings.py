@@ -508,6 +508,7 @@ class TestTls:
             ({"TLS_CERT_FILE": "c", "TLS_CRL_FILE": "r"}, "tls_crl_file is there without tls_ca_file"),
             ({"SSLMODE": "verify-full"}, "sslmode verify-full needs sslrootcert"),
             ({"SSLMODE": "require", "SSLROOTCERT": "system"}, "needs sslmode verify-full"),
+            ({"SSLMODE": "prefer", "SSLROOTCERT": "system"}, "needs sslmode verify-full"),
             ({"SSLNEGOTIATION": "direct"}, "sslnegotiation = direct needs sslmode require or more"),
             ({"SSLMODE": "disable", "CHANNEL_BINDING": "require"}, "channel_binding = require needs TLS"),
             ({"SSLKEY": "k"}, "sslkey is there without sslcert"),
@@ -516,6 +517,23 @@ class TestTls:
     def test_what_is_refused(self, variables: dict[str, str], message: str) -> None:
         with pytest.raises(InvalidSettings, match=message):
             settings(**{f"POOLPROXY_{name}": value for name, value in variables.items()})
+
+    @pytest.mark.parametrize(
+        ("variables", "mode"),
+        [
+            ({"POOLPROXY_SSLROOTCERT": "system"}, "verify-full"),
+            ({"DATABASE_URL": f"{URL}?sslrootcert=system"}, "verify-full"),
+            ({"DATABASE_URL": f"{URL}?sslrootcert=bundle.pem", "POOLPROXY_SSLROOTCERT": "system"}, "prefer"),
+            ({"POOLPROXY_SSLROOTCERT": "bundle.pem"}, "prefer"),
+            ({"POOLPROXY_DATABASES__ORDERS__SSLROOTCERT": "system"}, "verify-full"),
+        ],
+    )
+    def test_authorities_of_the_system_are_for_verify_full(
+        self, variables: dict[str, str], mode: str
+    ) -> None:
+        """As libpq has it, where nothing says otherwise."""
+        (database,) = settings(**variables).databases.values()
+        assert database.tls["sslmode"] == mode
 
     def test_require_tls_says_no_less_than_tls_mode(self) -> None:
         def mode(**variables: str) -> str:
