@@ -1,4 +1,5 @@
-"""Which user a name in a certificate may be: maps in the syntax of pg_ident.conf (manual 20.2). No I/O.
+"""Which user a name in a certificate, or of the operating system, may be: maps in the syntax of pg_ident.conf
+(manual 20.2). No I/O.
 
 A line is `MAP SYSTEM-NAME USER`. A system name that begins with a slash is a regular expression, and
 `\\1` in the user is what its first group has found; a user may be `all`, or a regular expression himself.
@@ -75,7 +76,7 @@ def parse(file: str, text: str, read: Read) -> Maps:
 def _line(fields: list[list[Token]]) -> _Line:
     rest = iter(fields)
     map_name = one(rest, "the name of the map").text
-    system = one(rest, "the name in the certificate").text
+    system = one(rest, "the name that is mapped").text
     user = one(rest, "the user")
     for field in rest:
         raise Problem(f"{field[0].text!r} is too much: a line is a map, a name and a user")
