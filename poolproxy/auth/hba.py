@@ -14,7 +14,17 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final, Literal, NamedTuple
 
 from poolproxy.auth.ident import NO_MAPS, Maps
-from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+from poolproxy.auth.rule_files import (
+    InvalidRules,
+    Listing,
+    Problem,
+    Read,
+    Reader,
+    Token,
+    no_directories,
+    one,
+    pattern_of,
+)
 from poolproxy.errors import shown
 
 Method = Literal["scram-sha-256", "md5", "password", "iam", "cert", "peer", "trust", "reject"]
@@ -135,11 +145,11 @@ class Rules:
         return next((rule for rule in self._rules if rule.matches(origin, database, user)), None)
 
 
-def parse(file: str, text: str, read: Read, maps: Maps = NO_MAPS) -> Rules:
+def parse(file: str, text: str, read: Read, maps: Maps = NO_MAPS, listing: Listing = no_directories) -> Rules:
     """The rules of a file. Raises InvalidRules with all that is wrong in it, a map that is not there
     included."""
     rules: list[Rule] = []
-    reader = Reader(read, lambda where, fields: rules.append(_rule(where, fields)))
+    reader = Reader(read, lambda where, fields: rules.append(_rule(where, fields)), listing)
     reader.take_file(file, text, 0)
     if reader.problems:
         raise InvalidRules(*reader.problems)

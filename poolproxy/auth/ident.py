@@ -12,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+from poolproxy.auth.rule_files import (
+    InvalidRules,
+    Listing,
+    Problem,
+    Read,
+    Reader,
+    Token,
+    no_directories,
+    one,
+    pattern_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +73,10 @@ class Maps:
 NO_MAPS: Final = Maps()
 
 
-def parse(file: str, text: str, read: Read) -> Maps:
+def parse(file: str, text: str, read: Read, listing: Listing = no_directories) -> Maps:
     """The maps of a file. Raises InvalidRules with all that is wrong in it."""
     lines: list[_Line] = []
-    reader = Reader(read, lambda where, fields: lines.append(_line(fields)))
+    reader = Reader(read, lambda where, fields: lines.append(_line(fields)), listing)
     reader.take_file(file, text, 0)
     if reader.problems:
         raise InvalidRules(*reader.problems)

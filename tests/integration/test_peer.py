@@ -1,4 +1,4 @@
-"""Method peer: PostgreSQL and the proxy are given the same files, and say the same
+"""Method peer, and rules in directories: PostgreSQL and the proxy are given the same files, and say the same
 to the same user of the operating system.
 """
 
@@ -25,10 +25,12 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 NAMELESS = 1_987_654
 
 FILES = {
-    "rules": "include rules.d/10.conf\ninclude rules.d/2.conf\nhost all all all scram-sha-256\n",
+    "rules": "include_dir rules.d\nhost all all all scram-sha-256\n",
     "rules.d/2.conf": "local all all peer\n",
     "rules.d/10.conf": "local all app,md5user peer map=crew\n",
-    "maps": "include maps.d/crew.conf\n",
+    "rules.d/1.conf.off": "local all all trust\n",
+    "rules.d/.1.conf": "local all all trust\n",
+    "maps": "include_dir maps.d\n",
     "maps.d/crew.conf": f"crew {ME} app\ncrew somebody md5user\n",
 }
 

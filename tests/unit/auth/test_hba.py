@@ -130,6 +130,30 @@ class TestReading:
         with pytest.raises(InvalidRules, match="deeper than 10"):
             parse("hba", "include hba", lambda name, beside: (name, "include hba"))
 
+    def test_a_directory(self) -> None:
+        read = {
+            "conf.d/1": "include_dir more",
+            "conf.d/2": "host all all all md5",
+            "more/x": "local all all peer",
+        }
+
+        def listing(name: str, beside: str) -> list[str]:
+            return {("conf.d", "hba"): ["conf.d/1", "conf.d/2"], ("more", "conf.d/1"): ["more/x"]}[
+                name, beside
+            ]
+
+        found = parse("hba", "include_dir conf.d", lambda name, _: (name, read[name]), listing=listing)
+        assert [rule.where for rule in found] == ["more/x line 1", "conf.d/2 line 1"]
+
+    def test_directories_that_include_each_other(self) -> None:
+        with pytest.raises(InvalidRules, match="x line 1: files within files, deeper than 10"):
+            parse("hba", "include_dir d", lambda n, _: ("x", "include_dir d"), listing=lambda n, _: ["x"])
+
+    def test_a_file_with_an_odd_name_makes_no_line_of_its_own(self) -> None:
+        with pytest.raises(InvalidRules) as told:
+            parse("hba", "include x", lambda name, _: ("a\nb\udcff", "nonsense"))
+        assert told.value.problems[0].startswith(r"a\nb\udcff line 1: 'nonsense'")
+
     def test_debians_file(self) -> None:
         """As its package writes it, for PostgreSQL 17."""
         found = rules(DEBIAN)
@@ -190,7 +214,9 @@ class TestReading:
             ("local all all peer map=x", "there is no map 'x'"),
             ("local all all peer clientcert=verify-full", "clientcert is for hostssl alone"),
             ("local all all peer map=x clientname=DN", "clientname is for hostssl alone"),
-            ("include_dir conf.d", "include each file"),
+            ("include_dir conf.d", "cannot read conf.d: No such file or directory"),
+            ("include_dir a b", "include_dir takes one directory"),
+            ('include_dir " "', "include_dir takes one directory"),
             ("include", "include takes one file"),
         ],
     )
