@@ -5,6 +5,7 @@ Between the settings, which read no rules, and auth, which reads no files. Must 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,8 +26,10 @@ def read_rules(settings: Settings) -> Rules | None:
     """The rules, or None where there is no file of them. Raises InvalidSettings, with a line per problem."""
     if not settings.auth_hba_file:
         return None
-    maps = _read_file("auth_ident_file", settings.auth_ident_file, ident.parse) or NO_MAPS
-    rules = _read_file("auth_hba_file", settings.auth_hba_file, partial(hba.parse, maps=maps))
+    parse_maps = partial(ident.parse, listing=_list)
+    maps = _read_file("auth_ident_file", settings.auth_ident_file, parse_maps) or NO_MAPS
+    parse_rules = partial(hba.parse, maps=maps, listing=_list)
+    rules = _read_file("auth_hba_file", settings.auth_hba_file, parse_rules)
     if not rules:
         raise InvalidSettings(f"auth_hba_file: {settings.auth_hba_file} has no rule: nobody could log in")
     certified = [rule.where for rule in rules if rule.method == "cert" or rule.clientcert]
@@ -93,3 +96,14 @@ def _read(name: str, beside: str) -> tuple[str, str]:
         return str(path), data.decode()
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
+
+
+def _list(name: str, beside: str) -> list[str]:
+    """The files of a directory beside another file that are read of it, in the order of their bytes: those
+    that PostgreSQL reads (conffiles.c: GetConfFilesInDir)."""
+    found = [
+        path.name
+        for path in (Path(beside).parent / name).iterdir()
+        if path.name.endswith(".conf") and not path.name.startswith(".") and not path.is_dir()
+    ]
+    return [str(Path(name, each)) for each in sorted(found, key=os.fsencode)]

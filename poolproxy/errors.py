@@ -90,6 +90,16 @@ class RejectedByHba(PoolproxyError):
     cure = "Change that rule, or put one that lets this connection in ahead of it."
 
 
+class PeerRefused(PoolproxyError):
+    sqlstate, severity, fault = "28000", "FATAL", "client"
+    template = 'Peer authentication failed for user "{user}"'
+    cause = (
+        "A rule of auth_hba_file with the method `peer` matches, and the operating system's user who has "
+        "connected is neither called so nor let be this user by the rule's map. The log says who it is."
+    )
+    cure = "Connect as the user of that name, or map the name to this user (`map=`, auth_ident_file)."
+
+
 class TokenNotTried(PoolproxyError):
     sqlstate, severity, fault = "57P03", "FATAL", "server"
     template = "logins by token are not possible now: {reason}"

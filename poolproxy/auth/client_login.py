@@ -32,7 +32,7 @@ from poolproxy.protocol.scram import (
     new_nonce,
 )
 
-AuthMethod = Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust"]
+AuthMethod = Literal["scram-sha-256", "md5", "password", "iam", "cert", "peer", "trust"]
 RandomBytes = Callable[[int], bytes]
 
 # The same for every login.
@@ -56,7 +56,8 @@ class ClientLogin:
 
     Both return the bytes to send next. Those returned last go out right before AuthenticationOk, in the same
     write. Raises AuthenticationFailed, or ProtocolViolation where the client does not keep to the protocol.
-    This one asks nothing, and lets unknown users in: "trust", and "cert", where TLS has asked already.
+    This one asks nothing, and lets unknown users in: "trust", and "cert" and "peer", where TLS or the kernel
+    has been asked already.
     """
 
     __slots__ = ("_random_bytes", "_secrets", "_user", "done", "token", "work")

@@ -14,10 +14,20 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Any, Final, Literal, NamedTuple
 
 from poolproxy.auth.ident import NO_MAPS, Maps
-from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+from poolproxy.auth.rule_files import (
+    InvalidRules,
+    Listing,
+    Problem,
+    Read,
+    Reader,
+    Token,
+    no_directories,
+    one,
+    pattern_of,
+)
 from poolproxy.errors import shown
 
-Method = Literal["scram-sha-256", "md5", "password", "iam", "cert", "trust", "reject"]
+Method = Literal["scram-sha-256", "md5", "password", "iam", "cert", "peer", "trust", "reject"]
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
@@ -27,12 +37,13 @@ METHODS: Final[tuple[Method, ...]] = (
     "password",
     "iam",
     "cert",
+    "peer",
     "trust",
     "reject",
 )
 
 #: What PostgreSQL has besides.
-_OTHER_METHODS: Final = frozenset({"gss", "sspi", "ident", "peer", "ldap", "radius", "pam", "bsd", "oauth"})
+_OTHER_METHODS: Final = frozenset({"gss", "sspi", "ident", "ldap", "radius", "pam", "bsd", "oauth"})
 #: Kinds of connections -> whether they are local (None: none here is one), and encrypted (None: or not).
 _KINDS: Final[dict[str, tuple[bool | None, bool | None]]] = {
     "local": (True, None),
@@ -99,7 +110,7 @@ class Rule:
     method: Method
     clientcert: Literal["", "verify-ca", "verify-full"] = ""  #: what certificate is demanded besides
     clientname: Literal["CN", "DN"] = "CN"  #: which name of a certificate is the user's
-    map: str = ""  #: how that name becomes the user's (auth/ident.py); empty: it is
+    map: str = ""  #: how that name, or a peer's, becomes the user's (auth/ident.py); empty: it is
 
     def matches(self, origin: Origin, database: str, user: str) -> bool:
         return (
@@ -134,11 +145,11 @@ class Rules:
         return next((rule for rule in self._rules if rule.matches(origin, database, user)), None)
 
 
-def parse(file: str, text: str, read: Read, maps: Maps = NO_MAPS) -> Rules:
+def parse(file: str, text: str, read: Read, maps: Maps = NO_MAPS, listing: Listing = no_directories) -> Rules:
     """The rules of a file. Raises InvalidRules with all that is wrong in it, a map that is not there
     included."""
     rules: list[Rule] = []
-    reader = Reader(read, lambda where, fields: rules.append(_rule(where, fields)))
+    reader = Reader(read, lambda where, fields: rules.append(_rule(where, fields)), listing)
     reader.take_file(file, text, 0)
     if reader.problems:
         raise InvalidRules(*reader.problems)
@@ -187,13 +198,26 @@ def _options(fields: Iterator[list[Token]], method: str, kind: str) -> dict[str,
         if values is not None and value not in values:
             raise Problem(f"{name} is {' or '.join(values)}, not {value!r}")
         options[name] = value
-    if (options or method == "cert") and kind != "hostssl":
-        raise Problem(f"{'method cert' if method == 'cert' else next(iter(options))} is for hostssl alone")
-    if "map" in options and method != "cert" and options.get("clientcert") != "verify-full":
-        raise Problem(f"method {method} compares no names: no map without cert, or clientcert=verify-full")
+    _check_options(options, method, kind)
+    return options
+
+
+def _check_options(options: dict[str, Any], method: str, kind: str) -> None:
+    """Raises where they do not go with the method, or it not with the kind of connection."""
+    if method == "peer" and kind != "local":
+        raise Problem("method peer is for local alone")
+    of_certificates = ["method cert"] if method == "cert" else list(options)
+    if method == "peer" and "map" in options:
+        of_certificates.remove("map")
+    if of_certificates and kind != "hostssl":
+        raise Problem(f"{of_certificates[0]} is for hostssl alone")
+    named = method in ("cert", "peer") or options.get("clientcert") == "verify-full"
+    if "map" in options and not named:
+        raise Problem(
+            f"method {method} compares no names: no map without cert, peer, or clientcert=verify-full"
+        )
     if method == "cert" and options.get("clientcert") == "verify-ca":
         raise Problem("method cert compares names: it has clientcert=verify-full, not verify-ca")
-    return options
 
 
 def _names(tokens: list[Token] | None, what: str) -> Names:

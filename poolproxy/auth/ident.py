@@ -1,4 +1,5 @@
-"""Which user a name in a certificate may be: maps in the syntax of pg_ident.conf (manual 20.2). No I/O.
+"""Which user a name in a certificate, or of the operating system, may be: maps in the syntax of pg_ident.conf
+(manual 20.2). No I/O.
 
 A line is `MAP SYSTEM-NAME USER`. A system name that begins with a slash is a regular expression, and
 `\\1` in the user is what its first group has found; a user may be `all`, or a regular expression himself.
@@ -11,7 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from poolproxy.auth.rule_files import InvalidRules, Problem, Read, Reader, Token, one, pattern_of
+from poolproxy.auth.rule_files import (
+    InvalidRules,
+    Listing,
+    Problem,
+    Read,
+    Reader,
+    Token,
+    no_directories,
+    one,
+    pattern_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +73,10 @@ class Maps:
 NO_MAPS: Final = Maps()
 
 
-def parse(file: str, text: str, read: Read) -> Maps:
+def parse(file: str, text: str, read: Read, listing: Listing = no_directories) -> Maps:
     """The maps of a file. Raises InvalidRules with all that is wrong in it."""
     lines: list[_Line] = []
-    reader = Reader(read, lambda where, fields: lines.append(_line(fields)))
+    reader = Reader(read, lambda where, fields: lines.append(_line(fields)), listing)
     reader.take_file(file, text, 0)
     if reader.problems:
         raise InvalidRules(*reader.problems)
@@ -75,7 +86,7 @@ def parse(file: str, text: str, read: Read) -> Maps:
 def _line(fields: list[list[Token]]) -> _Line:
     rest = iter(fields)
     map_name = one(rest, "the name of the map").text
-    system = one(rest, "the name in the certificate").text
+    system = one(rest, "the name that is mapped").text
     user = one(rest, "the user")
     for field in rest:
         raise Problem(f"{field[0].text!r} is too much: a line is a map, a name and a user")

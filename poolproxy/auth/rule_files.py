@@ -7,12 +7,16 @@ not know what a line says.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from poolproxy.errors import shown
+
+T = TypeVar("T")
 
 _INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
 #: Files within files, as deep as PostgreSQL goes (hba.c: CONF_FILE_MAX_DEPTH).
@@ -23,6 +27,8 @@ _BLANKS: Final = " \t\r"
 #: Reads a file that another one names: (the name as it stands there, the file it stands in) -> (what to call
 #: it, its text). Raises OSError, or ValueError that says what is wrong with it.
 Read = Callable[[str, str], tuple[str, str]]
+#: Lists a directory that a file names, likewise: its files that count, in their order, as `Read` takes them.
+Listing = Callable[[str, str], list[str]]
 
 
 class InvalidRules(ValueError):
@@ -49,17 +55,23 @@ class Token(NamedTuple):
 Take = Callable[[str, list[list[Token]]], None]
 
 
+def no_directories(name: str, beside: str) -> list[str]:
+    """A `Listing` where there are none."""
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
 class Reader:
     """Reads a file and those that it includes, and gives each line to `take`."""
 
-    def __init__(self, read: Read, take: Take) -> None:
+    def __init__(self, read: Read, take: Take, listing: Listing) -> None:
         self.problems: list[str] = []
         self._read = read
         self._take = take
+        self._listing = listing
 
     def take_file(self, file: str, text: str, depth: int) -> None:
         for number, line in _lines(text):
-            where = f"{file} line {number}"
+            where = f"{shown(file, 4096)} line {number}"
             try:
                 fields = [self._expanded(field, file, depth) for field in _fields(line)]
                 if fields and fields[0][0].text in _INCLUDES and not fields[0][0].quoted:
@@ -84,10 +96,11 @@ class Reader:
 
     def _include(self, fields: list[list[Token]], file: str, depth: int) -> None:
         keyword = fields[0][0].text
+        if len(fields) != 2 or len(fields[1]) != 1 or not fields[1][0].text.strip():
+            raise Problem(f"{keyword} takes one {'directory' if keyword == 'include_dir' else 'file'}")
         if keyword == "include_dir":
-            raise Problem("include_dir is not supported: include each file")
-        if len(fields) != 2 or len(fields[1]) != 1:
-            raise Problem(f"{keyword} takes one file")
+            self._include_dir(fields[1][0].text, file, depth)
+            return
         try:
             name, text = self._text_of(fields[1][0].text, file, depth)
         except Problem as problem:
@@ -96,15 +109,25 @@ class Reader:
             raise
         self.take_file(name, text, depth + 1)
 
+    def _include_dir(self, directory: str, file: str, depth: int) -> None:
+        for each in _asked(self._listing, directory, file):
+            name, text = self._text_of(each, file, depth)
+            self.take_file(name, text, depth + 1)
+
     def _text_of(self, name: str, file: str, depth: int) -> tuple[str, str]:
         if depth >= _DEEPEST:
             raise Problem(f"files within files, deeper than {_DEEPEST}")
-        try:
-            return self._read(name, file)
-        except OSError as error:
-            raise Problem(f"cannot read {shown(name)}: {error.strerror}") from error
-        except ValueError as error:
-            raise Problem(f"cannot read {shown(name)}: {error}") from error
+        return _asked(self._read, name, file)
+
+
+def _asked(ask: Callable[[str, str], T], name: str, file: str) -> T:
+    """What `Read` or `Listing` has of a name in this file. Raises Problem."""
+    try:
+        return ask(name, file)
+    except OSError as error:
+        raise Problem(f"cannot read {shown(name)}: {error.strerror}") from error
+    except ValueError as error:
+        raise Problem(f"cannot read {shown(name)}: {error}") from error
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:

@@ -26,6 +26,7 @@ from poolproxy.errors import (
     InvalidStartupOptions,
     MissingUser,
     NoHbaEntry,
+    PeerRefused,
     PoolproxyError,
     ProtocolViolation,
     RejectedByHba,
@@ -51,6 +52,7 @@ from poolproxy.frontend.encrypting import ClientEncryption, Encryption, check_ch
 from poolproxy.frontend.entrance import Entrance
 from poolproxy.frontend.login import Login
 from poolproxy.frontend.overdue import end_transactions, end_waits
+from poolproxy.frontend.peering import check_peer
 from poolproxy.log import get_logger, repeated
 from poolproxy.pool.pool import Pool
 from poolproxy.protocol import messages
@@ -138,6 +140,8 @@ class FrontDoor(Entrance):
             )  # fmt: skip
         if rule.method in _TOLD_BY_TLS or rule.clientcert:
             check_channel(rule.method, login.encryption, login.local(), startup.user, rule, self._rules.maps)
+        if rule.method == "peer":
+            check_peer(login.stream.fd, startup.user, rule.map, self._rules.maps)
         return self._by_secret(startup.user) if rule.method == "md5" else rule.method
 
     def _by_secret(self, user: str) -> AuthMethod:
@@ -358,6 +362,7 @@ _REJECTIONS: dict[type, str] = {
     ReplicationRefused: "replication",
     NoHbaEntry: "hba",
     RejectedByHba: "hba",
+    PeerRefused: "peer",
     TlsHandshakeFailed: "tls",
     TlsRequired: "tls",
     CertificateRequired: "tls",

@@ -350,8 +350,9 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
         "Clients turned away whatever their password: too_many_clients, too_many_from_address "
         "(max_connections_per_address), protocol (not PostgreSQL, or "
         "malformed), startup_parameter (one that cannot be taken), replication, draining, hba (by a rule of "
-        "auth_hba_file, or for want of one), tls (a handshake failed, or TLS or a certificate was demanded "
-        "in vain), auth_query (it could not be asked), "
+        "auth_hba_file, or for want of one), peer (the operating system's user is somebody else), "
+        "tls (a handshake failed, or TLS or a certificate was demanded in vain), auth_query (it could not be "
+        "asked), "
         "iam (a token could not be tried).",
         lambda process: process.rejections,
         ("reason",),
@@ -363,6 +364,7 @@ PROCESS: Final[tuple[Family[ProcessSnapshot], ...]] = (
             "replication",
             "draining",
             "hba",
+            "peer",
             "tls",
             "auth_query",
             "iam",

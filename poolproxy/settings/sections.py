@@ -73,12 +73,13 @@ class ClientSettings(Section):
     `tls_ca_file` with their name as its CN), or `trust` (they need not)."""
     auth_hba_file: str = ""
     """File of rules in the syntax of PostgreSQL's `pg_hba.conf`: who may come from where, to which
-    database, and how they prove who they are (`scram-sha-256`, `md5`, `password`, `iam`, `cert`, `trust`,
-    `reject`; options `clientcert`, `clientname`, `map`). The first rule that matches decides, who matches
-    none is refused with 28000, and `auth_method` is not used. Empty = no rules."""
+    database, and how they prove who they are (`scram-sha-256`, `md5`, `password`, `iam`, `cert`, `peer`,
+    `trust`, `reject`; options `clientcert`, `clientname`, `map`). The first rule that matches decides, who
+    matches none is refused with 28000, and `auth_method` is not used. docs/pg_hba.md says what is not
+    supported, and what to write instead. Empty = no rules."""
     auth_ident_file: str = ""
     """File of maps in the syntax of `pg_ident.conf`, which rules name by `map=`: which user somebody may
-    be whom a certificate calls something else. Empty = none."""
+    be whom a certificate, or the operating system (`peer`), calls something else. Empty = none."""
     auth_file: str = ""
     """File of users in the format of PgBouncer's `userlist.txt`, a line `"NAME" "PASSWORD"` each; the
     password may be what PostgreSQL stores of it. [users.NAME] wins over it, and it over a url. Empty =

@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import stat
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,3 +97,20 @@ def listen_unix(directory: str, port: int, mode: int) -> socket.socket:
         raise OSError(error.errno, f"cannot listen on {path}: {error.strerror}") from error
     sock.setblocking(False)
     return sock
+
+
+def peer_uid(descriptor: int) -> int:
+    """Which user has connected to a Unix socket: the effective one of then, as the kernel keeps it (unix(7):
+    SO_PEERCRED)."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+    try:
+        _, uid, _ = _CREDENTIALS.unpack(
+            sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
+    finally:
+        sock.detach()
+    return int(uid)
+
+
+#: struct ucred: process, user, group.
+_CREDENTIALS = struct.Struct("iII")

@@ -24,11 +24,15 @@ def _included(name: str, file: str) -> tuple[str, str]:
     raise FileNotFoundError(2, "no such file", name)
 
 
+def _listed(name: str, file: str) -> list[str]:
+    return ["more", "lost"] if name == "dir" else ["more"]
+
+
 def ident_maps(data: bytes) -> None:
     """The maps of a file, and behind an empty line names that they are asked for."""
     text, _, names = text_of(data).partition("\n\n")
     try:
-        maps = ident.parse("ident", text, _included)
+        maps = ident.parse("ident", text, _included, _listed)
     except ident.InvalidRules as error:
         holds(
             error.problems and all(len(p.splitlines()) < 3 for p in error.problems), "problems without a word"
@@ -125,6 +129,7 @@ TARGETS = (
             b"/",
             b"@more",
             b"include more\n",
+            b"include_dir dir\n",
             b"\n\n",
             b"#",
         ),

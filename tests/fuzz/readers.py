@@ -280,9 +280,13 @@ def _included(name: str, file: str) -> tuple[str, str]:
     raise FileNotFoundError(2, "no such file", name)
 
 
+def _listed(name: str, file: str) -> list[str]:
+    return ["more", "lost"] if name == "dir" else ["more"]
+
+
 def rules(data: bytes) -> None:
     try:
-        found = hba.parse("hba", text_of(data), _included)
+        found = hba.parse("hba", text_of(data), _included, listing=_listed)
     except hba.InvalidRules as error:
         holds(
             error.problems and all(len(p.splitlines()) < 3 for p in error.problems), "problems without a word"
@@ -361,6 +365,7 @@ _HBA = (
     b"replication",
     b"@more",
     b"include more",
+    b"include_dir dir",
     b"\\\n",
     b"scram-sha-256",
     b"trust",

@@ -153,6 +153,11 @@ def test_a_unix_socket_is_local(stage: Stage, tmp_path: Path) -> None:
 #: What to read: each line on its own, and whether it is a rule here (None: PostgreSQL's, not ours).
 READ = {
     "local all all trust": True,
+    "local all all peer": True,
+    "local all all peer map=crew": None,  # there is no such map
+    "local all all peer clientcert=verify-ca": False,
+    "host all all 127.0.0.1/32 peer": False,
+    "hostssl all all all peer map=crew": False,
     "host all all 127.0.0.1/32 md5": True,
     "host  all\tall  10.1.2.3/8\tscram-sha-256": True,
     "host all all 10.1.2.3 255.0.0.0 reject": True,

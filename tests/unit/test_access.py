@@ -31,6 +31,45 @@ def test_files_beside_it_are_read(tmp_path: Path) -> None:
     ]
 
 
+def test_a_directory_is_read_as_postgresql_reads_it(tmp_path: Path) -> None:
+    """In the order of bytes, whatever the locale says; what is hidden, no .conf, or a directory is not
+    read. Each file's own names are relative to itself."""
+    folder = tmp_path / "conf.d"
+    (folder / "dir.conf").mkdir(parents=True)
+    for name in ("b.conf", "a.conf", "B.conf", "é.conf", ".conf", ".a.conf", "c.conf~", "conf"):
+        (folder / name).write_text(f"host all {name} all reject\n")
+    (folder / "z.conf").write_text("include_dir ../more\n")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "x.conf").write_text("local all all peer map=crew\n")
+    (tmp_path / "hba").write_text("include_dir conf.d\n")
+    (tmp_path / "ident").write_text("include_dir maps\n")
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps" / "1.conf").write_text("crew root app\n")
+    settings = settings_of(tmp_path / "hba").model_copy(update={"auth_ident_file": str(tmp_path / "ident")})
+    rules = read_rules(settings)
+    assert rules is not None
+    assert [Path(rule.where.removesuffix(" line 1")).name for rule in rules] == [
+        "B.conf",
+        "a.conf",
+        "b.conf",
+        "x.conf",
+        "é.conf",
+    ]
+    assert rules.maps.lets("crew", "root", "app")
+
+
+def test_a_directory_beside_a_file_that_is_named_relatively(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc" / "conf.d").mkdir(parents=True)
+    (tmp_path / "etc" / "hba").write_text("include_dir conf.d\n")
+    (tmp_path / "etc" / "conf.d" / "x.conf").write_text("local all all peer\n")
+    monkeypatch.chdir(tmp_path)
+    rules = read_rules(settings_of("etc/hba"))
+    assert rules is not None
+    assert [rule.where for rule in rules] == ["etc/conf.d/x.conf line 1"]
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [
@@ -38,6 +77,8 @@ def test_files_beside_it_are_read(tmp_path: Path) -> None:
         (b"# nothing\n", "has no rule: nobody could log in"),
         (b"host all all all trusty\n", "line 1: 'trusty' is no method"),
         (b"host all all all trusty\nhost\n", "line 2: the databases are missing"),
+        (b"include_dir hba.d\n", "line 1: cannot read hba.d: No such file or directory"),
+        (b"include_dir hba\n", "line 1: cannot read hba: Not a directory"),
         (b"\xff\xfe", "not UTF-8 text"),
         (b"#" * (1 << 20) + b"\n", "larger than 1048576 bytes"),
     ],

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from poolproxy.auth import ident
 from poolproxy.auth.hba import InvalidRules, Origin, Rules, parse
 
 
@@ -32,6 +33,29 @@ host    all             /^svc_[0-9]+$   fd00::/16               trust
 hostssl all             all             0.0.0.0/0               trust
 host    replication     all             all                     trust
 host    all             boss, deputy    all                     reject
+"""
+
+
+DEBIAN = """
+# DO NOT DISABLE!
+# If you change this first entry you will need to make sure that the
+# database superuser can access the database using some other method.
+# Database administrative login by Unix domain socket
+local   all             postgres                                peer
+
+# TYPE  DATABASE        USER            ADDRESS                 METHOD
+
+# "local" is for Unix domain socket connections only
+local   all             all                                     peer
+# IPv4 local connections:
+host    all             all             127.0.0.1/32            scram-sha-256
+# IPv6 local connections:
+host    all             all             ::1/128                 scram-sha-256
+# Allow replication connections from localhost, by a user with the
+# replication privilege.
+local   replication     all                                     peer
+host    replication     all             127.0.0.1/32            scram-sha-256
+host    replication     all             ::1/128                 scram-sha-256
 """
 
 
@@ -106,6 +130,51 @@ class TestReading:
         with pytest.raises(InvalidRules, match="deeper than 10"):
             parse("hba", "include hba", lambda name, beside: (name, "include hba"))
 
+    def test_a_directory(self) -> None:
+        read = {
+            "conf.d/1": "include_dir more",
+            "conf.d/2": "host all all all md5",
+            "more/x": "local all all peer",
+        }
+
+        def listing(name: str, beside: str) -> list[str]:
+            return {("conf.d", "hba"): ["conf.d/1", "conf.d/2"], ("more", "conf.d/1"): ["more/x"]}[
+                name, beside
+            ]
+
+        found = parse("hba", "include_dir conf.d", lambda name, _: (name, read[name]), listing=listing)
+        assert [rule.where for rule in found] == ["more/x line 1", "conf.d/2 line 1"]
+
+    def test_directories_that_include_each_other(self) -> None:
+        with pytest.raises(InvalidRules, match="x line 1: files within files, deeper than 10"):
+            parse("hba", "include_dir d", lambda n, _: ("x", "include_dir d"), listing=lambda n, _: ["x"])
+
+    def test_a_file_with_an_odd_name_makes_no_line_of_its_own(self) -> None:
+        with pytest.raises(InvalidRules) as told:
+            parse("hba", "include x", lambda name, _: ("a\nb\udcff", "nonsense"))
+        assert told.value.problems[0].startswith(r"a\nb\udcff line 1: 'nonsense'")
+
+    def test_debians_file(self) -> None:
+        """As its package writes it, for PostgreSQL 17."""
+        found = rules(DEBIAN)
+        assert [rule.method for rule in found] == ["peer"] * 2 + ["scram-sha-256"] * 2 + ["peer"] + [
+            "scram-sha-256"
+        ] * 2
+        for peer, user, method in (
+            ("unix", "postgres", "peer"),
+            ("unix", "app", "peer"),
+            ("127.0.0.1:5", "app", "scram-sha-256"),
+            ("[::1]:5", "postgres", "scram-sha-256"),
+            ("10.0.0.1:5", "app", "none"),
+        ):
+            rule = found.find(Origin.of(peer, False), "shop", user)
+            assert (rule.method if rule is not None else "none") == method
+
+    def test_peer_may_have_a_map(self) -> None:
+        maps = ident.parse("ident", "crew root app", nothing_to_read)
+        (rule,) = parse("hba", "local all all peer map=crew", nothing_to_read, maps)
+        assert (rule.method, rule.map) == ("peer", "crew")
+
     @pytest.mark.parametrize(
         ("line", "problem"),
         [
@@ -140,7 +209,14 @@ class TestReading:
             (f"host /{'(' * 5000}{')' * 5000} all all md5", "is no regular expression"),
             ("host all +\x1b[31m all md5", r"+\x1b[31m is not supported"),
             ('host "all all all md5', "a quote is not closed"),
-            ("include_dir conf.d", "include each file"),
+            ("host all all 127.0.0.1/32 peer", "method peer is for local alone"),
+            ("hostssl all all all peer map=x", "method peer is for local alone"),
+            ("local all all peer map=x", "there is no map 'x'"),
+            ("local all all peer clientcert=verify-full", "clientcert is for hostssl alone"),
+            ("local all all peer map=x clientname=DN", "clientname is for hostssl alone"),
+            ("include_dir conf.d", "cannot read conf.d: No such file or directory"),
+            ("include_dir a b", "include_dir takes one directory"),
+            ('include_dir " "', "include_dir takes one directory"),
             ("include", "include takes one file"),
         ],
     )

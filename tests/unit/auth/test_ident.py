@@ -48,7 +48,7 @@ def test_whom_a_name_may_be(line: str, name: str, user: str, lets: bool) -> None
 @pytest.mark.parametrize(
     ("line", "problem"),
     [
-        ("crew", "the name in the certificate is missing"),
+        ("crew", "the name that is mapped is missing"),
         ("crew Robert", "the user is missing"),
         ("crew Robert bob alice", "'alice' is too much"),
         ("crew Robert,Bob bob", "is one word, not a list"),

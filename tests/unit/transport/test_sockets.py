@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import stat
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix
+from poolproxy.transport.sockets import TcpOptions, listen_tcp, listen_unix, peer_uid
 
 WATCHED = {
     "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
@@ -179,3 +180,15 @@ class TestListenUnix:
         with pytest.raises(OSError, match="not yours"):
             listen_unix(str(tmp_path), 6432, 0o700)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_the_peer_of_a_unix_socket() -> None:
+    """The descriptor stays what it was."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        assert peer_uid(ours.fileno()) == os.geteuid()
+        assert not ours.getblocking()
+        assert not os.get_blocking(ours.fileno())
+        theirs.send(b"x")
+        assert ours.recv(1) == b"x"
