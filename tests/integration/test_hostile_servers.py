@@ -67,9 +67,11 @@ def answering(evil: EvilServer) -> Script:
     return script
 
 
-def sasl(server_first: bytes) -> bytes:
-    asks = m.message("R", struct.pack("!i", 10) + b"SCRAM-SHA-256\0\0")
-    return asks + m.message("R", struct.pack("!i", 11) + server_first)
+def authentication(code: int, data: bytes) -> bytes:
+    return m.message("R", struct.pack("!i", code) + data)
+
+
+SASL = authentication(10, b"SCRAM-SHA-256\0\0")
 
 
 def flood(names: int) -> bytes:
@@ -91,22 +93,18 @@ AT_LOGIN = {
     "a claim of 2^32-1": b"R" + struct.pack("!I", 2**32 - 1),
     "a claim of 0": b"R\0\0\0\0",
     "a claim of 3": b"R\0\0\0\3",
-    "SCRAM before it is asked": sasl(b"r=x,s=AAAA,i=4096"),
-    "two billion rounds": sasl(b"r=x,s=AAAA,i=2000000000"),
-    "a nonce of 60 kB": sasl(b"r=" + b"n" * 60_000 + b",s=AAAA,i=4096"),
-    "a nonce of 1 MB": sasl(b"r=" + b"n" * (1 << 20) + b",s=AAAA,i=4096"),
-    "SCRAM's end first": m.message("R", struct.pack("!i", 12) + b"v=AAAA"),
+    "SCRAM before it is asked": SASL + authentication(11, b"r=x,s=AAAA,i=4096"),
+    "SCRAM's end first": authentication(12, b"v=AAAA"),
     "notices without end": (m.message("N", b"SNOTICE\0M" + b"x" * 60_000 + b"\0\0")) * 500,
     "an answer behind the welcome": WELCOME + m.message("D", b"\0\0"),
     "not one of these": bytes(range(256)) * 500,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("said", AT_LOGIN)
-def test_at_the_login(target: ProxyProcess, evil: EvilServer, said: str) -> None:
-    evil.script = saying(AT_LOGIN[said])
+def refused(target: ProxyProcess, what: str) -> str:
+    """What is logged while a client asks for a server in vain, which costs nobody anything."""
     line = len(target.log)
-    with watched(target, f"login: {said}", lines=20):
+    with watched(target, f"login: {what}", lines=20):
         with (
             pytest.raises((WireError, EOFError, ConnectionError)) as caught,
             target.login("app", "evil") as client,
@@ -117,6 +115,76 @@ def test_at_the_login(target: ProxyProcess, evil: EvilServer, said: str) -> None
     text = target.log_text(line)
     assert len(text) < 20_000, "what it said was logged as it is"
     assert "\x1b" not in text
+    return text
+
+
+@pytest.mark.parametrize("said", AT_LOGIN)
+def test_at_the_login(target: ProxyProcess, evil: EvilServer, said: str) -> None:
+    evil.script = saying(AT_LOGIN[said])
+    refused(target, said)
+
+
+class Scram:
+    """A server that goes on with the exchange as it should, so that what it adds is read: `more` of its first
+    message comes behind our nonce, `final` behind our proof."""
+
+    def __init__(self, more: bytes, final: bytes) -> None:
+        self.more = more
+        self.final = final
+        self.nonces: list[bytes] = []  #: of ours
+        self.proofs: list[bytes] = []
+
+    def play(self, connection: socket.socket) -> None:
+        connection.sendall(SASL)
+        nonce = self._heard(connection).partition(b"r=")[2]
+        if not nonce:
+            return
+        self.nonces.append(nonce)
+        connection.sendall(authentication(11, b"r=" + nonce + self.more))
+        if proof := self._heard(connection):
+            self.proofs.append(proof)
+            connection.sendall(authentication(12, self.final))
+            gone(connection)
+
+    @staticmethod
+    def _heard(connection: socket.socket) -> bytes:
+        """The body of the next message; empty where the proxy has hung up."""
+        head = connection.recv(5, socket.MSG_WAITALL)
+        return connection.recv(int.from_bytes(head[1:], "big") - 4, socket.MSG_WAITALL) if head else b""
+
+
+OUR_NONCE = 24
+ASKS = b",s=AAAA,i=4096"
+ROUNDS = "SCRAM iterations not within 1 to 100000"
+NONCE = "SCRAM server nonce does not continue ours"
+IMPOSTOR = "its SCRAM signature is wrong: it does not know our password"
+#: More of its first message, its final one, and why it is refused. Next to what is too much: the most that is
+#: not, which is answered with a proof, and so shows that nothing else was wrong with it.
+BY_SCRAM = {
+    "two billion rounds": (b"x,s=AAAA,i=2000000000", b"", ROUNDS),
+    "a round too many": (b"x,s=AAAA,i=100001", b"", ROUNDS),
+    "the most rounds": (b"x,s=AAAA,i=100000", b"v=AAAA", IMPOSTOR),
+    "a nonce of 1 MB": (b"n" * (1 << 20) + ASKS, b"", f"a message of {9 + 2 + OUR_NONCE + (1 << 20) + 14}"),
+    "a nonce of 60 kB": (b"n" * 60_000 + ASKS, b"", NONCE),
+    "a nonce too long": (b"n" * (2049 - OUR_NONCE) + ASKS, b"", NONCE),
+    "the longest nonce": (b"n" * (2048 - OUR_NONCE) + ASKS, b"v=AAAA", IMPOSTOR),
+    "a salt of 60 kB": (b"x,s=" + b"AAAA" * 15_000 + b",i=4096", b"", "malformed SCRAM salt"),
+    "a signature of 60 kB": (b"x" + ASKS, b"v=" + b"AAAA" * 15_000, IMPOSTOR),
+    "a signature of 1 MB": (b"x" + ASKS, b"v=" + b"AAAA" * (1 << 18), f"a message of {9 + 2 + (1 << 20)} "),
+}
+
+
+@pytest.mark.parametrize("said", BY_SCRAM)
+def test_by_scram(target: ProxyProcess, evil: EvilServer, said: str) -> None:
+    """Each is refused for what it is named after, and where it is said: too much of it is given no proof."""
+    more, final, reason = BY_SCRAM[said]
+    server = Scram(more, final)
+    evil.script = server.play
+    text = refused(target, said)
+    assert {len(nonce) for nonce in server.nonces} == {OUR_NONCE}
+    assert bool(server.proofs) is bool(final), "it was refused elsewhere"
+    (end,) = [line for line in text.splitlines() if "could be made ready" in line]
+    assert reason in end, end
 
 
 READY = m.message("Z", b"I")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
-from collections.abc import Callable
+import json
+import subprocess
+import sys
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from poolproxy.auth.credentials import Credentials, UserSecret
 from poolproxy.errors import AuthenticationFailed, ChannelBindingFailed, ProtocolViolation
 from poolproxy.protocol import codes, messages, scram
 from poolproxy.protocol.md5 import md5_hash, md5_response
+from tests.unit.auth import work
 from tests.unit.auth.driven import DrivenClient, split
 
 PASSWORDS = {
@@ -54,10 +56,11 @@ def sasl_data(sent: bytes, code: int) -> bytes:
     return data
 
 
-def scram_answers(login: DrivenClient, password: str) -> bytes:
+def scram_answers(login: DrivenClient, password: str, binding: bytes | None = None) -> bytes:
     """An honest client up to its last message, which is returned rather than fed."""
-    client = scram.ScramClient(scram.new_nonce())
-    challenge = login.feed(messages.sasl_initial_response(scram.MECHANISM, client.first()))
+    client = scram.ScramClient(scram.new_nonce(), binding=binding)
+    mechanism = scram.MECHANISM if binding is None else scram.MECHANISM_PLUS
+    challenge = login.feed(messages.sasl_initial_response(mechanism, client.first()))
     salt, iterations = client.challenge(sasl_data(challenge, codes.AUTH_SASL_CONTINUE))
     return messages.sasl_response(client.final(scram.derive_keys(password, salt, iterations)))
 
@@ -261,7 +264,7 @@ def test_a_secret_of_the_other_kind_fails_like_a_wrong_password() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 class TestStrangersLearnNothing:
-    """An unknown user and a wrong password: the same messages, shapes, errors and work."""
+    """An unknown user and a wrong password: the same messages, shapes and errors."""
 
     def shape(self, method: AuthMethod, user: str) -> list[object]:
         login = start(method, user)
@@ -281,32 +284,35 @@ class TestStrangersLearnNothing:
     def test_the_same_dialogue(self, method: AuthMethod) -> None:
         assert self.shape(method, "bob") == self.shape(method, "nob")
 
-    def test_the_same_work(self, method: AuthMethod, monkeypatch: pytest.MonkeyPatch) -> None:
-        calls: list[str] = []
 
-        def counted(name: str, function: Callable[..., object]) -> Callable[..., object]:
-            def call(*args: object, **kwargs: object) -> object:
-                calls.append(name)
-                return function(*args, **kwargs)
+@pytest.fixture(scope="module")
+def counted() -> dict[str, tuple[bool, list[str]]]:
+    """Login -> whether it succeeds, and what was computed."""
+    program = [sys.executable, "-m", "tests.unit.auth.work"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return {login: (succeeds, found) for login, (succeeds, found) in json.loads(done.stdout).items()}
 
-            return call
 
-        for module, name in (
-            (hmac, "compare_digest"),
-            (hashlib, "sha256"),
-            (hashlib, "md5"),
-        ):
-            monkeypatch.setattr(module, name, counted(name, getattr(module, name)))
-        with contextlib.suppress(TypeError):  # compiled, its methods stay as they are
-            monkeypatch.setattr(scram.Mac, "digest", counted("mac", scram.Mac.digest))
-        keys = scram.ScramKeys(b"c" * 32, b"s" * 32)
-        monkeypatch.setattr(scram, "derive_keys", counted("derive_keys", lambda *_: keys))
-        self.shape(method, "bob")
-        known = calls.copy()
-        calls.clear()
-        self.shape(method, "nob")
-        assert calls == known
-        assert "compare_digest" in known
+#: What a login by this method has to compute.
+COMPUTED = {
+    # Two signatures of two hashes each, and the key that the proof is good for.
+    "scram-sha-256": {"blake2s": 1, "sha256": 5, "comparison": 1},
+    "md5": {"blake2s": 1, "md5": 1, "comparison": 1},
+    "password": {"blake2s": 1, "pbkdf2": 1, "hmac": 2, "sha256": 1, "md5": 1, "comparison": 2},
+}
+
+
+@pytest.mark.parametrize("user", work.STRANGERS)
+@pytest.mark.parametrize("way", work.WAYS)
+def test_the_same_work(counted: dict[str, tuple[bool, list[str]]], way: str, user: str) -> None:
+    """Whether the password is right or wrong, and whether anybody has the name; however it is stored."""
+    method = work.WAYS[way][0]
+    right, wrong, unknown = (counted[f"{way}: {user}, {proof}"] for proof in ("right", "wrong", "unknown"))
+    serves = {"bob": True, "stored": method != "md5", "hashed": method != "scram-sha-256", "empty": False}
+    assert (right[0], wrong[0], unknown[0]) == (serves[user], False, False)
+    assert right[1] == wrong[1] == unknown[1]
+    assert Counter(what.split()[0] for what in unknown[1]) == COMPUTED[method]
 
 
 @given(
