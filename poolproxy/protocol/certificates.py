@@ -91,10 +91,11 @@ def _identifier(content: bytes) -> str:
 
 
 def common_name(certificate: PeerCertificate) -> str | None:
-    """The CN of its subject; None where it has none, or one that must not be believed: with a zero byte
-    in it. The last one counts, as PostgreSQL has it."""
-    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-    return names[-1] if names and "\0" not in names[-1] else None
+    """The CN of its subject; None where it has none, an empty one, or one that must not be believed: with a
+    zero byte in it. The first one counts, as PostgreSQL has it."""
+    names = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    name = next(names, "")
+    return name if name and "\0" not in name else None
 
 
 def distinguished_name(certificate: PeerCertificate) -> str | None:

@@ -78,7 +78,10 @@ def subject(*parts: tuple[str, str]) -> dict[str, Any]:
     ("certificate", "name"),
     [
         (subject(("organizationName", "x"), ("commonName", "bob")), "bob"),
-        (subject(("commonName", "first"), ("commonName", "last")), "last"),
+        (subject(("commonName", "first"), ("commonName", "last")), "first"),
+        ({"subject": ((("commonName", "first"), ("commonName", "last")),)}, "first"),
+        (subject(("commonName", ""), ("commonName", "last")), None),
+        (subject(("commonName", "first\0"), ("commonName", "last")), None),
         (subject(("organizationName", "x")), None),
         (subject(("commonName", "bob\0evil")), None),
         ({}, None),
