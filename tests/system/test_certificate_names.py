@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,11 +12,12 @@ import trustme
 from cryptography.x509.oid import NameOID
 
 from poolproxy.demo.postgres import give_away
+from poolproxy.protocol.certificates import distinguished_name
 from tests.support.certificates import Certificates
 from tests.support.cluster import DATABASE
 from tests.support.proxy import ProxyProcess, tls_settings
 from tests.support.stage import Stage
-from tests.support.subjects import CN, Issuer, Subject, named
+from tests.support.subjects import ATTRIBUTES, CN, SUBJECTS, Issuer, Subject, named, shown
 from tests.support.tls_postgres import DEBIAN, TlsPostgres
 from tests.support.wire import Address
 from tools.postgres_with_tls import binaries
@@ -90,3 +92,40 @@ def test_whom_a_certificate_lets_in(server: TlsPostgres, proxy: ProxyProcess, is
     )
     assert ours == theirs
     assert {"app", "other"} <= set(theirs)
+
+
+def openssl(certificate: Path) -> str:
+    """How it prints the subject."""
+    command = ["openssl", "x509", "-noout", "-subject", "-nameopt", "RFC2253", "-in", str(certificate)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.removeprefix("subject=").removesuffix("\n")
+
+
+@pytest.mark.parametrize("printed", SUBJECTS)
+def test_as_openssl_prints_it(issuer: Issuer, printed: str) -> None:
+    assert openssl(issuer.certificate(SUBJECTS[printed])) == printed
+
+
+def test_every_attribute_as_openssl_prints_it(issuer: Issuer) -> None:
+    certificate = issuer.certificate(named(*((attribute, "x") for attribute in ATTRIBUTES)))
+    assert distinguished_name(shown(certificate)) == openssl(certificate)
+
+
+@pytest.mark.parametrize("byte", range(1, 0x80))
+def test_every_character_as_openssl_prints_it(issuer: Issuer, byte: int) -> None:
+    letter = chr(byte)
+    values = (letter, letter * 2, f"{letter}x{letter}", f"x{letter}x")
+    certificate = issuer.certificate(named(*((NameOID.ORGANIZATION_NAME, value) for value in values)))
+    assert distinguished_name(shown(certificate)) == openssl(certificate)
+
+
+def test_what_postgresql_compares(server: TlsPostgres, issuer: Issuer) -> None:
+    """Its system_user is that name. What has attributes without names it lets nowhere."""
+    if server.version < 16:
+        pytest.skip("PostgreSQL 15 does not tell")
+    found = {
+        printed: asked(server.address, "app", issuer, subject, "select system_user")
+        for printed, subject in SUBJECTS.items()
+    }
+    lost = "could not get NID for ASN1_OBJECT object"
+    assert found == {printed: lost if "1.2.3.4" in printed else f"cert:{printed}" for printed in SUBJECTS}
