@@ -102,21 +102,26 @@ def _identifier(content: bytes) -> str:
 
 def common_name(certificate: PeerCertificate) -> str | None:
     """The CN of its subject; None where it has none, an empty one, or one that must not be believed: with a
-    zero byte in it. The first one counts, as PostgreSQL has it."""
+    zero byte in it, or of bits. The first one counts, as PostgreSQL has it."""
     names = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
     name = next(names, "")
-    return name if name and "\0" not in name else None
+    return name if name and _readable(name) else None
 
 
 def distinguished_name(certificate: PeerCertificate) -> str | None:
     """Its subject as OpenSSL writes it by RFC 2253, the last attribute first: what PostgreSQL compares
-    (clientname=DN). None where it has none, or a zero byte in it."""
+    (clientname=DN). None where it has none, a zero byte in it, or bits: ssl does not tell how many."""
     parts = []
     for part in reversed(certificate.get("subject", ())):
-        if any("\0" in value for _, value in part):
+        if not all(_readable(value) for _, value in part):
             return None
         parts.append("+".join(_attribute(key, value) for key, value in reversed(part)))
     return ",".join(parts) or None
+
+
+def _readable(value: str | bytes) -> bool:
+    """bytes: what is no text to ssl, but a string of bits."""
+    return isinstance(value, str) and "\0" not in value
 
 
 def _attribute(key: str, value: str) -> str:

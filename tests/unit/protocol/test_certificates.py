@@ -73,7 +73,7 @@ def test_a_broken_certificate_is_none_or_another(position: int, byte: int) -> No
 CERTIFICATE = ssl.PEM_cert_to_DER_cert(trustme.CA().cert_pem.bytes().decode())
 
 
-def subject(*parts: tuple[str, str]) -> dict[str, Any]:
+def subject(*parts: tuple[str, str | bytes]) -> dict[str, Any]:
     return {"subject": tuple((part,) for part in parts)}
 
 
@@ -87,6 +87,8 @@ def subject(*parts: tuple[str, str]) -> dict[str, Any]:
         (subject(("commonName", "first\0"), ("commonName", "last")), None),
         (subject(("organizationName", "x")), None),
         (subject(("commonName", "bob\0evil")), None),
+        (subject(("commonName", b"bob")), None),
+        (subject(("x500UniqueIdentifier", b"\0"), ("commonName", "bob")), "bob"),
         ({}, None),
     ],
 )
@@ -105,7 +107,14 @@ def test_distinguished_names(issuer: Issuer, printed: str) -> None:
     assert distinguished_name(shown(issuer.certificate(SUBJECTS[printed]))) == printed
 
 
-@pytest.mark.parametrize("certificate", [subject(("commonName", "bob\0")), {}])
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        subject(("commonName", "bob\0")),
+        subject(("x500UniqueIdentifier", b"\1"), ("commonName", "bob")),
+        {},
+    ],
+)
 def test_no_distinguished_name(certificate: dict[str, Any]) -> None:
     assert distinguished_name(certificate) is None
 
