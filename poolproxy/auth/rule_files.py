@@ -23,6 +23,8 @@ _INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
 _DEEPEST: Final = 10
 
 _BLANKS: Final = " \t\r"
+#: Where a dollar of a regular expression may be no end: escaped, in brackets, in a comment. Or one that is.
+_DOLLARS: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?#[^)]*\)|\$", re.DOTALL)
 
 #: Reads a file that another one names: (the name as it stands there, the file it stands in) -> (what to call
 #: it, its text). Raises OSError, or ValueError that says what is wrong with it.
@@ -189,9 +191,15 @@ def one(fields: Iterator[list[Token]], what: str) -> Token:
 
 
 def pattern_of(text: str) -> re.Pattern[str]:
+    """As PostgreSQL has it, a newline is a letter like any other: a dot finds it, and a dollar is the end,
+    not what is before the last of them. Unless `(?m)` says that they end lines."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that one day it may mean something else
-            return re.compile(text)
+            pattern = re.compile(text)
+            if pattern.flags & re.MULTILINE:
+                return pattern
+            text = _DOLLARS.sub(lambda found: r"\Z" if found[0] == "$" else found[0], text)
+            return re.compile(text, re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise Problem(f"{text!r} is no regular expression: {error}") from None

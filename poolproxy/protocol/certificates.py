@@ -23,20 +23,30 @@ _HASHES: Final = {
 }
 _SEQUENCE: Final = 0x30
 _OBJECT_IDENTIFIER: Final = 0x06
+_UTF8_STRING: Final = 0x0C
 
-#: Short names of what a distinguished name is made of, by ssl's long ones (RFC 4514, 3, and OpenSSL's).
+#: OpenSSL's short names of what a distinguished name is made of, by ssl's long ones, where they differ.
 _SHORT: Final = {
     "commonName": "CN",
+    "surname": "SN",
+    "countryName": "C",
     "localityName": "L",
     "stateOrProvinceName": "ST",
+    "streetAddress": "street",
     "organizationName": "O",
     "organizationalUnitName": "OU",
-    "countryName": "C",
-    "streetAddress": "street",
-    "domainComponent": "DC",
+    "givenName": "GN",
+    "countryCode3c": "c3",
+    "countryCode3n": "n3",
     "userId": "UID",
+    "rfc822Mailbox": "mail",
+    "domainComponent": "DC",
+    "uniqueIdentifier": "uid",
+    "jurisdictionLocalityName": "jurisdictionL",
+    "jurisdictionStateOrProvinceName": "jurisdictionST",
+    "jurisdictionCountryName": "jurisdictionC",
 }
-_ESCAPED: Final = frozenset(',+"\\<>;')
+_ESCAPED: Final = frozenset(b',+"\\<>;')
 
 #: What `SSLObject.getpeercert` tells of a certificate that has been verified.
 PeerCertificate = dict[str, Any]
@@ -91,26 +101,53 @@ def _identifier(content: bytes) -> str:
 
 
 def common_name(certificate: PeerCertificate) -> str | None:
-    """The CN of its subject; None where it has none, or one that must not be believed: with a zero byte
-    in it. The last one counts, as PostgreSQL has it."""
-    names = [value for part in certificate.get("subject", ()) for key, value in part if key == "commonName"]
-    return names[-1] if names and "\0" not in names[-1] else None
+    """The CN of its subject; None where it has none, an empty one, or one that must not be believed: with a
+    zero byte in it, or of bits. The first one counts, as PostgreSQL has it."""
+    names = (value for part in certificate.get("subject", ()) for key, value in part if key == "commonName")
+    name = next(names, "")
+    return name if name and _readable(name) else None
 
 
 def distinguished_name(certificate: PeerCertificate) -> str | None:
-    """Its subject as RFC 2253 writes it, the last part first, as PostgreSQL compares it (clientname=DN)."""
+    """Its subject as OpenSSL writes it by RFC 2253, the last attribute first: what PostgreSQL compares
+    (clientname=DN). None where it has none, a zero byte in it, or bits: ssl does not tell how many."""
     parts = []
     for part in reversed(certificate.get("subject", ())):
-        if any("\0" in value for _, value in part):
+        if not all(_readable(value) for _, value in part):
             return None
-        parts.append("+".join(f"{_SHORT.get(key, key)}={_escaped(value)}" for key, value in part))
+        parts.append("+".join(_attribute(key, value) for key, value in reversed(part)))
     return ",".join(parts) or None
 
 
+def _readable(value: str | bytes) -> bool:
+    """bytes: what is no text to ssl, but a string of bits."""
+    return isinstance(value, str) and "\0" not in value
+
+
+def _attribute(key: str, value: str) -> str:
+    if key[0].isdecimal():  # an object identifier without a name: in DER, by RFC 2253, 2.4
+        return f"{key}=#{_utf8_string(value).hex().upper()}"
+    return f"{_SHORT.get(key, key)}={_escaped(value)}"
+
+
+def _utf8_string(value: str) -> bytes:
+    """In DER. ssl does not tell of which kind a string was; this is what they are made of today."""
+    content = value.encode()
+    size = len(content)
+    if size < 0x80:
+        return bytes((_UTF8_STRING, size)) + content
+    digits = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes((_UTF8_STRING, 0x80 | len(digits))) + digits + content
+
+
 def _escaped(value: str) -> str:
-    """RFC 2253, 2.4."""
-    text = "".join(f"\\{letter}" if letter in _ESCAPED else letter for letter in value)
-    if text[:1] in (" ", "#"):
+    """RFC 2253, 2.4; byte by byte what is not ASCII, or controls something. OpenSSL takes a number sign alone
+    for the last letter, not for the first."""
+    text = "".join(
+        f"\\{chr(byte)}" if byte in _ESCAPED else chr(byte) if 0x20 <= byte < 0x7F else f"\\{byte:02X}"
+        for byte in value.encode()
+    )
+    if text[:1] in (" ", "#") and text != "#":
         text = "\\" + text
     if len(value) > 1 and text.endswith(" "):
         text = text[:-1] + "\\ "

@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from poolproxy.auth.hba import InvalidRules, Rule, network_of, parse
+from poolproxy.auth.rule_files import pattern_of
 from poolproxy.demo.postgres import LocalPostgres
 from tests.support import messages as m
 from tests.support.cluster import DATABASE, PASSWORDS, make_postgres
@@ -237,7 +238,8 @@ def test_as_postgresql_reads(own_reading: dict[str, dict[str, Any]], line: str) 
         return
     assert rule.method == theirs["auth_method"]
     for names, column, same in ((rule.databases, "database", "sameuser"), (rule.users, "user_name", "")):
-        said = {*names.names, *(f"/{pattern.pattern}" for pattern in names.patterns)}
+        patterns = (pattern.pattern.replace(r"\Z", "$") for pattern in names.patterns)
+        said = {*names.names, *(f"/{pattern}" for pattern in patterns)}
         said |= {"all"} if names.all else set()
         said |= {same} if names.same else set()
         assert said == {name for name in theirs[column] if name != "replication"}
@@ -245,3 +247,39 @@ def test_as_postgresql_reads(own_reading: dict[str, dict[str, Any]], line: str) 
         assert rule.networks is None
     else:
         assert rule.networks == (network_of(theirs["address"], theirs["netmask"]),)
+
+
+#: Regular expressions, and names that one of them or another finds.
+PATTERNS = (
+    *("^app$", "^app", "app$", "^app|other$", "^(app$|other)", "^.*_admin$", "^.$", "^a[^b]c$", "^$", ""),
+    *(r"^app\$", r"^app\$$", r"^app\\$", "^app[$]", "^app[]$]$", "^app[^]$]$", r"^app[\]$]$"),
+    *("^app(?#[)$", "(?m)^app$", "(?m)^a.p$", "(?s)^a.p$", "(?x)^app $ # ["),
+)
+NAMES = (
+    *(
+        "",
+        "app",
+        "app\n",
+        "\napp",
+        "app\nother",
+        "other\n",
+        "other",
+        "x\n_admin",
+        "_admin\n",
+        "\n",
+        "a\nc",
+        "a\np",
+    ),
+    *("app$", "app$x", "app$\n", "app\\", "app\\\n", "app]", "app]\n", "appx", "app\n\n"),
+)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_as_postgresql_finds(postgres: LocalPostgres, pattern: str) -> None:
+    """Its regular expressions are those of SQL, without a language."""
+    with superuser(postgres) as connection:
+        rows = connection.execute(
+            'select name, name collate "C" ~ %s from unnest(%s::text[]) as name', (pattern, list(NAMES))
+        ).fetchall()
+    compiled = pattern_of(pattern)
+    assert {name: compiled.search(name) is not None for name in NAMES} == dict(rows)

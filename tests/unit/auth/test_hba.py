@@ -95,6 +95,41 @@ class TestMatching:
         assert found("host all all all trust", "unix") == "none"
         assert found("local all all trust", "8.8.8.8:1") == "none"
 
+    @pytest.mark.parametrize(
+        ("pattern", "name", "matches"),
+        [
+            ("^app$", "app", True),
+            ("^app$", "app\n", False),
+            ("^app$", "app\nother", False),
+            ("^app|other$", "other\n", False),
+            ("^(app$|other)", "app\n", False),
+            ("^.*_admin$", "x\n_admin", True),
+            ("^.*_admin$", "_admin\n", False),
+            ("^a[^b]c$", "a\nc", True),
+            (r"^app\$", "app$", True),
+            (r"^app\$", "app$x", True),
+            (r"^app\$$", "app$\n", False),
+            (r"^app\\\\$", "app\\\\\n", False),
+            ("^app[$]", "app$x", True),
+            ("^app[]$]$", "app$\n", False),
+            ("^app[]$]$", "app]", True),
+            ("^app[^]$]$", "app$", False),
+            (r"^app[\]$]$", "app$", True),
+            (r"^app[\]$]$", "app$\n", False),
+            ("^app(?#[)$", "app\n", False),
+            ("(?m)^app$", "app\nother", True),
+            ("(?m)^a.p$", "a\np", False),
+        ],
+    )
+    def test_a_newline_is_a_letter_like_any_other(self, pattern: str, name: str, matches: bool) -> None:
+        """That PostgreSQL has it so is tests/integration/test_hba.py."""
+        assert found(f'host all "/{pattern}" all trust', "8.8.8.8:1", user=name) == (
+            "trust" if matches else "none"
+        )
+        assert found(f'host "/{pattern}" all all trust', "8.8.8.8:1", name) == (
+            "trust" if matches else "none"
+        )
+
 
 class TestReading:
     def test_a_line_goes_on_behind_a_backslash(self) -> None:

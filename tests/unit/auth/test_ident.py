@@ -39,6 +39,10 @@ def test_without_a_map_the_name_is_the_users() -> None:
         ("crew Robert /^app_", "Robert", "app_1", True),
         ("crew Robert /^app_", "Robert", "bapp_1", False),
         ('crew "CN=Bob,O=x" bob', "CN=Bob,O=x", "bob", True),
+        ("crew /^bob$ bob", "bob\n", "bob", False),
+        (r"crew /^(.*)@example\.org$ \1", "bob@example.org\n", "bob", False),
+        (r"crew /^(.*)@example\.org$ \1", "a\nb@example.org", "a\nb", True),
+        ("crew Robert /^app$", "Robert", "app\n", False),
     ],
 )
 def test_whom_a_name_may_be(line: str, name: str, user: str, lets: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _ssl
+import contextlib
 import datetime
 import hashlib
 import ssl
@@ -18,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolproxy.protocol.certificates import common_name, distinguished_name, end_point
+from tests.support.subjects import ATTRIBUTES, SUBJECTS, Issuer, shown
 
 NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "db")])
 KEYS: dict[str, Any] = {
@@ -70,7 +73,7 @@ def test_a_broken_certificate_is_none_or_another(position: int, byte: int) -> No
 CERTIFICATE = ssl.PEM_cert_to_DER_cert(trustme.CA().cert_pem.bytes().decode())
 
 
-def subject(*parts: tuple[str, str]) -> dict[str, Any]:
+def subject(*parts: tuple[str, str | bytes]) -> dict[str, Any]:
     return {"subject": tuple((part,) for part in parts)}
 
 
@@ -78,9 +81,14 @@ def subject(*parts: tuple[str, str]) -> dict[str, Any]:
     ("certificate", "name"),
     [
         (subject(("organizationName", "x"), ("commonName", "bob")), "bob"),
-        (subject(("commonName", "first"), ("commonName", "last")), "last"),
+        (subject(("commonName", "first"), ("commonName", "last")), "first"),
+        ({"subject": ((("commonName", "first"), ("commonName", "last")),)}, "first"),
+        (subject(("commonName", ""), ("commonName", "last")), None),
+        (subject(("commonName", "first\0"), ("commonName", "last")), None),
         (subject(("organizationName", "x")), None),
         (subject(("commonName", "bob\0evil")), None),
+        (subject(("commonName", b"bob")), None),
+        (subject(("x500UniqueIdentifier", b"\0"), ("commonName", "bob")), "bob"),
         ({}, None),
     ],
 )
@@ -88,20 +96,35 @@ def test_common_names(certificate: dict[str, Any], name: str | None) -> None:
     assert common_name(certificate) == name
 
 
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Issuer:
+    return Issuer(trustme.CA(), tmp_path_factory.mktemp("subjects"))
+
+
+@pytest.mark.parametrize("printed", SUBJECTS)
+def test_distinguished_names(issuer: Issuer, printed: str) -> None:
+    """That OpenSSL and PostgreSQL have the same is tests/system/test_certificate_names.py."""
+    assert distinguished_name(shown(issuer.certificate(SUBJECTS[printed]))) == printed
+
+
 @pytest.mark.parametrize(
-    ("certificate", "name"),
+    "certificate",
     [
-        (
-            subject(("countryName", "DE"), ("organizationName", "Acme"), ("commonName", "bob")),
-            "CN=bob,O=Acme,C=DE",
-        ),
-        (subject(("commonName", 'a,b+c"d\\e<f>g;h')), 'CN=a\\,b\\+c\\"d\\\\e\\<f\\>g\\;h'),
-        (subject(("commonName", " #x ")), "CN=\\ #x\\ "),
-        (subject(("commonName", "#x")), "CN=\\#x"),
-        ({"subject": ((("commonName", "bob"), ("userId", "7")),)}, "CN=bob+UID=7"),
-        (subject(("commonName", "bob\0")), None),
-        ({}, None),
+        subject(("commonName", "bob\0")),
+        subject(("x500UniqueIdentifier", b"\1"), ("commonName", "bob")),
+        {},
     ],
 )
-def test_distinguished_names(certificate: dict[str, Any], name: str | None) -> None:
-    assert distinguished_name(certificate) == name
+def test_no_distinguished_name(certificate: dict[str, Any]) -> None:
+    assert distinguished_name(certificate) is None
+
+
+def test_openssls_short_names_of_attributes() -> None:
+    """All that the library at hand has for them."""
+    known = 0
+    for attribute in ATTRIBUTES:
+        with contextlib.suppress(ValueError):  # it has none
+            _, short, long, _ = _ssl.txt2obj(attribute.dotted_string)
+            assert distinguished_name(subject((long, "x"))) == f"{short}=x"
+            known += 1
+    assert known > 100
