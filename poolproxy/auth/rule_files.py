@@ -23,6 +23,8 @@ _INCLUDES: Final = frozenset({"include", "include_if_exists", "include_dir"})
 _DEEPEST: Final = 10
 
 _BLANKS: Final = " \t\r"
+#: Classes, collating elements and equivalents in brackets, which are brackets in brackets to Python.
+_CLASSES: Final = re.compile(r"\[[^\]]*\[[:.=]")
 #: Where a dollar of a regular expression may be no end: escaped, in brackets, in a comment. Or one that is.
 _DOLLARS: Final = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?#[^)]*\)|\$", re.DOTALL)
 
@@ -192,14 +194,17 @@ def one(fields: Iterator[list[Token]], what: str) -> Token:
 
 def pattern_of(text: str) -> re.Pattern[str]:
     """As PostgreSQL has it, a newline is a letter like any other: a dot finds it, and a dollar is the end,
-    not what is before the last of them. Unless `(?m)` says that they end lines."""
+    not what is before the last of them. Unless `(?m)` says that they end lines. Letters and digits are
+    ASCII's, as with its collation C."""
+    if _CLASSES.search(text):
+        raise Problem(f"{text!r}: classes such as [:alpha:] are not supported: write a-z and the like")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that one day it may mean something else
-            pattern = re.compile(text)
+            pattern = re.compile(text, re.ASCII)
             if pattern.flags & re.MULTILINE:
                 return pattern
             text = _DOLLARS.sub(lambda found: r"\Z" if found[0] == "$" else found[0], text)
-            return re.compile(text, re.DOTALL)
+            return re.compile(text, re.ASCII | re.DOTALL)
     except (re.error, OverflowError, RecursionError) as error:
         raise Problem(f"{text!r} is no regular expression: {error}") from None

@@ -24,7 +24,7 @@ from poolproxy.backend.dialing import Dialer
 from poolproxy.errors import AuthenticationFailed, PoolproxyError, TokenNotTried, UnexpectedServerAnswer
 from poolproxy.log import get_logger, repeated
 from poolproxy.protocol.auth_methods import NONE
-from poolproxy.route import Route
+from poolproxy.route import Route, Target
 
 _log = get_logger()
 
@@ -50,6 +50,9 @@ _WRONG: Final = ("28", "3D")
 #: None: it is taken.
 Done = Callable[[PoolproxyError | None], None]
 
+#: Where and as whom, and a hash of the token.
+_Index = tuple[Target, bytes]
+
 
 class Trials:
     """See the module."""
@@ -59,8 +62,8 @@ class Trials:
         self._clock = clock
         self._key = os.urandom(32)
         self._places = asyncio.Semaphore(MAX_AT_ONCE)
-        self._believed: OrderedDict[bytes, float] = OrderedDict()  #: until when, wall clock
-        self._waiting: dict[bytes, list[Done]] = {}
+        self._believed: OrderedDict[_Index, float] = OrderedDict()  #: until when, wall clock
+        self._waiting: dict[_Index, list[Done]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -85,17 +88,13 @@ class Trials:
         task.add_done_callback(self._tasks.discard)
         return False
 
-    def _index(self, route: Route, token: str) -> bytes:
-        """Of this user's token on this server: no token, and nobody else's."""
-        target = route.target
-        parts = (route.user, target.host, str(target.port), target.dbname, token)
-        digest = blake2b(key=self._key, digest_size=32)
-        for part in parts:
-            data = part.encode("utf-8", "surrogateescape")
-            digest.update(len(data).to_bytes(8, "big") + data)
-        return digest.digest()
+    def _index(self, route: Route, token: str) -> _Index:
+        """Of this user's token on this server, reached and asked just so: what a server has taken that need
+        prove nothing is not believed where it must. No token, and nobody else's."""
+        digest = blake2b(token.encode("utf-8", "surrogateescape"), key=self._key, digest_size=32)
+        return replace(route.target, user=route.user, password=None, provider=None), digest.digest()
 
-    async def _try(self, index: bytes, route: Route, token: str) -> None:
+    async def _try(self, index: _Index, route: Route, token: str) -> None:
         problem: PoolproxyError | None = None
         try:
             async with asyncio.timeout(route.server_connect_timeout), self._places:
@@ -136,7 +135,7 @@ class Trials:
         repeated(_log, ("token", route.database), "token not tried", database=route.database, reason=reason)
         return TokenNotTried(reason="PostgreSQL cannot be asked now")
 
-    def _believe(self, index: bytes, token: str) -> None:
+    def _believe(self, index: _Index, token: str) -> None:
         now = self._clock()
         self._believed[index] = min(expiry(token, now), now + LONGEST_LIFETIME)
         self._believed.move_to_end(index)

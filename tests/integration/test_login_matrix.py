@@ -58,7 +58,6 @@ def test_only_the_right_ones_get_in(
     ("method", "password", "url", "said"),
     [
         ("reject", login_matrix.PASSWORD, "postgres://127.0.0.1/app", "auth_method"),
-        ("md5", STORED, "postgres://127.0.0.1/app", "cannot use the scram-sha-256 form"),
         ("scram-sha-256", "md5" + "a" * 32, "postgres://127.0.0.1/app", "cannot use the md5 form"),
         ("trust", STORED, "postgres:///app?host=/tmp&channel_binding=require", "needs TLS"),
         ("trust", STORED, "postgres://127.0.0.1/app?sslmode=disable&channel_binding=require", "needs TLS"),

@@ -169,9 +169,9 @@ class Front:
 
     def proxy(self, method: str, known: str, servers: Sequence[Way]) -> ProxyProcess:
         asked: dict[str, Any] = {"auth_method": method}
-        if method == "reject" or (method, known) == ("md5", "stored"):
+        if method == "reject":
             rules = self._folder / "rules"  # there is no other way to say it
-            rules.write_text(f"local all all {method}\nhost all all all {method}\n")
+            rules.write_text("local all all reject\nhost all all all reject\n")
             asked = {"auth_hba_file": str(rules)}
         issued = self._certificates.server
         return self._stage.fresh(
@@ -217,9 +217,7 @@ class Front:
         for name in (*ROLES.values(), "somebody", "nobody"):
             self.certificate(name)
         cells = [Cell(*cell) for cell in product(ways([method], ["unix", "tcp", "tls"]), servers, PROOFS)]
-        # One trial of a token serves all who bring it meanwhile for the same server, by whichever url: there
-        # it would depend on who comes first whether it is refused for want of a binding.
-        with ThreadPoolExecutor(1 if method == "iam" else 8) as threads:
+        with ThreadPoolExecutor(8) as threads:
             found = list(threads.map(lambda cell: self.tried(proxy, cell), cells))
         wrong = [
             f"{'in' if is_in else 'out'}: {cell}"

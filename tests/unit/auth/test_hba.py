@@ -119,6 +119,11 @@ class TestMatching:
             ("^app(?#[)$", "app\n", False),
             ("(?m)^app$", "app\nother", True),
             ("(?m)^a.p$", "a\np", False),
+            (r"^\w+$", "app", True),
+            (r"^\w+$", "äpp", False),
+            (r"^\d+$", "\u0661", False),
+            ("(?i)^APP$", "app", True),
+            ("(?i)^s$", "\u017f", False),
         ],
     )
     def test_a_newline_is_a_letter_like_any_other(self, pattern: str, name: str, matches: bool) -> None:
@@ -129,6 +134,15 @@ class TestMatching:
         assert found(f'host "/{pattern}" all all trust', "8.8.8.8:1", name) == (
             "trust" if matches else "none"
         )
+
+
+@pytest.mark.parametrize(
+    "pattern", ["^[[:alpha:]]+$", "^x[0-9[:alpha:]]", "^[^[:space:]]", "^[[.a.]]", "^[[=a=]]"]
+)
+def test_classes_are_refused(pattern: str) -> None:
+    """They would be something else here, without a word: `reject` behind one would be for nobody."""
+    with pytest.raises(InvalidRules, match="classes such as"):
+        rules(f'host all "/{pattern}" all reject')
 
 
 class TestReading:

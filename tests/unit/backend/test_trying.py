@@ -12,7 +12,7 @@ from poolproxy.backend import trying
 from poolproxy.backend.trying import PLAIN_LIFETIME, Trials, expiry
 from poolproxy.errors import AuthenticationFailed, PoolproxyError, TokenNotTried
 from poolproxy.protocol.auth_methods import SCRAM
-from poolproxy.route import Route
+from poolproxy.route import Route, ServerTls
 from poolproxy.transport.poller import Poller
 from tests.dialogues.words import fatal
 from tests.fakes.routes import route_of
@@ -39,7 +39,10 @@ class Server:
     async def _serve(self, caller: Caller) -> None:
         user = (await caller.startup())["user"]
         await caller.say(m.message("R", (3).to_bytes(4, "big")))
-        token = (await caller.message("p"))[:-1].decode()
+        try:
+            token = (await caller.message("p"))[:-1].decode()
+        except asyncio.IncompleteReadError:
+            return  # who must not show it has hung up
         self.heard.append((user, token))
         await self.answer.wait()
         if token not in self.good:
@@ -86,6 +89,24 @@ async def test_it_is_that_users_and_no_other(poller: Poller, tmp_path: Path) -> 
         for user in ("app", "other"):
             assert await outcome(trials, route_of(target=server.fake.target, user=user), "good") == "taken"
     assert [user for user, _ in server.heard] == ["app", "other"]
+
+
+async def test_it_is_tried_on_each_way_to_the_server(poller: Poller, tmp_path: Path) -> None:
+    """What a server has taken that need not prove who it is is not believed where it must; nor is it refused
+    on one way because it was on another."""
+    server = Server("good")
+    async with server.fake.serving(tmp_path):
+        trials = Trials(dialer_of(poller))
+        ways = [
+            server.fake.target,
+            replace(server.fake.target, tls=ServerTls(channel_binding="require")),
+            replace(server.fake.target, methods=frozenset({SCRAM})),
+        ]
+        routes = [route_of(target=way, user="app") for way in ways]
+        found = await asyncio.gather(*(outcome(trials, route, "good") for route in routes))
+        assert found == ["taken", AuthenticationFailed.__name__, AuthenticationFailed.__name__]
+        assert await outcome(trials, routes[0], "good") == "known"
+        assert await outcome(trials, routes[1], "good") == AuthenticationFailed.__name__
 
 
 async def test_a_wrong_one_is_a_wrong_password_each_time(poller: Poller, tmp_path: Path) -> None:
