@@ -4,7 +4,8 @@ proxy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -84,6 +85,10 @@ def make_postgres(**options: Any) -> LocalPostgres:
     return postgres
 
 
+_LOCK = 20_000_001
+HELD = f"pg_advisory_xact_lock_shared({_LOCK})"
+
+
 class Direct:
     """SQL as superuser, past the proxy; connects when first asked, and again after the server was away."""
 
@@ -138,6 +143,15 @@ class Direct:
             return pids if len(pids) >= count else []
 
         return eventually(running, f"{count} running {fragment!r}")
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Whoever selects HELD waits meanwhile: it is seen to run, however late somebody looks."""
+        self.rows(f"select pg_advisory_lock({_LOCK})")
+        try:
+            yield
+        finally:
+            self.rows(f"select pg_advisory_unlock({_LOCK})")
 
     def close(self) -> None:
         if self._connection is not None:
