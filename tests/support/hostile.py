@@ -95,6 +95,7 @@ class Bystander:
     def __init__(self, proxy: ProxyProcess) -> None:
         self._proxy = proxy
         self._over = threading.Event()
+        self._begun = threading.Event()
         self.answers = 0
         self.slowest = 0.0
         self.problem: BaseException | None = None
@@ -109,12 +110,17 @@ class Bystander:
                     assert wire.value(f"select '{word}'") == word
                     self.slowest = max(self.slowest, time.monotonic() - began)
                     self.answers += 1
+                    self._begun.set()
                     self._over.wait(0.002)
         except BaseException as problem:
             self.problem = problem
+        finally:
+            self._begun.set()
 
     def __enter__(self) -> Bystander:
+        """It is in before anybody is hostile: who comes behind a crowd waits with it."""
         self._thread.start()
+        self._begun.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
