@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from poolproxy.backend.control import APPLICATION_NAME
 from poolproxy.demo.postgres import LocalPostgres
 from tests.support.waiting import eventually
 
@@ -129,8 +130,9 @@ class Direct:
         ]
 
     def pids(self) -> set[int]:
-        """Of every client session but our own: a proxy that tests share keeps some of its own open."""
-        return {pid for pid, _, _ in self.sessions()}
+        """Of every client session but our own: a proxy that tests share keeps some of its own open. What it
+        asks for itself, at any time, does not count."""
+        return {pid for pid, _, _ in self.sessions(f"application_name <> '{APPLICATION_NAME}'")}
 
     def wait_running(self, fragment: str, count: int = 1) -> list[int]:
         """The pids of the sessions that run a statement with `fragment` in it, as soon as there are
