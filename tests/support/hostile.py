@@ -66,8 +66,8 @@ class EvilServer:
     @staticmethod
     def _packet(connection: socket.socket) -> bytes:
         """A first packet, without its length."""
-        (length,) = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))
-        return connection.recv(length - 4, socket.MSG_WAITALL)
+        (length,) = struct.unpack("!i", exactly(connection, 4))
+        return exactly(connection, length - 4)
 
     def hang_up(self) -> None:
         """On everybody; a query that nobody answers would be waited for."""
@@ -81,6 +81,14 @@ class EvilServer:
         self._listener.close()
         for thread in self._threads:
             thread.join(35)
+
+
+def exactly(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, fewer at the end. With a timeout MSG_WAITALL gives what there is."""
+    heard = b""
+    while len(heard) < count and (more := connection.recv(count - len(heard))):
+        heard += more
+    return heard
 
 
 def gone(connection: socket.socket) -> None:
