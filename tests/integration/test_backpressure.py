@@ -56,7 +56,8 @@ def test_a_server_that_is_not_read_by_copy(stage: Stage, direct: Direct) -> None
     """COPY IN towards a server that stands still (a lock): the client is stopped, memory stays."""
     proxy = stage.fresh(pool_size=2)
     before = quiet_memory(proxy)
-    with proxy.login() as locker, proxy.login(timeout=1) as client:
+    with proxy.login() as locker, proxy.login() as client:
+        client.sock.settimeout(1)  # not before: a login may take longer
         locker.query("begin")
         locker.query("lock table note in access exclusive mode")
         client.send(m.query("copy note from stdin"))

@@ -7,10 +7,13 @@ import threading
 import pytest
 
 from tests.support import messages as m
-from tests.support.cluster import Direct
+from tests.support.cluster import HELD, Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.wire import cancel
+
+#: Runs for as long as it is held, and a moment longer: so late, too, no cancel request may hit it.
+KEPT = f"select {HELD}, pg_sleep(0.3)"
 
 
 def test_a_running_query(narrow: ProxyProcess, direct: Direct) -> None:
@@ -73,13 +76,14 @@ def test_a_waiting_pipeline_leaves_the_queue(narrow: ProxyProcess) -> None:
         assert holder.value("select count(*) from note where body = 'autocommit'") == "0"
 
 
-def test_an_idle_client(narrow: ProxyProcess) -> None:
+def test_an_idle_client(narrow: ProxyProcess, direct: Direct) -> None:
     """Nothing runs: nothing happens, neither to it nor to whoever has the server now."""
     with narrow.login() as idle, narrow.login() as other:
         idle.value("select 1")
-        other.send(m.query("select pg_sleep(0.3), 'mine'"))
-        narrow.wait_clients("active", 1)
-        cancel(narrow.address, idle.pid, idle.key)
+        with direct.holding():
+            other.send(m.query(KEPT))
+            narrow.wait_clients("active", 1)
+            cancel(narrow.address, idle.pid, idle.key)
         assert m.errors(other.read_ready()) == []
         assert idle.value("select 'fine'") == "fine"
 
@@ -96,19 +100,21 @@ def test_an_idle_transaction(narrow: ProxyProcess) -> None:
 @pytest.mark.parametrize("key", [b"\0\0\0\0", bytes(32), b"x" * 256])
 def test_a_wrong_key(narrow: ProxyProcess, direct: Direct, key: bytes) -> None:
     with narrow.login() as client:
-        client.send(m.query("select pg_sleep(0.3), 'kept'"))
-        direct.wait_running("pg_sleep(0.3)")
-        assert cancel(narrow.address, client.pid, key) == b""
-        assert cancel(narrow.address, client.pid + 1, client.key) == b""
+        with direct.holding():
+            client.send(m.query(KEPT))
+            direct.wait_running(KEPT)
+            assert cancel(narrow.address, client.pid, key) == b""
+            assert cancel(narrow.address, client.pid + 1, client.key) == b""
         assert m.errors(client.read_ready()) == []
 
 
 def test_the_servers_own_key_is_not_the_clients(narrow: ProxyProcess, direct: Direct) -> None:
     """The pid that pg_backend_pid() tells is no name for a client."""
     with narrow.login() as client:
-        client.send(m.query("select pg_sleep(0.3), 'kept'"))
-        (pid,) = direct.wait_running("pg_sleep(0.3)")
-        cancel(narrow.address, pid, client.key)
+        with direct.holding():
+            client.send(m.query(KEPT))
+            (pid,) = direct.wait_running(KEPT)
+            cancel(narrow.address, pid, client.key)
         assert m.errors(client.read_ready()) == []
 
 
@@ -118,9 +124,10 @@ def test_a_client_that_has_gone(narrow: ProxyProcess, direct: Direct) -> None:
         gone.value("select 1")
         pid, key = gone.pid, gone.key
     with narrow.login() as client:
-        client.send(m.query("select pg_sleep(0.3), 'mine'"))
-        direct.wait_running("pg_sleep(0.3)")
-        cancel(narrow.address, pid, key)
+        with direct.holding():
+            client.send(m.query(KEPT))
+            direct.wait_running(KEPT)
+            cancel(narrow.address, pid, key)
         assert m.errors(client.read_ready()) == []
 
 

@@ -10,6 +10,7 @@ import asyncpg
 import psycopg
 import pytest
 
+from tests.support.cluster import Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 
@@ -205,14 +206,19 @@ def test_psycopg_cursors(either: ProxyProcess) -> None:
         assert connection.execute("select %b::int", [7]).fetchone() == (7,)
 
 
-def test_psycopg_cancel(either: ProxyProcess) -> None:
+def test_psycopg_cancel(either: ProxyProcess, direct: Direct) -> None:
     with psycopg.connect(either.url(), autocommit=True) as connection:
         connection.execute("set statement_timeout = '20s'")
-        timer = threading.Timer(0.3, connection.cancel)
-        timer.start()
+
+        def cancel() -> None:
+            direct.wait_running("pg_sleep(15)")
+            connection.cancel()
+
+        canceller = threading.Thread(target=cancel)
+        canceller.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             connection.execute("select pg_sleep(15)")
-        timer.join()
+        canceller.join()
         assert connection.execute("select 1").fetchone() == (1,)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import messages as m
-from tests.support.hostile import OK, WELCOME, EvilServer, gone, watched
+from tests.support.hostile import OK, WELCOME, EvilServer, exactly, gone, watched
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
@@ -59,9 +59,9 @@ def answering(evil: EvilServer) -> Script:
 
     def script(connection: socket.socket) -> None:
         connection.sendall(WELCOME)
-        while head := connection.recv(5, socket.MSG_WAITALL):
+        while head := exactly(connection, 5):
             size = int.from_bytes(head[1:], "big") - 4
-            body = connection.recv(size, socket.MSG_WAITALL) if size else b""
+            body = exactly(connection, size)
             connection.sendall(evil.answer(chr(head[0]), body))
 
     return script

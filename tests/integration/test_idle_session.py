@@ -77,18 +77,19 @@ def test_only_outside_a_transaction_and_while_nothing_runs(narrow: ProxyProcess)
 
 
 def test_what_has_been_reset_ends_nobody(narrow: ProxyProcess) -> None:
-    with narrow.login() as client, narrow.login(idle_session_timeout=LIMIT) as clock:
+    with narrow.login() as client:
         client.query(f"set idle_session_timeout = '{LIMIT}'")
         client.query("reset idle_session_timeout")
-        clock.query("select 1")
-        last_words(clock)
+        with narrow.login(idle_session_timeout=LIMIT) as clock:
+            last_words(clock)
         assert client.value("show idle_session_timeout") == "0"
 
 
 def test_waiting_for_a_server_is_not_being_idle(narrow: ProxyProcess) -> None:
     with narrow.login() as busy, narrow.login(idle_session_timeout=LIMIT) as client:
-        busy.query("begin")
+        busy.send(m.query("begin"))  # its answer is not waited for: the client's time runs
         client.send(m.query("select 'served'"))
+        busy.read_ready()
         busy.query("select pg_sleep(0.6)")
         busy.query("commit")
         assert m.rows(client.read_ready()) == [[b"served"]]

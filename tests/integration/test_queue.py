@@ -11,7 +11,6 @@ from tests.support.cluster import Direct
 from tests.support.invariants import check_client_sum
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
-from tests.support.wire import Wire
 
 
 def test_first_come_first_served(narrow: ProxyProcess, direct: Direct) -> None:
@@ -121,13 +120,12 @@ def test_without_patience_the_limit_of_the_database_counts_too(stage: Stage) -> 
 def test_timeouts_end_in_order(stage: Stage) -> None:
     """Everybody gets an answer at the deadline of its own, though nobody gets a server."""
     stage.expect_log("53300")
-    proxy = stage.proxy(pool_size=1, connection_borrow_timeout=1)
+    proxy = stage.proxy(pool_size=1, connection_borrow_timeout=3)  # long enough for all to wait at once
     with proxy.login() as holder:
         holder.query("begin")
-        late: list[Wire] = []
-        for place in range(1, 6):
-            late.append(proxy.login())
-            late[-1].send(m.query("select 1"))
+        late = [proxy.login() for _ in range(5)]
+        for place, client in enumerate(late, 1):
+            client.send(m.query("select 1"))
             proxy.wait_clients("waiting", place)
         assert proxy.metrics().value("poolproxy_longest_wait_seconds") > 0
         for client in late:

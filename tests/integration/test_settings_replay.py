@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import messages as m
-from tests.support.cluster import DATABASE, PASSWORDS, Direct
+from tests.support.cluster import DATABASE, HELD, PASSWORDS, Direct
 from tests.support.messages import Message
 from tests.support.proxy import ProxyProcess
 from tests.support.sessions import straight
@@ -173,9 +173,11 @@ def test_application_name_is_seen_in_pg_stat_activity(narrow: ProxyProcess, dire
         narrow.login(application_name="second app") as two,
     ):
         for client, name in ((one, "first app"), (two, "second app"), (one, "first app")):
-            client.send(m.query(f"select pg_sleep(0.2), '{name}'"))
-            (pid,) = direct.wait_running(name)
-            assert direct.value("select application_name from pg_stat_activity where pid = %s", [pid]) == name
+            with direct.holding():
+                client.send(m.query(f"select {HELD}, '{name}'"))
+                (pid,) = direct.wait_running(name)
+                seen = direct.value("select application_name from pg_stat_activity where pid = %s", [pid])
+            assert seen == name
             client.read_ready()
 
 

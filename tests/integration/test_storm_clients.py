@@ -499,7 +499,7 @@ async def test_the_proxy_is_killed_in_the_middle_of_a_statement(
             await waiting
     with pytest.raises(ConnectFailed):
         await connect()
-    direct.rows("select pg_terminate_backend(%s)", [pid])
+    direct.rows("select pg_terminate_backend(%s, 10000)", [pid])  # the next test waits for one like it
 
 
 async def test_killed_without_a_goodbye_and_without_a_cancel_request(
@@ -518,7 +518,7 @@ async def test_killed_without_a_goodbye_and_without_a_cancel_request(
     await other.fetch("select 1")
     await other.close()
     assert direct.wait_running("select pg_sleep(30)") == [pid]
-    direct.rows("select pg_terminate_backend(%s)", [pid])
+    direct.rows("select pg_terminate_backend(%s, 10000)", [pid])  # the next test waits for one like it
 
 
 async def test_frozen_it_hears_nothing(client: str, to_direct: None, direct: Direct) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import messages as m
-from tests.support.cluster import Direct
+from tests.support.cluster import HELD, Direct
 from tests.support.proxy import ProxyProcess
 from tests.support.stage import Stage
 from tests.support.waiting import eventually
@@ -68,9 +68,10 @@ def test_in_a_query_that_ends_in_time(narrow: ProxyProcess, direct: Direct, leav
     """Within server_rescue_timeout it runs to its end, committed as on a direct connection (rule 23)."""
     direct.rows("truncate ledger")
     client = narrow.login()
-    client.send(m.query("insert into ledger select 'gone', 1 from pg_sleep(0.3)"))
-    direct.wait_running("pg_sleep(0.3)")
-    leave(client)
+    with direct.holding():
+        client.send(m.query(f"insert into ledger select 'gone', 1 from {HELD}, pg_sleep(0.3)"))
+        direct.wait_running(HELD)
+        leave(client)
     next_client_is_fine(narrow, "query")
     assert direct.rows("select * from ledger") == [("gone", 1)]
 

@@ -4,11 +4,13 @@ proxy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import psycopg
 
+from poolproxy.backend.control import APPLICATION_NAME
 from poolproxy.demo.postgres import LocalPostgres
 from tests.support.waiting import eventually
 
@@ -84,6 +86,10 @@ def make_postgres(**options: Any) -> LocalPostgres:
     return postgres
 
 
+_LOCK = 20_000_001
+HELD = f"pg_advisory_xact_lock_shared({_LOCK})"
+
+
 class Direct:
     """SQL as superuser, past the proxy; connects when first asked, and again after the server was away."""
 
@@ -124,8 +130,9 @@ class Direct:
         ]
 
     def pids(self) -> set[int]:
-        """Of every client session but our own: a proxy that tests share keeps some of its own open."""
-        return {pid for pid, _, _ in self.sessions()}
+        """Of every client session but our own: a proxy that tests share keeps some of its own open. What it
+        asks for itself, at any time, does not count."""
+        return {pid for pid, _, _ in self.sessions(f"application_name <> '{APPLICATION_NAME}'")}
 
     def wait_running(self, fragment: str, count: int = 1) -> list[int]:
         """The pids of the sessions that run a statement with `fragment` in it, as soon as there are
@@ -138,6 +145,15 @@ class Direct:
             return pids if len(pids) >= count else []
 
         return eventually(running, f"{count} running {fragment!r}")
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Whoever selects HELD waits meanwhile: it is seen to run, however late somebody looks."""
+        self.rows(f"select pg_advisory_lock({_LOCK})")
+        try:
+            yield
+        finally:
+            self.rows(f"select pg_advisory_unlock({_LOCK})")
 
     def close(self) -> None:
         if self._connection is not None:

@@ -66,8 +66,8 @@ class EvilServer:
     @staticmethod
     def _packet(connection: socket.socket) -> bytes:
         """A first packet, without its length."""
-        (length,) = struct.unpack("!i", connection.recv(4, socket.MSG_WAITALL))
-        return connection.recv(length - 4, socket.MSG_WAITALL)
+        (length,) = struct.unpack("!i", exactly(connection, 4))
+        return exactly(connection, length - 4)
 
     def hang_up(self) -> None:
         """On everybody; a query that nobody answers would be waited for."""
@@ -83,6 +83,14 @@ class EvilServer:
             thread.join(35)
 
 
+def exactly(connection: socket.socket, count: int) -> bytes:
+    """So many bytes, fewer at the end. With a timeout MSG_WAITALL gives what there is."""
+    heard = b""
+    while len(heard) < count and (more := connection.recv(count - len(heard))):
+        heard += more
+    return heard
+
+
 def gone(connection: socket.socket) -> None:
     """Until the other end has hung up."""
     while connection.recv(1 << 16):
@@ -95,6 +103,7 @@ class Bystander:
     def __init__(self, proxy: ProxyProcess) -> None:
         self._proxy = proxy
         self._over = threading.Event()
+        self._begun = threading.Event()
         self.answers = 0
         self.slowest = 0.0
         self.problem: BaseException | None = None
@@ -109,12 +118,17 @@ class Bystander:
                     assert wire.value(f"select '{word}'") == word
                     self.slowest = max(self.slowest, time.monotonic() - began)
                     self.answers += 1
+                    self._begun.set()
                     self._over.wait(0.002)
         except BaseException as problem:
             self.problem = problem
+        finally:
+            self._begun.set()
 
     def __enter__(self) -> Bystander:
+        """It is in before anybody is hostile: who comes behind a crowd waits with it."""
         self._thread.start()
+        self._begun.wait(30)
         return self
 
     def __exit__(self, *_: object) -> None:
