@@ -1,6 +1,6 @@
 """Random programs of several clients, through the proxy and on connections of their own: the same answers.
 
-`make test` runs a few hundred programs, always the same; POOLPROXY_PROGRAMS=5000 runs as many new ones.
+`make test` runs 160 programs, always the same; POOLPROXY_PROGRAMS=5000 runs as many new ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.long
 PROGRAMS = int(os.environ.get("POOLPROXY_PROGRAMS", "0"))
 STEPS = 20
 #: Pool modes and servers per pool, and how many of the programs of `make test` run on such pools.
-POOLS = {("transaction", 1): 72, ("transaction", 2): 96, ("transaction", 3): 48, ("session", 8): 24}
+POOLS = {("transaction", 1): 48, ("transaction", 2): 64, ("transaction", 3): 32, ("session", 8): 16}
 
 
 @pytest.fixture(scope="module", autouse=True)
